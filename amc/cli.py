@@ -1,0 +1,115 @@
+"""The shell around every entry point: configuration folder, convenient names, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+import torchvision
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from amc.errors import AmcError
+from amc.files import NO_SPACE, write_error
+from amc.tracking import RunDir
+
+Main = Callable[[DictConfig, Path], None]
+EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 2, 130
+FREE_ON_RESUME = ("verbose", "resume", "dry_run")
+
+
+def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None:
+    """Composes the configuration from the command line, calls ``main(config, run folder)`` and exits.
+
+    With ``resume=DIR`` the configuration is the one that DIR was started with, and DIR is the run folder.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing several lines and exiting with 1
+    try:
+        resumed = _value_of("resume", arguments)
+        if resumed is not None:
+            main(_stored_config(Path(resumed), arguments), Path(resumed))
+        else:
+            sys.argv = [sys.argv[0], *_named_models(arguments)]
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(
+                lambda config: main(config, Path(HydraConfig.get().runtime.output_dir))
+            )()
+    except AmcError as error:
+        _fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(" ".join(str(error).split()))
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        _fail(str(write_error(error.filename or "the run folder", error)))
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def config_folder() -> Path:
+    """The checkout's ``conf/``; in an installed package, the copy inside it."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "conf"
+    return checkout if (checkout / "search.yaml").is_file() else package / "conf"
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(EXIT_WRONG_INPUT)
+
+
+def _value_of(key: str, arguments: Sequence[str]) -> str | None:
+    values = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
+    return values[-1] if values and values[-1] not in ("", "null") else None
+
+
+def _named_models(arguments: Sequence[str]) -> list[str]:
+    """``model=resnet101`` and ``model=my_pkg.my_net`` without a ready configuration become ones that have one."""
+    result = []
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        if key != "model" or not name or (config_folder() / "model" / f"{name}.yaml").is_file():
+            result.append(argument)
+        elif "." in name:
+            result += ["model=custom", f"model.name={name.rpartition('.')[2]}", f"model.net._target_={name}"]
+        elif name in torchvision.models.list_models(module=torchvision.models):
+            result += ["model=torchvision", f"model.name={name}", f"model.net._target_=torchvision.models.{name}"]
+        else:
+            ready = sorted(p.stem for p in (config_folder() / "model").glob("*.yaml"))
+            raise AmcError(
+                f"model={name}: unknown; give one of {', '.join(ready)}, a classifier of torchvision.models, or a "
+                "dotted path to your own callable (my_pkg.my_net)"
+            )
+    return result
+
+
+def _stored_config(folder: Path, arguments: Sequence[str]) -> DictConfig:
+    """The configuration of the run in ``folder``; other overrides beside ``resume`` must agree with it.
+
+    Raises:
+        AmcError: no run there, or an override that contradicts it.
+    """
+    with RunDir.open(folder) as run_dir:
+        config = OmegaConf.create(run_dir.read_config())
+    for argument in arguments:
+        key, _, text = argument.lstrip("+").partition("=")
+        if key.startswith("-") or key == "resume":
+            continue
+        given = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
+        if key in FREE_ON_RESUME:
+            config[key] = given
+            continue
+        stored = OmegaConf.select(config, key)
+        stored = stored.get("name") if isinstance(stored, DictConfig) else stored
+        if stored != given:
+            raise AmcError(
+                f"resume={folder}: the run was started with {key}={stored}, now it is {given}; leave the override "
+                "out, or start a new run"
+            )
+    return config

@@ -1,0 +1,102 @@
+"""Plan → MACs and parameters, by arithmetic alone: no forward pass, microseconds per plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from amc.types import Cost, LayerGroup, PruningPlan
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What the cost of one layer depends on, read off one forward pass of the uncut network.
+
+    Attributes:
+        name: dotted module path.
+        out_size, in_size: channels along the two axes; ``in_size`` is 0 for layers that do not mix channels.
+        macs_per_pair: MACs for each (output, input) channel pair: output positions × kernel size ÷ convolution groups.
+        params_per_pair: weights for each pair.
+        macs_per_out, params_per_out: MACs and weights for each output channel alone (depthwise, norms, bias).
+    """
+
+    name: str
+    out_size: int
+    in_size: int
+    macs_per_pair: float = 0.0
+    params_per_pair: float = 0.0
+    macs_per_out: float = 0.0
+    params_per_out: float = 0.0
+
+
+class CostModel:
+    """Predicts the cost of any plan for one network.
+
+    A layer's axis length is its original length minus what each group removed from it, so all lengths are one
+    matrix product; a layer's cost is then ``macs_per_pair · out · in + macs_per_out · out``.
+    """
+
+    def __init__(self, groups: Sequence[LayerGroup], layers: Sequence[LayerShape], rest_params: int = 0) -> None:
+        """``rest_params``: parameters that belong to no layer in ``layers``."""
+        self.groups = tuple(groups)
+        self.layers = tuple(layers)
+        self._rest_params = rest_params
+        row = {layer.name: i for i, layer in enumerate(layers)}
+        shape = (len(layers), len(groups))
+        self._out_uses, self._in_uses = np.zeros(shape), np.zeros(shape)
+        for column, group in enumerate(groups):
+            for s in group.slices:
+                uses = self._out_uses if s.axis == "out" else self._in_uses
+                uses[row[s.layer], column] += len(s.positions) / group.channels
+        self._original = np.array([g.channels for g in groups], dtype=float)
+        self._column = {g.name: i for i, g in enumerate(groups)}
+        self._out_size = np.array([layer.out_size for layer in layers], dtype=float)
+        self._in_size = np.array([layer.in_size for layer in layers], dtype=float)
+        self._macs_per_pair = np.array([layer.macs_per_pair for layer in layers])
+        self._macs_per_out = np.array([layer.macs_per_out for layer in layers])
+        self._params_per_pair = np.array([layer.params_per_pair for layer in layers])
+        self._params_per_out = np.array([layer.params_per_out for layer in layers])
+
+    def counts(self, kept: Mapping[str, int]) -> npt.NDArray[np.float64]:
+        """Kept channels as a vector over the groups; groups left out keep everything. Shape ``[groups]``."""
+        vector = self._original.copy()
+        for name, count in kept.items():
+            vector[self._column[name]] = count
+        return vector
+
+    def sizes(self, counts: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Output and input channels of every layer, each ``[layers]``, for kept counts ``[groups]``."""
+        removed = self._original - counts
+        return self._out_size - self._out_uses @ removed, self._in_size - self._in_uses @ removed
+
+    def macs(self, counts: npt.NDArray[np.float64]) -> int:
+        return int(np.rint(self.layer_macs(counts).sum()))
+
+    def layer_macs(self, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """MACs of each layer, ``[layers]``."""
+        out, inp = self.sizes(counts)
+        result: npt.NDArray[np.float64] = out * (self._macs_per_pair * inp + self._macs_per_out)
+        return result
+
+    def params(self, counts: npt.NDArray[np.float64]) -> int:
+        out, inp = self.sizes(counts)
+        return int(np.rint((out * (self._params_per_pair * inp + self._params_per_out)).sum())) + self._rest_params
+
+    def latency_ms(self, counts: npt.NDArray[np.float64]) -> float | None:
+        """``None``: this model knows no latencies."""
+        return None
+
+    def cost(self, plan: PruningPlan | Mapping[str, int] | None = None) -> Cost:
+        """Cost of a plan; of the uncut network without one."""
+        kept = dict(plan.kept) if isinstance(plan, PruningPlan) else (plan or {})
+        counts = self.counts(kept)
+        return Cost(self.macs(counts), self.params(counts), self.latency_ms(counts))
+
+    def value(self, name: str, counts: npt.NDArray[np.float64]) -> float:
+        """The cost called ``name`` (``macs``, ``params`` or ``latency_ms``) for kept counts ``[groups]``."""
+        value = getattr(self, name)(counts)
+        assert value is not None, "Budget refuses a cost that is not known"
+        return float(value)

@@ -1,0 +1,6 @@
+"""Labelled images: data sets by name, or a user's own loaders, held in memory."""
+
+from amc.data.images import ImageSet
+from amc.data.load import Splits, load_dataset
+
+__all__ = ["ImageSet", "Splits", "load_dataset"]

@@ -1,0 +1,128 @@
+"""Image files → one uint8 array, decoded in parallel and cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from amc.errors import AmcError
+from amc.files import replacing
+
+Pixels = npt.NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+CACHE_FORMAT = 1
+FILES_PER_TASK = 128
+log = logging.getLogger(__name__)
+
+
+def decode_cached(
+    files: Sequence[Path], root: Path, size: int | None, cache_dir: Path, progress: Progress | None = None
+) -> Pixels:
+    """What :func:`decode` returns, from ``cache_dir`` if these very files were decoded before.
+
+    "These very files" means the same paths below ``root``, sizes in bytes and modification times, in the same
+    order. A damaged cache file is replaced; one that can't be written is reported to the log and done without.
+    """
+    path = cache_dir / "images" / f"{_key(files, root, size)}.npy"
+    cached = _read(path, len(files), size)
+    if cached is not None:
+        return cached
+    pixels = decode(files, size, progress)
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as out:
+            np.save(out, pixels, allow_pickle=False)
+    except OSError as error:
+        log.warning("decoded images are not cached: %s can't be written (%s)", path, error.strerror)
+    return pixels
+
+
+def decode(files: Sequence[Path], size: int | None, progress: Progress | None = None) -> Pixels:
+    """RGB pixels of every file, ``[n, 3, h, w]``.
+
+    Args:
+        files: in the order of the result.
+        size: height and width. Above 64 pixels the shorter side is resized to 8/7 of it first (256 for 224), else to
+            the size itself; then the centre is cut out. ``None``: as the files are, which must then all be equal.
+        progress: called with (files decoded, files) now and then.
+
+    Raises:
+        AmcError: a file that is missing, no image, or of another size, by name.
+    """
+    height, width = (size, size) if size is not None else _load(files[0], None).shape[:2]
+    pixels = np.empty((len(files), 3, height, width), dtype=np.uint8)
+
+    def work(start: int) -> int:
+        part = files[start : start + FILES_PER_TASK]
+        for row, file in enumerate(part, start):
+            image = _load(file, size)
+            if image.shape[:2] != (height, width):
+                raise AmcError(
+                    f"image {file}: {image.shape[1]}×{image.shape[0]} pixels, others have {width}×{height}; "
+                    "give dataset.image_size"
+                )
+            pixels[row] = image.transpose(2, 0, 1)
+        return len(part)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        tasks = [pool.submit(work, start) for start in range(0, len(files), FILES_PER_TASK)]
+        done = 0
+        try:
+            for task in as_completed(tasks):
+                done += task.result()
+                if progress is not None:
+                    progress(done, len(files))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return pixels
+
+
+def _load(file: Path, size: int | None) -> Pixels:
+    try:
+        with Image.open(file) as image:
+            rgb = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise AmcError(f"image {file}: can't be read ({error}); repair or remove it") from error
+    if size is not None and rgb.size != (size, size):
+        rgb = _resize_and_crop(rgb, size)
+    return np.asarray(rgb)
+
+
+def _resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """Resize 256, centre crop 224, scaled to ``size``: how torchvision's ImageNet weights expect their images."""
+    shorter = round(size * 8 / 7) if size > 64 else size
+    scale = shorter / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
+def _key(files: Sequence[Path], root: Path, size: int | None) -> str:
+    digest = hashlib.sha256(f"{CACHE_FORMAT} {size}".encode())
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file.relative_to(root).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _read(path: Path, n: int, size: int | None) -> Pixels | None:
+    """The cached array, or ``None`` if there is none that can be used."""
+    try:
+        pixels = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError):
+        log.warning("decoded images in %s are damaged and are decoded again", path)
+        return None
+    fits = pixels.dtype == np.uint8 and pixels.ndim == 4 and pixels.shape[:2] == (n, 3)
+    if not fits or (size is not None and pixels.shape[2:] != (size, size)):
+        return None
+    return np.asarray(pixels)

@@ -1,0 +1,136 @@
+"""A set of labelled images, held in memory on the device that will use it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from amc.data.order import fixed_order
+from amc.errors import AmcError
+
+Triple = tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images and labels, in an order that mixes the classes, so that any prefix is a fair sample.
+
+    Attributes:
+        images: ``[n, c, h, w]``, uint8 in 0 … 255, or float32 that was normalised already.
+        labels: ``[n]``, int64 in 0 … ``num_classes`` − 1.
+        num_classes: how many classes there are.
+        mean, std: per channel, for images scaled to [0, 1]; not used for float images.
+
+    Raises:
+        AmcError: no images, shapes or types that don't fit, labels out of range, NaN or infinite images.
+    """
+
+    images: Tensor
+    labels: Tensor
+    num_classes: int
+    mean: Triple = (0.0,)
+    std: Triple = (1.0,)
+
+    def __post_init__(self) -> None:
+        if len(self.images) == 0:
+            raise AmcError("images: the set is empty; give at least one image")
+        if self.images.ndim != 4 or self.images.dtype not in (torch.uint8, torch.float32):
+            raise AmcError(
+                f"images: shape {tuple(self.images.shape)} of {self.images.dtype}; "
+                "give [n, c, h, w] of uint8 or float32"
+            )
+        if self.labels.shape != (len(self.images),) or self.labels.dtype != torch.int64:
+            raise AmcError(
+                f"labels: shape {tuple(self.labels.shape)} of {self.labels.dtype}; give one int64 class index per image"
+            )
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= self.num_classes:
+            raise AmcError(f"labels: {low} … {high} for {self.num_classes} classes; give 0 … {self.num_classes - 1}")
+        if self.images.is_floating_point() and not bool(torch.isfinite(self.images).all()):
+            bad = int((~torch.isfinite(self.images)).flatten(1).any(1).nonzero()[0])
+            raise AmcError(f"images: image {bad} holds NaN or infinite values; check where it comes from")
+
+    @classmethod
+    def from_loader(
+        cls, loader: Iterable[tuple[Tensor, Tensor]], num_classes: int | None = None, name: str = "loader"
+    ) -> ImageSet:
+        """All images of a ``DataLoader`` that yields (images ``[b, c, h, w]``, labels ``[b]``), put in a mixed order.
+
+        Args:
+            loader: read once; its images are taken as normalised unless they are uint8.
+            num_classes: default: the largest label + 1.
+            name: what to call it in errors.
+
+        Raises:
+            AmcError: it yields nothing, something else, or images of several shapes.
+        """
+        images, labels = [], []
+        for batch in loader:
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(b, Tensor) for b in batch):
+                raise AmcError(f"{name}: yields {type(batch).__name__}; it must yield (images, labels) tensors")
+            images.append(batch[0] if batch[0].dtype == torch.uint8 else batch[0].float())
+            labels.append(batch[1].long())
+        if not images:
+            raise AmcError(f"{name}: the set is empty; give at least one image")
+        if len({(i.shape[1:], i.dtype) for i in images}) > 1:
+            raise AmcError(f"{name}: yields images of several shapes or types; resize them to one")
+        all_labels = torch.cat(labels)
+        order = torch.from_numpy(fixed_order(len(all_labels))).to(all_labels.device)
+        classes = int(all_labels.max()) + 1 if num_classes is None else num_classes
+        return cls(torch.cat(images)[order], all_labels[order], classes)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        return dataclasses.replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def take(self, n: int | None) -> ImageSet:
+        """The first ``n`` images; all of them if there are fewer or ``n`` is ``None``. Shares memory."""
+        if n is None or n >= len(self):
+            return self
+        return dataclasses.replace(self, images=self.images[:n], labels=self.labels[:n])
+
+    def normalise(self, images: Tensor, dtype: torch.dtype = torch.float32, channels_last: bool = True) -> Tensor:
+        """``images`` of this set's type, ``[b, c, h, w]``, as the network's input."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        if not images.is_floating_point():
+            mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+            std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+            images = (images.float() / 255 - mean) / std
+        return images.to(dtype, memory_format=layout)
+
+    def normalised(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """All images as the network's input, ``[n, c, h, w]``, channels-last."""
+        return self.normalise(self.images, dtype)
+
+    def batches(
+        self, batch_size: int, dtype: torch.dtype = torch.float32, channels_last: bool = True
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields (normalised images ``[b, c, h, w]``, labels ``[b]``) in order; the last batch may be smaller."""
+        for start in range(0, len(self), batch_size):
+            part = slice(start, start + batch_size)
+            yield self.normalise(self.images[part], dtype, channels_last), self.labels[part]
+
+    def fingerprint(self) -> str:
+        """A hash of the images, labels and normalisation: equal for equal sets, wherever they came from."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.num_classes, self.mean, self.std)).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).view(np.uint8).data)
+        return digest.hexdigest()

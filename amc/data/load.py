@@ -1,0 +1,200 @@
+"""Data sets by name, split so that training, validation and test images never overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from amc.data.decode import Progress
+from amc.data.images import ImageSet, Triple
+from amc.data.order import fixed_order
+from amc.data.sources import FolderSource, Indices, Source, cifar10_download, digits
+from amc.errors import AmcError
+from amc.files import cache_folder
+
+IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+DIGITS_STATS = ((0.305,) * 3, (0.376,) * 3)
+VAL_FROM = ("auto", "train", "test", "val")
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A data set: ``train`` to fit weights, ``val`` for the search to look at, ``test`` for the report alone.
+
+    Attributes:
+        val_from: where validation images come from: ``train`` (taken out of the training images), ``test`` (one fixed
+            half of the test images; ``test`` is the other) or ``val`` (a folder of its own).
+    """
+
+    name: str
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    num_classes: int
+    val_from: str
+
+    def to(self, device: torch.device | str) -> Splits:
+        train, val, test = (s.to(device) for s in (self.train, self.val, self.test))
+        return Splits(self.name, train, val, test, self.num_classes, self.val_from)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """At most how many images of each split are used; ``None``: all there are."""
+
+    train_images: int | None = None
+    val_images: int | None = None
+    test_images: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and value < 1:
+                raise AmcError(f"dataset.{name}={value}: give at least 1, or null for all images")
+
+
+def load_dataset(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    val_from: str = "auto",
+    imported_weights: bool = False,
+    train_images: int | None = None,
+    val_images: int | None = None,
+    test_images: int | None = None,
+    image_size: int | None = None,
+    mean: Triple | None = None,
+    std: Triple | None = None,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Splits:
+    """Loads ``digits``, ``cifar10``, ``imagenet`` or ``imagefolder`` into memory.
+
+    The splits depend on the data alone, not on a seed. Each is in an order that mixes the classes.
+
+    Args:
+        name: which data set.
+        root: folder with ``train/`` and ``test/`` (or ``val/``), each with a folder per class. Not for digits;
+            without it cifar10 is downloaded.
+        val_from: ``train``, ``test`` or ``val``, see :class:`Splits`. ``auto``: ``val`` where imagefolder has both
+            ``val/`` and ``test/``; else ``test`` with imported weights, because these have seen all training
+            images, and ``train`` without.
+        imported_weights: whether the weights to be judged were trained elsewhere.
+        train_images, val_images, test_images: at most so many of each. ``val_images`` is needed for ``val_from=train``.
+        image_size: height and width to resize to, see :func:`amc.data.decode.decode`.
+        mean, std: normalisation per channel, of images in [0, 1]; default: ImageNet's, or for digits their own.
+        cache_dir: see :func:`amc.files.cache_folder`.
+        progress: called with (files decoded, files) while image files are read.
+
+    Raises:
+        AmcError: unknown name, missing folder, empty class, broken image, or more validation images than there are.
+    """
+    if val_from not in VAL_FROM:
+        raise AmcError(f"dataset.val_from={val_from}: unknown; give one of {', '.join(VAL_FROM)}")
+    if image_size is not None and image_size < 1:
+        raise AmcError(f"dataset.image_size={image_size}: give at least 1, or null to leave images as they are")
+    limits = Limits(train_images, val_images, test_images)
+    train, test, val = _sources(name, root, image_size, cache_folder(cache_dir), progress)
+    if val_from == "auto":
+        val_from = "val" if val is not None else "test" if imported_weights else "train"
+    default_mean, default_std = DIGITS_STATS if name == "digits" else IMAGENET_STATS
+    stats = (tuple(mean or default_mean), tuple(std or default_std))
+    if val_from == "train":
+        first, rest = _divide(train, limits.val_images, limits.train_images, stats)
+        return Splits(name, rest, first, _whole(test, limits.test_images, stats), len(train.classes), val_from)
+    whole = _whole(train, limits.train_images, stats)
+    if val_from == "test":
+        first, rest = _halve(test, limits.val_images, limits.test_images, stats)
+        return Splits(name, whole, first, rest, len(train.classes), val_from)
+    if val is None:
+        raise AmcError(
+            "dataset.val_from=val: needs dataset=imagefolder with train/, val/ and test/; give train or test"
+        )
+    tested = _whole(test, limits.test_images, stats)
+    return Splits(name, whole, _whole(val, limits.val_images, stats), tested, len(train.classes), val_from)
+
+
+def _sources(
+    name: str, root: str | Path | None, image_size: int | None, cache_dir: Path, progress: Progress | None
+) -> tuple[Source, Source, Source | None]:
+    """Training, test and, if it has a folder of its own, validation source."""
+    if name == "digits":
+        return (*digits(), None)
+    if name == "cifar10" and root is None:
+        return (*cifar10_download(cache_dir), None)
+    if name not in LAYOUTS:
+        raise AmcError(f"dataset={name}: unknown; give one of digits, {', '.join(LAYOUTS)}")
+    if root is None:
+        raise AmcError(f"dataset={name}: needs dataset.root=FOLDER. {LAYOUTS[name][1]}")
+    return _folders(
+        name,
+        Path(root).expanduser(),
+        lambda folder, classes: FolderSource.open(folder, image_size, cache_dir, progress, classes),
+    )
+
+
+# The folders that can hold the test images, in order of preference, and what to tell users about the layout.
+LAYOUTS = {
+    "cifar10": (("test",), "CIFAR-10 needs train/ and test/ with a folder per class."),
+    "imagenet": (("val",), "ImageNet needs train/ and val/ with a folder per class."),
+    "imagefolder": (("test", "val"), "An image folder needs train/ and test/ (or val/) with a folder per class."),
+}
+
+
+def _folders(
+    name: str, root: Path, open_folder: Callable[[Path, tuple[str, ...] | None], FolderSource]
+) -> tuple[Source, Source, Source | None]:
+    test_names, layout = LAYOUTS[name]
+    if not root.is_dir():
+        raise AmcError(f"dataset.root={root}: no such folder. {layout}")
+    held = [folder for folder in test_names if (root / folder).is_dir()]
+    for folder, there in (("train", (root / "train").is_dir()), (test_names[0], bool(held))):
+        if not there:
+            raise AmcError(f"dataset.root={root}: no folder {folder!r}. {layout}")
+    train = open_folder(root / "train", None)
+    test, *more = (open_folder(root / folder, train.classes) for folder in held)
+    return train, test, more[0] if more else None
+
+
+def _divide(
+    source: Source, first: int | None, rest: int | None, stats: tuple[Triple, Triple]
+) -> tuple[ImageSet, ImageSet]:
+    """The first ``first`` images in the fixed order, and at most ``rest`` of those after them."""
+    if first is None:
+        raise AmcError("dataset.val_images=null: how many training images to validate on? give a number")
+    n = len(source.labels)
+    if first >= n:
+        raise AmcError(f"dataset.val_images={first}: there are only {n} images to take them from; give fewer")
+    both = _fetch(source, fixed_order(n)[: None if rest is None else first + rest], stats)
+    return _part(both, 0, first), _part(both, first, len(both))
+
+
+def _halve(
+    source: Source, first: int | None, rest: int | None, stats: tuple[Triple, Triple]
+) -> tuple[ImageSet, ImageSet]:
+    """At most ``first`` images of one half and at most ``rest`` of the other, each in the fixed order."""
+    order = fixed_order(len(source.labels))
+    half = len(order) // 2
+    if half == 0:
+        raise AmcError("dataset.val_from=test: one test image can't be halved; give dataset.val_from=train")
+    chosen = np.concatenate([order[:half][:first], order[half:][:rest]])
+    both = _fetch(source, chosen, stats)
+    middle = len(order[:half][:first])
+    return _part(both, 0, middle), _part(both, middle, len(both))
+
+
+def _whole(source: Source, limit: int | None, stats: tuple[Triple, Triple]) -> ImageSet:
+    return _fetch(source, fixed_order(len(source.labels))[:limit], stats)
+
+
+def _fetch(source: Source, indices: Indices, stats: tuple[Triple, Triple]) -> ImageSet:
+    images, labels = torch.from_numpy(source.fetch(indices)), torch.from_numpy(source.labels[indices])
+    return ImageSet(images, labels, len(source.classes), *stats)
+
+
+def _part(images: ImageSet, start: int, stop: int) -> ImageSet:
+    part = slice(start, stop)
+    return ImageSet(images.images[part], images.labels[part], images.num_classes, images.mean, images.std)

@@ -1,0 +1,133 @@
+"""Where images come from. A source knows its labels at once and fetches pixels for the indices it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from amc.data.decode import Pixels, Progress, decode_cached
+from amc.data.order import fixed_order
+from amc.errors import AmcError
+
+Indices = npt.NDArray[np.int64]
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+
+
+class Source(Protocol):
+    """``labels`` is ``[n]`` int64; ``classes`` the class names; ``fetch`` gives pixels ``[len(indices), 3, h, w]``."""
+
+    @property
+    def labels(self) -> Indices: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    def fetch(self, indices: Indices) -> Pixels: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Pixels that are in memory already, ``[n, 3, h, w]``."""
+
+    pixels: Pixels
+    labels: Indices
+    classes: tuple[str, ...]
+
+    def fetch(self, indices: Indices) -> Pixels:
+        return self.pixels[indices]
+
+
+@dataclass(frozen=True, eq=False)
+class FolderSource:
+    """A folder with a folder of image files per class; files are decoded when fetched."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    labels: Indices
+    classes: tuple[str, ...]
+    size: int | None
+    cache_dir: Path
+    progress: Progress | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        size: int | None,
+        cache_dir: Path,
+        progress: Progress | None = None,
+        classes: tuple[str, ...] | None = None,
+    ) -> FolderSource:
+        """Lists the files; nothing is decoded yet.
+
+        Args:
+            folder: holds the class folders.
+            size, progress: see :func:`amc.data.decode.decode`.
+            cache_dir: where decoded images are kept.
+            classes: the class folders that must be there, default: those that are.
+
+        Raises:
+            AmcError: no class folders, an empty one, or other classes than ``classes``.
+        """
+        found = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+        if not found:
+            raise AmcError(f"{folder}: no class folders; put each class's images in a folder of its own")
+        if classes is not None and found != classes:
+            odd = min(set(found) ^ set(classes))
+            raise AmcError(
+                f"{folder}: class folder {odd!r} is not in both this and the training folder; make them equal"
+            )
+        files: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(found):
+            images = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not images:
+                raise AmcError(f"{folder / name}: no images; add some or remove the class folder")
+            files += images
+            labels += [label] * len(images)
+        return cls(folder, tuple(files), np.array(labels, dtype=np.int64), found, size, cache_dir, progress)
+
+    def fetch(self, indices: Indices) -> Pixels:
+        chosen = [self.files[i] for i in indices]
+        return decode_cached(chosen, self.folder, self.size, self.cache_dir, self.progress)
+
+
+def digits() -> tuple[ArraySource, ArraySource]:
+    """scikit-learn's 1,797 handwritten digits of 8×8 pixels: 1,437 to train and validate on, 360 to test on."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    # The file is ordered by writer: cut as it stands, the test images would be other hands than the validation images.
+    order = fixed_order(len(bunch.target))
+    grey = np.rint(bunch.images[order] * (255 / 16)).astype(np.uint8)  # [n, 8, 8], values 0 … 16 in the file
+    pixels = np.repeat(grey[:, None], 3, axis=1)
+    labels = bunch.target[order].astype(np.int64)
+    classes = tuple(str(c) for c in range(10))
+    first = 1437
+    return ArraySource(pixels[:first], labels[:first], classes), ArraySource(pixels[first:], labels[first:], classes)
+
+
+def cifar10_download(cache_dir: Path) -> tuple[ArraySource, ArraySource]:
+    """CIFAR-10 as torchvision downloads it: 50,000 training and 10,000 test images of 32×32.
+
+    Raises:
+        AmcError: it isn't in ``cache_dir`` and can't be downloaded.
+    """
+    from torchvision.datasets import CIFAR10
+
+    sources = []
+    for train in (True, False):
+        try:
+            data = CIFAR10(cache_dir / "cifar10", train=train, download=True)
+        except (OSError, RuntimeError) as error:
+            raise AmcError(
+                f"dataset=cifar10: can't be downloaded ({error}); give dataset.root=FOLDER with train/ and test/, "
+                "each with a folder per class"
+            ) from error
+        pixels = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))
+        sources.append(ArraySource(pixels, np.array(data.targets, dtype=np.int64), tuple(data.classes)))
+    return sources[0], sources[1]

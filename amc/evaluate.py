@@ -1,0 +1,108 @@
+"""Plan → metrics: cut, recover, run the validation images. Owns the images, the device and the precision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from amc.data import ImageSet
+from amc.precision import has_fast_bf16
+from amc.recovery import Recover
+from amc.recovery.norms import fold_norms, following_norms
+from amc.surgery import Ranking, Surgeon, select_channels
+from amc.types import Metrics, PruningPlan
+
+BF16_TOLERANCE = 1e-3  # of top-1: bf16 is used where it changes less
+FOLD_TOLERANCE = 1e-3  # of the largest output
+
+
+class Evaluator:
+    """Scores plans on a fixed set of images. A plan that was seen before is not evaluated again."""
+
+    def __init__(
+        self,
+        surgeon: Surgeon,
+        ranking: Ranking,
+        recover: Recover,
+        images: ImageSet,
+        *,
+        batch_size: int = 125,
+        precision: str = "auto",
+    ) -> None:
+        """``precision``: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if top-1 stays the same."""
+        self._surgeon, self._ranking, self._recover = surgeon, ranking, recover
+        self._images, self._batch_size = images, batch_size
+        example = images.take(2).normalised()
+        self._norms = _safe_folds(surgeon.model, example)
+        self._seen: dict[PruningPlan, Metrics] = {}
+        self.dtype = torch.float32
+        self.dense = self.score(surgeon.cut({}))
+        if precision == "bf16" or (precision == "auto" and has_fast_bf16(images.images.device)):
+            self.dtype = torch.bfloat16
+            fast = self.score(surgeon.cut({}))
+            if precision == "bf16" or abs(fast.accuracy - self.dense.accuracy) < BF16_TOLERANCE:
+                self.dense = fast
+            else:
+                self.dtype = torch.float32
+
+    def __call__(self, plan: PruningPlan) -> Metrics:
+        """Accuracy and loss of the cut and recovered network."""
+        if plan in self._seen:
+            return self._seen[plan]
+        started = time.perf_counter()
+        kept = select_channels(plan, self._ranking)
+        small = self._surgeon.cut(kept)
+        cut = time.perf_counter()
+        self._recover(small, kept)
+        recovered = time.perf_counter()
+        metrics = self.score(small)
+        done = time.perf_counter()
+        seconds = {"cut": cut - started, "recovery": recovered - cut, "forward": done - recovered}
+        # metrics of a repeated plan take no time
+        self._seen[plan] = Metrics(metrics.accuracy, metrics.loss, metrics.images)
+        return Metrics(metrics.accuracy, metrics.loss, metrics.images, seconds)
+
+    def remember(self, seen: Mapping[PruningPlan, Metrics]) -> None:
+        """Plans that were evaluated before, in an earlier part of a resumed run."""
+        self._seen.update(seen)
+
+    def prune(self, plan: PruningPlan) -> nn.Module:
+        """The cut and recovered network itself, in float32, ready for fine-tuning."""
+        kept = select_channels(plan, self._ranking)
+        small = self._surgeon.cut(kept)
+        self._recover(small, kept)
+        return small
+
+    @torch.inference_mode()
+    def score(self, model: nn.Module, images: ImageSet | None = None) -> Metrics:
+        """Top-1 accuracy and mean cross-entropy of ``model``, which is used up: folded and cast in place.
+
+        Args:
+            model: a network that :meth:`prune` or the surgeon made.
+            images: other images than the evaluator's own.
+        """
+        images = images or self._images
+        fold_norms(model, self._norms)
+        model.eval().to(dtype=self.dtype, memory_format=torch.channels_last)
+        correct, loss = 0, 0.0
+        for x, y in images.batches(self._batch_size, dtype=self.dtype):
+            logits = model(x).float()
+            finite = logits.isfinite().all(1)  # the argmax of NaN would be a class like any other
+            correct += int(((logits.argmax(1) == y) & finite).sum())
+            loss += float(F.cross_entropy(logits, y, reduction="sum"))
+        return Metrics(correct / len(images), loss / len(images), len(images))
+
+
+@torch.no_grad()
+def _safe_folds(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
+    """Batch norms that can be folded into the layers before them; none if the folded network computes otherwise."""
+    norms = following_norms(model, example)
+    plain, folded = Surgeon(model, ()).cut({}).eval(), Surgeon(model, ()).cut({}).eval()
+    fold_norms(folded, norms)
+    expected, actual = plain(example), folded(example)
+    close = torch.allclose(actual, expected, rtol=0, atol=FOLD_TOLERANCE * float(expected.abs().max()))
+    return norms if close else {}

@@ -1,0 +1,196 @@
+"""Trains a classifier by SGD, and scores it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+
+from amc.augment import NAMES as AUGMENTATIONS
+from amc.augment import augment
+from amc.data import ImageSet
+from amc.errors import AmcError
+from amc.precision import autocast, resolve_bf16
+
+SCHEDULES = ("onecycle", "cosine")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: SGD with Nesterov momentum.
+
+    Attributes:
+        epochs: passes over the training images.
+        lr: the schedule's highest learning rate.
+        batch_size: images per step; what is left over at the end of an epoch is skipped.
+        schedule: ``onecycle`` (up for 30 % of the steps, then down) or ``cosine`` (only down).
+        label_smoothing: share of each label that is spread over all classes, in [0, 1).
+        augment: ``none``, ``shift`` or ``flip_shift``, see :func:`amc.augment.augment`.
+        bf16: ``True``, ``False``, or ``auto``: bf16 autocast where the hardware has it.
+
+    Raises:
+        AmcError: a value out of its range.
+    """
+
+    epochs: int = 10
+    lr: float = 0.05
+    batch_size: int = 64
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "onecycle"
+    label_smoothing: float = 0.0
+    augment: str = "none"
+    bf16: bool | str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, fits, wanted in (
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("lr", 0 < self.lr < math.inf, "a positive number"),
+            ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two values)"),
+            ("momentum", 0 < self.momentum < 1, "a fraction in (0, 1)"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "a fraction in [0, 1)"),
+            ("augment", self.augment in AUGMENTATIONS, " or ".join(AUGMENTATIONS)),
+            ("bf16", self.bf16 in (True, False, "auto"), "auto, true or false"),
+        ):
+            if not fits:
+                raise AmcError(f"training.{name}={getattr(self, name)}: give {wanted}")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images. ``number`` counts from 1; accuracies are fractions, losses in nats."""
+
+    number: int
+    epochs: int
+    train_loss: float
+    val_accuracy: float | None
+    val_loss: float | None
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training did, epoch by epoch; ``seconds`` is its wall time."""
+
+    history: tuple[Epoch, ...]
+    seconds: float
+
+    @property
+    def last(self) -> Epoch:
+        return self.history[-1]
+
+
+def train(
+    model: nn.Module,
+    train: ImageSet,
+    val: ImageSet | None = None,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 0,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> TrainResult:
+    """Trains ``model`` in place, on the device that holds the images, and leaves it in evaluation mode.
+
+    Args:
+        model: maps images ``[n, c, h, w]`` to logits ``[n, classes]``.
+        train: at least two images.
+        val: scored after every epoch; nothing is chosen by it.
+        recipe: default: :class:`Recipe`.
+        seed: of the order of images, augmentation and dropout; the global random state is left alone.
+        on_epoch: called after every epoch.
+
+    Raises:
+        AmcError: fewer than two images, or a loss that is no longer finite.
+    """
+    recipe = recipe or Recipe()
+    if len(train) < 2:
+        raise AmcError(f"training: {len(train)} training image; give at least 2")
+    started = time.perf_counter()
+    model.to(train.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True, fused=True
+    )
+    schedule = _schedule(optimizer, recipe, _steps(train, recipe))
+    generator = torch.Generator().manual_seed(seed)
+    history: list[Epoch] = []
+    cards = [train.device] if train.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cards):
+        torch.manual_seed(seed)  # of dropout
+        for number in range(1, recipe.epochs + 1):
+            begun, lr = time.perf_counter(), schedule.get_last_lr()[0]
+            loss = _epoch(model, train, recipe, optimizer, schedule, generator)
+            if not math.isfinite(loss):
+                raise AmcError(
+                    f"training: the loss is {loss} in epoch {number}; lower training.lr={recipe.lr}, or check the images"
+                )
+            scores = (None, None) if val is None else evaluate(model, val)
+            history.append(Epoch(number, recipe.epochs, loss, *scores, lr, time.perf_counter() - begun))
+            if on_epoch is not None:
+                on_epoch(history[-1])
+    model.eval()
+    return TrainResult(tuple(history), time.perf_counter() - started)
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, images: ImageSet, *, batch_size: int = 250, bf16: bool = False) -> tuple[float, float]:
+    """Top-1 accuracy as a fraction and mean cross-entropy in nats, on the device that holds the images."""
+    training = model.training
+    model.eval()
+    correct, loss = 0, 0.0
+    for x, y in images.batches(batch_size):
+        with autocast(images.device, bf16):
+            logits: Tensor = model(x).float()
+        finite = logits.isfinite().all(1)  # the argmax of NaN would be a class like any other
+        correct += int(((logits.argmax(1) == y) & finite).sum())
+        loss += float(F.cross_entropy(logits, y, reduction="sum"))
+    model.train(training)
+    return correct / len(images), loss / len(images)
+
+
+def _epoch(
+    model: nn.Module,
+    images: ImageSet,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    schedule: LRScheduler,
+    generator: torch.Generator,
+) -> float:
+    """One pass; the mean loss, which is read once at the end so that a GPU never waits for it."""
+    bf16 = resolve_bf16(recipe.bf16, images.device)
+    total = torch.zeros((), device=images.device)
+    size = min(recipe.batch_size, len(images))
+    order = torch.randperm(len(images), generator=generator)
+    model.train()
+    for step in range(_steps(images, recipe)):
+        chosen = order[step * size : (step + 1) * size].to(images.device)
+        x = images.normalise(augment(images.images[chosen], recipe.augment, generator))
+        with autocast(images.device, bf16):
+            logits = model(x)
+        loss = F.cross_entropy(logits.float(), images.labels[chosen], label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        total += loss.detach()
+    return float(total) / _steps(images, recipe)
+
+
+def _steps(images: ImageSet, recipe: Recipe) -> int:
+    return max(1, len(images) // recipe.batch_size)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+    total = recipe.epochs * steps
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, total)
+    # One step more: the scheduler counts the one before the first update.
+    return OneCycleLR(optimizer, recipe.lr, total + 1, cycle_momentum=False)

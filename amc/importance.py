@@ -1,0 +1,132 @@
+"""Channel scores: how much each channel of a group matters. Computed once, before the first episode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch_pruning as tp
+from torch import nn
+from torch.nn import functional as F
+
+from amc.errors import AmcError
+from amc.graph import dependency_groups
+from amc.layers import frozen_eval
+from amc.types import LayerGroup
+
+Scores = dict[str, npt.NDArray[np.float64]]
+
+# torch-pruning's criteria: sources in their docstrings. Weights of all layers of a group count, consumers too.
+_MAGNITUDE: Mapping[str, Callable[[], tp.importance.Importance]] = {
+    "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
+    "l2": lambda: tp.importance.GroupMagnitudeImportance(p=2),
+    "bn_scale": tp.importance.BNScaleImportance,  # Liu et al. 2017, network slimming
+    "fpgm": tp.importance.FPGMImportance,  # He et al. 2019, geometric median
+    "taylor": tp.importance.GroupTaylorImportance,  # Molchanov et al. 2019
+}
+NAMES = (*_MAGNITUDE, "activation", "random")
+
+
+def score_channels(
+    name: str,
+    model: nn.Module,
+    groups: Sequence[LayerGroup],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    seed: int = 0,
+    batch_size: int = 128,
+) -> Scores:
+    """Group name → score of each channel ``[channels]``; higher is more important.
+
+    A group without the layers that a criterion looks at (``bn_scale`` without batch norm) is scored by ``l1``.
+
+    Args:
+        name: one of :data:`NAMES`.
+        model: the uncut network, in evaluation mode throughout; left as it is.
+        groups: from :func:`amc.graph.trace`.
+        images: normalised calibration images ``[n, c, h, w]``, used by ``taylor`` and ``activation``.
+        labels: their classes ``[n]``.
+        seed: of ``random``; no criterion looks at the global random state.
+
+    Raises:
+        AmcError: unknown name.
+    """
+    if name not in NAMES:
+        raise AmcError(f"importance={name}: unknown; give one of {', '.join(NAMES)}")
+    prunable = [g for g in groups if g.frozen is None]
+    if name == "random":
+        rng = np.random.default_rng(seed)
+        return {g.name: rng.random(g.channels) for g in prunable}
+    if name == "activation":
+        return _activity(model, prunable, images, batch_size)
+    return _by_torch_pruning(name, model, prunable, images, labels, batch_size)
+
+
+def _by_torch_pruning(
+    name: str,
+    model: nn.Module,
+    groups: Sequence[LayerGroup],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    batch_size: int,
+) -> Scores:
+    found = dependency_groups(model, images[:1])
+    if name == "taylor":
+        _add_gradients(found[0]._DG.model, images, labels, batch_size)
+    by_producer = {
+        item.dep.target.name.split(" ")[0]: group
+        for group in found
+        for item in group.items
+        if item.dep.handler.__name__ == "prune_out_channels"
+    }
+    criteria = [_MAGNITUDE[name](), _MAGNITUDE["l1"]()]
+    scores: Scores = {}
+    for group in groups:
+        coupled = by_producer[group.name]
+        values = next(v for v in (criterion(coupled) for criterion in criteria) if v is not None)
+        scores[group.name] = values.double().numpy(force=True)[: group.channels]
+    return scores
+
+
+def _add_gradients(twin: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> None:
+    """Gradients of the mean cross-entropy, in evaluation mode so that batch norms use their running statistics."""
+    twin.zero_grad()
+    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        loss = F.cross_entropy(twin(x), y, reduction="sum") / len(images)
+        loss.backward()
+
+
+@torch.no_grad()
+def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tensor, batch_size: int) -> Scores:
+    """1 − APoZ (Hu et al. 2016, eq. 1): share of positive values in what the consumers read, averaged over them."""
+    positive: dict[str, torch.Tensor] = {}
+    consumers = {s.layer for g in groups for s in g.slices if s.axis == "in"}
+
+    def hook(name: str, module: nn.Module, x: torch.Tensor) -> None:
+        channel_dim = x.dim() - 1 if isinstance(module, nn.Linear) else 1
+        active = (x > 0).double().movedim(channel_dim, 0).flatten(1).mean(1) * len(x)
+        positive[name] = positive.get(name, torch.zeros_like(active)) + active
+
+    handles = [
+        model.get_submodule(n).register_forward_pre_hook(lambda m, i, n=n: hook(n, m, i[0])) for n in consumers
+    ]
+    try:
+        with frozen_eval(model):
+            for batch in images.split(batch_size):
+                model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    scores: Scores = {}
+    for group in groups:
+        shares = []
+        for s in group.slices:
+            if s.axis == "in" and s.layer in positive:
+                share = positive[s.layer].numpy(force=True) / len(images)
+                total = np.bincount(s.channels, weights=share[s.positions], minlength=group.channels)
+                shares.append(total / np.maximum(np.bincount(s.channels, minlength=group.channels), 1))
+        scores[group.name] = np.mean(shares, axis=0) if shares else np.ones(group.channels)
+    return scores

@@ -1,0 +1,175 @@
+"""Builds a network from a dotted name, with a stem that suits the images."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from amc.errors import AmcError
+from amc.models.checkpoint import load_checkpoint
+from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
+
+STEMS = ("auto", "imagenet", "small")
+TORCHVISION = "torchvision.models."
+IMAGENET_CLASSES = 1000
+
+
+def build(
+    target: str,
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    *,
+    stem: str = "auto",
+    pretrained: bool = False,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    **kwargs: Any,
+) -> nn.Module:
+    """The network called ``target``, on the CPU, in evaluation mode.
+
+    Args:
+        target: dotted path of a callable that returns an ``nn.Module`` and takes ``num_classes``, for example
+            ``torchvision.models.resnet50`` or ``my_pkg.my_net``.
+        num_classes: length of the network's output.
+        image_shape: (channels, height, width) of the images it will see.
+        stem: ``small``: the first convolution keeps the resolution; ``imagenet``: the network as its authors made
+            it; ``auto``: ``small`` for images of at most 64 pixels, except in networks that are neither
+            torchvision's nor this project's.
+        pretrained: torchvision's ImageNet weights. For any other callable: that it returns trained weights itself.
+        checkpoint: weights to load afterwards, see :func:`load_checkpoint`.
+        seed: of the initial weights; the global random state is left alone.
+        **kwargs: passed to the callable.
+
+    Raises:
+        AmcError: no such callable, it doesn't give an ``nn.Module``, weights don't fit, or the network can't run on
+            such images.
+    """
+    if stem not in STEMS:
+        raise AmcError(f"model.stem={stem}: unknown; give one of {', '.join(STEMS)}")
+    maker = find_callable(target)
+    arguments = {**_defaults(maker, target), "num_classes": num_classes, **kwargs}
+    if pretrained and target.startswith(TORCHVISION):
+        if stem == "small":
+            raise AmcError("model.stem=small: torchvision's weights need their own stem; give model.pretrained=false")
+        arguments["weights"] = _imagenet_weights(target, num_classes)
+        stem = "imagenet"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _call(maker, target, arguments)
+        _drop_auxiliary_heads(model)
+        if _wants_small_stem(stem, target, image_shape):
+            use_small_stem(model, image_shape)
+            _check(model, target, image_shape, fit_pools)
+    _check(model, target, image_shape, _check_output, num_classes)
+    if checkpoint is not None:
+        load_checkpoint(model, checkpoint)
+    return model.eval()
+
+
+def find_callable(target: str) -> Callable[..., Any]:
+    """The callable at a dotted path.
+
+    Raises:
+        AmcError: no such module or name, with the nearest name that exists.
+    """
+    path, _, name = target.rpartition(".")
+    try:
+        module = importlib.import_module(path) if path else None
+    except ImportError as error:
+        raise AmcError(f"model {target!r}: module {path!r} can't be imported ({error})") from error
+    if module is None:
+        raise AmcError(f"model {target!r}: give a dotted path, such as my_pkg.my_net or torchvision.models.resnet50")
+    found = getattr(module, name, None)
+    if not callable(found):
+        near = difflib.get_close_matches(name, [n for n in dir(module) if not n.startswith("_")], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise AmcError(f"model {target!r}: {path} has no callable {name!r}{hint}")
+    return found  # type: ignore[no-any-return]
+
+
+def _defaults(maker: Callable[..., Any], target: str) -> dict[str, Any]:
+    """What torchvision's networks should be told: residual branches start at zero, weights start the quick way."""
+    network = inspect.signature(maker).return_annotation if target.startswith(TORCHVISION) else None
+    if not inspect.isclass(network):
+        return {}
+    parameters = inspect.signature(network).parameters
+    defaults: dict[str, Any] = {}
+    if "zero_init_residual" in parameters:
+        defaults["zero_init_residual"] = True
+    # None means "warn, then draw from a slow truncated normal" (GoogLeNet, Inception).
+    if "init_weights" in parameters and parameters["init_weights"].default is None:
+        defaults["init_weights"] = False
+    return defaults
+
+
+def _imagenet_weights(target: str, num_classes: int) -> Any:
+    """The weights made for the plain 256 → 224 pixels preprocessing, which ``IMAGENET1K_V1`` always is."""
+    from torchvision.models import get_model_weights
+
+    if num_classes != IMAGENET_CLASSES:
+        raise AmcError(
+            f"model.pretrained=true: torchvision's weights know {IMAGENET_CLASSES} classes, the dataset has "
+            f"{num_classes}; give dataset=imagenet with all its class folders, or model.pretrained=false"
+        )
+    return get_model_weights(target.removeprefix(TORCHVISION))["IMAGENET1K_V1"]
+
+
+def _call(maker: Callable[..., Any], target: str, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        model = maker(**arguments)
+    except URLError as error:
+        raise AmcError(
+            f"model {target!r}: its weights can't be downloaded ({error.reason}); give model.checkpoint=FILE"
+        ) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        raise AmcError(f"model {target!r}: can't be built with {given}: {_first_line(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise AmcError(f"model {target!r}: returned a {type(model).__name__}; it must return an nn.Module")
+    return model
+
+
+def _drop_auxiliary_heads(model: nn.Module) -> None:
+    """GoogLeNet and Inception return a tuple while they train unless their auxiliary heads go."""
+    if getattr(model, "aux_logits", False):
+        setattr(model, "aux_logits", False)  # noqa: B010 - a plain flag, which nn.Module's stubs don't know of
+        for name in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(model, name):
+                setattr(model, name, None)
+
+
+def _wants_small_stem(stem: str, target: str, image_shape: tuple[int, int, int]) -> bool:
+    ours = target.startswith((TORCHVISION, "amc.models."))
+    return stem == "small" or (stem == "auto" and ours and max(image_shape[1:]) <= SMALL_IMAGE)
+
+
+def _check(
+    model: nn.Module, target: str, image_shape: tuple[int, int, int], step: Callable[..., None], *more: Any
+) -> None:
+    try:
+        step(model, image_shape, *more)
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        size = "×".join(str(n) for n in image_shape)
+        raise AmcError(
+            f"model {target!r}: can't run on {size} images: {_first_line(error)}; change dataset.image_size, "
+            "model.stem or the network"
+        ) from error
+
+
+def _check_output(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    output = run_once(model, image_shape)
+    if not isinstance(output, Tensor) or tuple(output.shape) != (1, num_classes):
+        got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise ValueError(f"its output for one image is {got} instead of a tensor of shape (1, {num_classes})")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

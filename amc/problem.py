@@ -1,0 +1,107 @@
+"""Everything about a search that does not depend on the plan, computed once before the first episode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from amc.cost import CostModel
+from amc.data import ImageSet
+from amc.evaluate import Evaluator
+from amc.graph import trace
+from amc.importance import score_channels
+from amc.latency import LatencyCostModel, measure_tables
+from amc.layers import layer_shapes, record_calls
+from amc.recovery import make_recovery
+from amc.surgery import Surgeon, rank_channels
+from amc.types import LayerGroup
+
+
+@dataclass(frozen=True)
+class Network:
+    """A traced network: its groups and what every plan for it costs."""
+
+    model: nn.Module
+    groups: tuple[LayerGroup, ...]
+    cost_model: CostModel
+    example: torch.Tensor  # one normalised input, [1, c, h, w]
+
+
+def trace_network(
+    model: nn.Module,
+    example: torch.Tensor,
+    *,
+    prune_residual: bool = True,
+    freeze: Iterable[str] = (),
+    latency: bool | Mapping[str, Any] = False,
+) -> Network:
+    """Groups and cost model of ``model``.
+
+    Args:
+        model: any network; left as it is but for being put into evaluation mode.
+        example: one normalised input ``[1, c, h, w]``.
+        prune_residual: ``False`` freezes residual streams.
+        freeze: names or patterns of layers that stay whole.
+        latency: measure a latency table, or take the one that an earlier part of the run measured.
+
+    Raises:
+        AmcError: the network's graph can't be followed.
+    """
+    model.eval()
+    groups = trace(model, example, prune_residual=prune_residual, freeze=freeze)
+    layers, rest = layer_shapes(model, record_calls(model, example))
+    if not latency:
+        return Network(model, groups, CostModel(groups, layers, rest), example)
+    if isinstance(latency, Mapping):
+        tables, total_ms = latency["tables"], latency["total_ms"]
+    else:
+        tables, total_ms = measure_tables(model, example)
+    return Network(model, groups, LatencyCostModel(groups, layers, rest, tables, total_ms), example)
+
+
+def make_evaluator(
+    network: Network,
+    train: ImageSet,
+    val: ImageSet,
+    *,
+    importance: str = "l1",
+    recovery: str = "least_squares",
+    recovery_settings: Mapping[str, Any] | None = None,
+    calibration_images: int = 512,
+    val_images: int | None = 1000,
+    batch_size: int = 125,
+    precision: str = "auto",
+    seed: int = 0,
+) -> Evaluator:
+    """Scores the channels, gathers what recovery needs, and returns the evaluator of plans.
+
+    Args:
+        network: from :func:`trace_network`.
+        train: calibration images are its first ones.
+        val: what plans are scored on; never test images.
+        importance: one of :data:`amc.importance.NAMES`.
+        recovery: one of :data:`amc.recovery.NAMES`.
+        recovery_settings: further arguments of :func:`amc.recovery.make_recovery`.
+        calibration_images: images for importance and recovery.
+        val_images: how many of ``val`` a plan is scored on; ``None``: all.
+        batch_size: images in one forward pass.
+        precision: ``fp32``, ``bf16`` or ``auto``.
+        seed: of what is sampled: calibration positions, ``importance=random``.
+
+    Raises:
+        AmcError: an unknown name, or damaged data.
+    """
+    surgeon = Surgeon(network.model, network.groups)
+    chosen = train.take(calibration_images)
+    images, labels = chosen.normalised(), chosen.labels
+    scores = score_channels(importance, network.model, network.groups, images, labels, seed=seed)
+    ranking = {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}
+    recover = make_recovery(
+        recovery, surgeon, network.groups, ranking, images, seed=seed, **(recovery_settings or {})
+    )
+    scored_on = val if val_images is None else val.take(val_images)
+    return Evaluator(surgeon, ranking, recover, scored_on, batch_size=batch_size, precision=precision)

@@ -1,0 +1,84 @@
+"""A search's memory on disk: a row, a checkpoint and TensorBoard points per episode; going on after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from amc.errors import AmcError
+from amc.figures import plan_figure
+from amc.tracking import Board, EpisodeLog, RunDir, read_episodes
+from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
+
+KEEP = "keep_ratio/"
+PARTS = ("cut", "recovery", "forward", "agent")
+
+
+class Recorder:
+    """Records the episodes of one search in one run folder."""
+
+    def __init__(self, run_dir: RunDir, groups: Sequence[LayerGroup], original: Cost, images: int) -> None:
+        """``images``: how many images each plan is scored on."""
+        self._run_dir, self._groups, self._original, self._images = run_dir, tuple(groups), original, images
+        self._names = [g.name for g in groups if g.frozen is None]
+        self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS)
+        self._board: Board | None = None
+
+    def restore(self) -> tuple[list[Episode], dict[str, Any] | None]:
+        """The finished episodes of the run and the checkpoint after the last of them; empty for a new run.
+
+        Rows behind the last checkpoint are dropped: their episodes are played again.
+
+        Raises:
+            AmcError: damaged files, or a run of another network.
+        """
+        checkpoint = self._run_dir.load_checkpoint()
+        finished = int(checkpoint["episodes"]) if checkpoint else 0
+        self._log.truncate(finished)
+        rows = read_episodes(self._log.path) if finished else []
+        self._board = Board(self._run_dir.path, self._names, purge_step=finished)
+        return [self._episode(row) for row in rows], checkpoint
+
+    def _episode(self, row: Mapping[str, float]) -> Episode:
+        kept = {}
+        for group in self._groups:
+            ratio = row.get(f"{KEEP}{group.name}")
+            if group.frozen is None and ratio is not None:
+                kept[group.name] = round(ratio * group.channels)
+        return Episode(
+            index=int(row["episode"]),
+            reward=row["reward"],
+            plan=PruningPlan.make(self._groups, kept),
+            metrics=Metrics(row["accuracy"], row["loss"], self._images, {p: row[f"{p}_seconds"] for p in PARTS}),
+            cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
+            seconds=row["seconds"],
+        )
+
+    def episode(self, episode: Episode, best: Episode, agent_state: Mapping[str, Any]) -> None:
+        """Writes down a finished episode, then the checkpoint that makes it count.
+
+        Args:
+            episode: the finished one; its metrics' seconds tell where its time went.
+            best: the best so far, possibly the same.
+            agent_state: everything the agent needs to go on.
+        """
+        if self._board is None:
+            raise AmcError("the recorder was not restored; call restore() first")
+        self._log.append(episode)
+        self._board.episode(episode, self._original, best.reward)
+        if best is episode:
+            self._run_dir.write_plan(episode.plan)
+            title = f"Episode {episode.index}: {episode.metrics.accuracy:.2%} at {self._share(episode):.1%} of the MACs"
+            figure = plan_figure(self._groups, episode.plan, self._original.macs, title)
+            self._board.figure("best_plan", figure, episode.index)
+        self._run_dir.save_checkpoint({"episodes": episode.index + 1, "agent": dict(agent_state)})
+
+    def _share(self, episode: Episode) -> float:
+        return episode.cost.macs / self._original.macs
+
+    def finish(self, summary: Mapping[str, Any], hparams: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+        """Writes the summary and the line in TensorBoard's HParams table."""
+        self._run_dir.write_summary(summary)
+        if self._board is not None:
+            self._board.hparams(hparams, results)
+            self._board.close()

@@ -1,0 +1,65 @@
+"""What is done to a cut network's weights before it is evaluated: nothing, batch-norm statistics, least squares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from amc.errors import AmcError
+from amc.recovery.norms import recalibrate
+from amc.recovery.sequential import SequentialLeastSquares
+from amc.recovery.static import StaticLeastSquares
+from amc.surgery import Kept, Ranking, Surgeon
+from amc.types import LayerGroup
+
+Recover = Callable[[nn.Module, Kept], None]
+NAMES = ("none", "bn", "least_squares", "sequential")
+
+
+def make_recovery(
+    name: str,
+    surgeon: Surgeon,
+    groups: Sequence[LayerGroup],
+    ranking: Ranking,
+    images: torch.Tensor,
+    *,
+    positions: int | None = None,
+    damping: float = 1e-3,
+    batch_size: int = 128,
+    seed: int = 0,
+) -> Recover:
+    """A function that recovers a network cut by the given surgeon, in place. What needs no plan is computed here.
+
+    Args:
+        name: one of :data:`NAMES`.
+        surgeon: of the dense model.
+        groups: the model's groups.
+        ranking: group name → channels by falling importance.
+        images: normalised calibration images ``[n, c, h, w]``, never validation or test images.
+        positions: output positions sampled from each image; by default 32 (static) or 10 (sequential).
+        damping: ridge strength relative to the mean diagonal of the Gram matrix.
+
+    Raises:
+        AmcError: unknown name, or calibration activations that are not finite.
+    """
+    if name not in NAMES:
+        raise AmcError(f"recovery={name}: unknown; give one of {', '.join(NAMES)}")
+    try:
+        if name == "least_squares":
+            return StaticLeastSquares(
+                surgeon, groups, ranking, images,
+                positions=positions or 32, damping=damping, batch_size=batch_size, seed=seed,
+            ).recover  # fmt: skip
+        if name == "sequential":
+            return SequentialLeastSquares(
+                surgeon, images, positions=positions or 10, damping=damping, batch_size=batch_size, seed=seed
+            ).recover
+    except ValueError as error:
+        raise AmcError(f"recovery={name}: {error}; check the model's weights and the images") from error
+    if name == "bn":
+        batches = math.ceil(len(images) / batch_size)  # of equal size: none is left with a single image
+        return lambda small, _: recalibrate(small, images.tensor_split(batches))
+    return lambda small, _: None

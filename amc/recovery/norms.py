@@ -1,0 +1,86 @@
+"""Batch norms: which layer feeds which, and recalibrating their statistics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from amc.layers import Mixing, frozen_eval
+
+
+def has_statistics(module: nn.Module) -> bool:
+    """A batch norm that normalises by running statistics, so that it is a fixed scale and shift."""
+    return isinstance(module, _BatchNorm) and module.running_mean is not None
+
+
+@torch.no_grad()
+def following_norms(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
+    """Layer → the batch norm that its output goes straight into, where the two belong to each other alone."""
+    names = {m: n for n, m in model.named_modules()}
+    made: dict[int, str] = {}
+    alive: list[torch.Tensor] = []  # keeps ids from being reused
+    readers: dict[str, list[nn.Module]] = {}
+
+    def produced(module: nn.Module, _: object, output: torch.Tensor) -> None:
+        made[id(output)] = names[module]
+        alive.append(output)
+
+    def consumed(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs and id(inputs[0]) in made:
+            readers.setdefault(made[id(inputs[0])], []).append(module)
+
+    handles = [m.register_forward_hook(produced) for m in names if isinstance(m, Mixing)]
+    handles += [m.register_forward_pre_hook(consumed) for m in names if not list(m.children())]
+    try:
+        with frozen_eval(model):
+            model(example[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    times_read = Counter(reader for found in readers.values() for reader in found)
+    return {
+        layer: names[found[0]]
+        for layer, found in readers.items()
+        if len(found) == 1 and has_statistics(found[0]) and times_read[found[0]] == 1
+    }
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+    """Replaces every batch norm's running statistics by those of ``batches``, in one forward pass over them."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and has_statistics(m)]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average over the batches
+        norm.train()
+    for batch in batches:
+        model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+@torch.no_grad()
+def fold_norms(model: nn.Module, norms: Mapping[str, str]) -> None:
+    """Folds batch norms into the layers before them, in place: fewer passes over the activations, same outputs.
+
+    Args:
+        norms: layer → batch norm, from :func:`following_norms`.
+    """
+    for layer, norm in norms.items():
+        fused = _fuse(model.get_submodule(layer), model.get_submodule(norm))
+        for name, module in ((layer, fused), (norm, nn.Identity())):
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, module)
+
+
+def _fuse(layer: nn.Module, norm: nn.Module) -> nn.Module:
+    fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
+    return fuse(layer.eval(), norm.eval())

@@ -1,0 +1,79 @@
+"""Regression rows: what one output of a layer sees of its input, at sampled output positions."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+Reconstructible = (nn.Conv1d, nn.Conv2d, nn.Linear)
+
+
+def can_reconstruct(module: nn.Module) -> bool:
+    """Zero-padded 1d/2d convolutions and linear layers."""
+    return isinstance(module, Reconstructible) and getattr(module, "padding_mode", "zeros") == "zeros"
+
+
+def flat_outputs(module: nn.Module, output: torch.Tensor) -> torch.Tensor:
+    """A layer's output as ``[n, positions, out]``."""
+    if isinstance(module, nn.Linear):
+        return output.reshape(output.shape[0], -1, output.shape[-1])
+    return output.flatten(2).transpose(1, 2)
+
+
+def pick_positions(images: int, positions: int, most: int, generator: torch.Generator) -> torch.Tensor:
+    """Output positions to sample for each image, ``[images, min(most, positions)]``."""
+    if positions <= most:
+        return torch.arange(positions).expand(images, positions)
+    return torch.rand(images, positions, generator=generator).topk(most, dim=1).indices
+
+
+def sample_outputs(module: nn.Module, output: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
+    """``output`` at the picked positions, ``[n · picks, out]``."""
+    flat = flat_outputs(module, output)
+    return flat.gather(1, picks.to(flat.device)[:, :, None].expand(-1, -1, flat.shape[2])).flatten(0, 1)
+
+
+def sample_rows(module: nn.Module, inputs: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
+    """The inputs that the picked outputs are computed from.
+
+    Args:
+        module: a layer that :func:`can_reconstruct` accepts.
+        inputs: its input, ``[n, c, *size]``, or ``[n, …, c]`` for linear layers.
+        picks: flat output positions ``[n, s]``.
+
+    Returns:
+        ``[n · s, c · taps]``, features in the order of ``module.weight[0].flatten()`` (for a grouped convolution:
+        of its ungrouped counterpart).
+    """
+    if isinstance(module, nn.Linear):
+        return sample_outputs(module, inputs, picks)
+    assert isinstance(module, (nn.Conv1d, nn.Conv2d))
+    picks = picks.to(inputs.device)
+    x = inputs if inputs.dim() == 4 else inputs[:, :, None]  # [n, c, h, w]
+    kernel, stride, dilation = (_pair(v) for v in (module.kernel_size, module.stride, module.dilation))
+    padding = _padding(module)
+    x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    width_out = (x.shape[3] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
+    top = (picks // width_out) * stride[0]  # [n, s]
+    left = (picks % width_out) * stride[1]
+    down = torch.arange(kernel[0], device=x.device) * dilation[0]
+    right = torch.arange(kernel[1], device=x.device) * dilation[1]
+    ys = top[:, :, None, None] + down[:, None]  # [n, s, kh, 1]
+    xs = left[:, :, None, None] + right  # [n, s, 1, kw]
+    image = torch.arange(x.shape[0], device=x.device)[:, None, None, None]
+    patches = x.permute(0, 2, 3, 1)[image, ys, xs]  # [n, s, kh, kw, c]
+    return patches.permute(0, 1, 4, 2, 3).reshape(picks.numel(), -1)
+
+
+def _pair(value: tuple[int, ...]) -> tuple[int, int]:
+    return (1, value[0]) if len(value) == 1 else (value[0], value[1])
+
+
+def _padding(module: nn.Conv1d | nn.Conv2d) -> tuple[int, int]:
+    if isinstance(module.padding, str):
+        taps, dilation = _pair(module.kernel_size), _pair(module.dilation)
+        if module.padding == "valid":
+            return (0, 0)
+        return dilation[0] * (taps[0] - 1) // 2, dilation[1] * (taps[1] - 1) // 2
+    return (0, module.padding[0]) if len(module.padding) == 1 else (module.padding[0], module.padding[1])

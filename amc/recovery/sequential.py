@@ -1,0 +1,179 @@
+"""Sequential least squares: layer by layer, on the inputs that the pruned network really gives each layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from amc.layers import frozen_eval, is_depthwise
+from amc.recovery.joins import Events, Join, find_joins
+from amc.recovery.norms import following_norms
+from amc.recovery.rows import can_reconstruct, flat_outputs, pick_positions, sample_outputs, sample_rows
+from amc.recovery.systems import cholesky
+from amc.surgery import Kept, Surgeon
+
+SMALL_SCALE = 1e-2  # of a batch norm's largest scale: below it a channel's residual target is not invertible
+
+
+class SequentialLeastSquares:
+    """Each layer fitted in forward order on the pruned network's own activations (He et al. 2017, §3.2–3.3).
+
+    The target is the dense layer's output. For the layer that ends a residual branch it is what, added to the pruned
+    shortcut, gives the dense block's output. One forward pass of all calibration images does it: a layer is fitted
+    in the moment it is about to run, and everything behind it sees the result.
+    """
+
+    def __init__(
+        self,
+        surgeon: Surgeon,
+        images: torch.Tensor,
+        *,
+        positions: int = 10,
+        damping: float = 1e-3,
+        batch_size: int = 128,
+        seed: int = 0,
+    ) -> None:
+        """Runs the dense network once and keeps its outputs at sampled positions.
+
+        Args:
+            surgeon: of the dense model.
+            images: normalised calibration images ``[n, c, h, w]``; all of them go through the network at once.
+            positions: output positions sampled from each image, in each layer.
+            damping: ridge strength relative to the mean diagonal of the Gram matrix.
+        """
+        self._surgeon, self._images, self._damping = surgeon, images, damping
+        self._norms = following_norms(surgeon.model, images)
+        self._joins = find_joins(surgeon.model, images)
+        self._picks: dict[str, torch.Tensor] = {}
+        self._targets: dict[str, torch.Tensor] = {}
+        self._observe(surgeon.model, batch_size, positions, torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def _observe(self, model: nn.Module, batch_size: int, positions: int, generator: torch.Generator) -> None:
+        """Fills in, for every layer, the sampled positions and the dense targets there."""
+        picks: dict[str, list[torch.Tensor]] = {}
+        targets: dict[str, list[torch.Tensor]] = {}
+        layer_at = {join.add_event: name for name, join in self._joins.items()}
+
+        def on_layer(name: str, module: nn.Module, output: torch.Tensor) -> None:
+            n, p = flat_outputs(module, output).shape[:2]
+            picks.setdefault(name, []).append(pick_positions(n, p, positions, generator))
+            if name not in self._joins:
+                targets.setdefault(name, []).append(sample_outputs(module, output, picks[name][-1]).float())
+
+        def on_call(event: int, _: str, __: tuple[Any, ...], result: torch.Tensor) -> None:
+            if event in layer_at:
+                name = layer_at[event]
+                sampled = sample_outputs(model.get_submodule(name), result, picks[name][-1])
+                targets.setdefault(name, []).append(sampled.float())
+
+        events = Events(on_call)
+        handles = [
+            m.register_forward_hook(events.hook(lambda m, _, o, n=n: on_layer(n, m, o)))
+            for n, m in model.named_modules()
+            if can_reconstruct(m)
+        ]
+        try:
+            with frozen_eval(model):
+                for batch in self._images.split(batch_size):
+                    with events:
+                        model(batch)
+                    events.count = 0
+        finally:
+            for handle in handles:
+                handle.remove()
+        self._picks = {n: torch.cat(p) for n, p in picks.items()}
+        self._targets = {n: torch.cat(t) for n, t in targets.items()}
+
+    @torch.no_grad()
+    def recover(self, small: nn.Module, kept: Kept) -> None:
+        """Refits every layer of ``small`` (cut by ``kept``) from the first cut on, in place."""
+        shortcuts: dict[int, torch.Tensor] = {}
+        last_use: dict[int, int] = {}  # several branches may start at one shortcut
+        for join in self._joins.values():
+            last_use[join.shortcut_event] = max(join.add_event, last_use.get(join.shortcut_event, 0))
+        changed = False
+
+        def on_call(event: int, _: str, __: tuple[Any, ...], result: torch.Tensor) -> None:
+            if event in last_use:
+                shortcuts[event] = result
+            for past in [e for e in shortcuts if last_use[e] <= event]:
+                del shortcuts[past]
+
+        def before(name: str, module: nn.Module, inputs: torch.Tensor) -> None:
+            nonlocal changed
+            changed = changed or self._surgeon.kept_positions(name, "in", kept) is not None
+            if changed:
+                outputs = self._surgeon.kept_positions(name, "out", kept)
+                target = self._target(small, name, outputs, shortcuts)
+                self._fit(small, name, sample_rows(module, inputs, self._picks[name]).float(), target)
+
+        events = Events(on_call)
+        handles = [
+            small.get_submodule(n).register_forward_pre_hook(events.hook(lambda m, i, n=n: before(n, m, i[0])))
+            for n in self._picks
+        ]
+        try:
+            with events, frozen_eval(small):
+                small(self._images)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _target(
+        self, small: nn.Module, name: str, outputs: npt.NDArray[np.int64] | None, shortcuts: dict[int, torch.Tensor]
+    ) -> torch.Tensor:
+        """What the layer should give at its sampled positions, ``[rows, kept outputs]``."""
+        target = self._targets[name]
+        if outputs is not None:
+            target = target[:, torch.as_tensor(outputs, device=target.device)]
+        join: Join | None = self._joins.get(name)
+        if join is None:
+            return target
+        module = small.get_submodule(name)
+        target = target - sample_outputs(module, shortcuts[join.shortcut_event], self._picks[name]).float()
+        if join.norm is None:
+            return target
+        norm = small.get_submodule(join.norm)  # undo it: target = scale · (x − mean) + shift
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        floor = SMALL_SCALE * float(scale.abs().max())
+        scale = torch.where(scale.abs() < floor, torch.where(scale < 0, -floor, floor), scale)
+        return (target - norm.bias) / scale + norm.running_mean
+
+    def _fit(self, small: nn.Module, name: str, rows: torch.Tensor, target: torch.Tensor) -> None:
+        """Least squares with bias, pulled towards the weights that the cut left."""
+        module = small.get_submodule(name)
+        groups = getattr(module, "groups", 1)
+        weight = module.weight.flatten(1)  # [out, in/g · taps]
+        bias = module.bias if module.bias is not None else weight.new_zeros(len(weight))
+        refit_bias = module.bias is not None or name in self._norms
+        width = len(weight) // groups
+        for j, x in enumerate(rows.chunk(groups, dim=1)):
+            outs = slice(j * width, (j + 1) * width)
+            solution, shift = _ridge(x, target[:, outs], weight[outs].T, bias[outs], self._damping, refit_bias)
+            weight[outs] = solution.T
+            if module.bias is not None:
+                module.bias[outs] = shift
+            elif name in self._norms:
+                small.get_submodule(self._norms[name]).running_mean[outs] -= shift
+
+
+def _ridge(
+    x: torch.Tensor, y: torch.Tensor, start: torch.Tensor, bias: torch.Tensor, damping: float, refit_bias: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights ``[p, out]`` and bias ``[out]`` minimising ``‖x V + b − y‖² + λ‖V − start‖²``."""
+    mean_x = x.mean(0) if refit_bias else x.new_zeros(x.shape[1])
+    residual = y - x @ start - bias
+    mean_r = residual.mean(0) if refit_bias else y.new_zeros(y.shape[1])
+    x, residual = x - mean_x, residual - mean_r
+    if x.shape[1] > len(x):  # the same solution in the space of rows, see RowSystem
+        factor = cholesky((x @ x.T).double(), damping * len(x) / x.shape[1])
+        step = x.T @ torch.cholesky_solve(residual.double(), factor, upper=True).float()
+    else:
+        factor = cholesky((x.T @ x).double(), damping)
+        step = torch.cholesky_solve((x.T @ residual).double(), factor, upper=True).float()
+    return start + step, bias + mean_r - mean_x @ step

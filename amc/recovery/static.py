@@ -1,0 +1,215 @@
+"""Static least squares: every layer refitted on the dense network's activations, from Gram matrices gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from amc.layers import is_depthwise
+from amc.recovery.norms import following_norms
+from amc.recovery.rows import can_reconstruct, flat_outputs, pick_positions, sample_rows
+from amc.recovery.systems import GramSystem, RowSystem, System
+from amc.surgery import Kept, Surgeon
+from amc.types import LayerGroup
+
+MAX_GRAM_FEATURES = 6000  # above, the rows are kept instead: 6000² float32 are 144 MB
+MAX_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One convolution group of a layer (the whole layer without groups)."""
+
+    first_in: int
+    width_in: int
+    first_out: int
+    width_out: int
+    system: System
+
+
+class StaticLeastSquares:
+    """Channel pruning's reconstruction (He et al. 2017, eq. 2) with the choice of channels already made.
+
+    Each consumer of removed channels gets the weights and bias that best give the dense layer's output back from the
+    dense inputs that are left. Depthwise layers need nothing: no channel of theirs sees another.
+    """
+
+    def __init__(
+        self,
+        surgeon: Surgeon,
+        groups: Sequence[LayerGroup],
+        ranking: Mapping[str, npt.NDArray[np.int64]],
+        images: torch.Tensor,
+        *,
+        positions: int = 32,
+        damping: float = 1e-3,
+        batch_size: int = 128,
+        seed: int = 0,
+    ) -> None:
+        """Gathers and factors one system for each consumer.
+
+        Args:
+            surgeon: of the dense model.
+            groups: the model's groups.
+            ranking: group name → channels by falling importance; plans keep prefixes of it.
+            images: normalised calibration images ``[n, c, h, w]`` on the model's device.
+            positions: output positions sampled from each image.
+            damping: ridge strength relative to the mean diagonal of the Gram matrix.
+        """
+        self._surgeon = surgeon
+        self._norms = following_norms(surgeon.model, images)
+        self._layers = self._consumers(groups)
+        rows = _Gatherer(surgeon.model, self._layers, positions, seed).run(images, batch_size)
+        self._blocks = {layer: self._factor(layer, rows.pop(layer), groups, ranking, damping) for layer in self._layers}
+
+    def _consumers(self, groups: Sequence[LayerGroup]) -> list[str]:
+        names = dict.fromkeys(s.layer for g in groups if g.frozen is None for s in g.slices if s.axis == "in")
+        modules = {n: self._surgeon.model.get_submodule(n) for n in names}
+        return [n for n, m in modules.items() if can_reconstruct(m) and not is_depthwise(m)]
+
+    def _has_bias(self, layer: str) -> bool:
+        """Whether a refitted bias has a place to go: the layer's own bias or the batch norm behind it."""
+        return self._surgeon.model.get_submodule(layer).bias is not None or layer in self._norms
+
+    def _factor(
+        self,
+        layer: str,
+        gathered: list[torch.Tensor],
+        groups: Sequence[LayerGroup],
+        ranking: Mapping[str, npt.NDArray[np.int64]],
+        damping: float,
+    ) -> list[_Block]:
+        module = self._surgeon.model.get_submodule(layer)
+        weight = module.weight.detach().flatten(1).double()  # [out, in/g · taps]
+        conv_groups = getattr(module, "groups", 1)
+        width_in = (weight.shape[1] // _taps(module)) if conv_groups == 1 else module.in_channels // conv_groups
+        width_out = weight.shape[0] // conv_groups
+        bias = module.bias.detach().double() if module.bias is not None else weight.new_zeros(len(weight))
+        order = self._feature_order(layer, groups, ranking)
+        blocks = []
+        for j, data in enumerate(gathered):
+            outs = slice(j * width_out, (j + 1) * width_out)
+            matrix = torch.cat([bias[outs, None], weight[outs]], dim=1).T  # [1 + features, out]
+            if data.shape[0] != data.shape[1]:
+                if not self._has_bias(layer):
+                    data[:, 0] = 0
+                blocks.append(
+                    _Block(j * width_in, width_in, outs.start, width_out, RowSystem(data, matrix.float(), damping))
+                )
+                continue
+            inside = order[(order >= j * width_in) & (order < (j + 1) * width_in)] - j * width_in
+            features = self._features(module, torch.as_tensor(inside, device=data.device))
+            if not self._has_bias(layer):
+                data[0] = data[:, 0] = 0
+                data[0, 0] = data.diagonal().mean()
+            system = GramSystem(data, matrix, features, damping)
+            blocks.append(_Block(j * width_in, width_in, outs.start, width_out, system))
+        return blocks
+
+    def _feature_order(
+        self, layer: str, groups: Sequence[LayerGroup], ranking: Mapping[str, npt.NDArray[np.int64]]
+    ) -> npt.NDArray[np.int64]:
+        """Input positions of a layer by falling importance: those that no group removes first."""
+        size = self._surgeon.axis_size(layer, "in")
+        rank = np.full(size, -1.0)
+        for g in groups:
+            for s in g.slices:
+                if s.layer == layer and s.axis == "in" and g.frozen is None:
+                    place = np.empty(g.channels)
+                    place[ranking[g.name]] = np.arange(g.channels)
+                    rank[s.positions] = place[s.channels]
+        return np.argsort(rank, kind="stable")
+
+    @staticmethod
+    def _features(module: nn.Module, channels: torch.Tensor) -> torch.Tensor:
+        """Feature indices of input channels, tap by tap, behind the bias feature 0."""
+        taps = _taps(module)
+        features = channels[:, None] * taps + torch.arange(taps, device=channels.device) + 1
+        return torch.cat([features.new_zeros(1), features.flatten()])
+
+    @torch.no_grad()
+    def recover(self, small: nn.Module, kept: Kept) -> None:
+        """Refits the layers of ``small`` (cut by ``kept``) that have lost inputs, in place."""
+        for layer, blocks in self._blocks.items():
+            inputs = self._surgeon.kept_positions(layer, "in", kept)
+            if inputs is not None:
+                outputs = self._surgeon.kept_positions(layer, "out", kept)
+                self._refit(small, layer, blocks, inputs, outputs)
+
+    def _refit(
+        self,
+        small: nn.Module,
+        layer: str,
+        blocks: list[_Block],
+        inputs: npt.NDArray[np.int64],
+        outputs: npt.NDArray[np.int64] | None,
+    ) -> None:
+        module = small.get_submodule(layer)
+        device = module.weight.device
+        solutions = []
+        for b in blocks:
+            mine = inputs[(inputs >= b.first_in) & (inputs < b.first_in + b.width_in)] - b.first_in
+            outs = None
+            if outputs is not None:
+                inside = outputs[(outputs >= b.first_out) & (outputs < b.first_out + b.width_out)] - b.first_out
+                outs = torch.as_tensor(inside, device=device)
+            features = self._features(module, torch.as_tensor(mine, device=device))
+            solutions.append(b.system.solve(features, outs).T)
+        solution = torch.cat(solutions)  # [out, 1 + features]
+        module.weight.copy_(solution[:, 1:].reshape(module.weight.shape))
+        if module.bias is not None:
+            module.bias.copy_(solution[:, 0])
+        elif layer in self._norms:
+            norm = small.get_submodule(self._norms[layer])
+            norm.running_mean.sub_(solution[:, 0])
+
+
+def _taps(module: nn.Module) -> int:
+    return int(module.weight[0, 0].numel()) if module.weight.dim() > 2 else 1
+
+
+class _Gatherer:
+    """One pass over the calibration images, adding up ``[1, X]ᵀ[1, X]`` for each layer and convolution group."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[str], positions: int, seed: int) -> None:
+        self._model, self._layers, self._positions = model, layers, positions
+        self._generator = torch.Generator().manual_seed(seed)
+        self._data: dict[str, list[torch.Tensor]] = {}
+
+    @torch.no_grad()
+    def run(self, images: torch.Tensor, batch_size: int) -> dict[str, list[torch.Tensor]]:
+        """Layer → for each convolution group the Gram matrix ``[1 + p, 1 + p]`` or the rows ``[n, 1 + p]``."""
+        handles = [
+            self._model.get_submodule(n).register_forward_hook(lambda m, i, o, n=n: self._add(n, m, i[0], o))
+            for n in self._layers
+        ]
+        training = self._model.training
+        self._model.eval()
+        try:
+            for batch in images.split(batch_size):
+                self._model(batch)
+        finally:
+            self._model.train(training)
+            for handle in handles:
+                handle.remove()
+        return self._data
+
+    def _add(self, name: str, module: nn.Module, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        flat = flat_outputs(module, output)
+        picks = pick_positions(flat.shape[0], flat.shape[1], self._positions, self._generator)
+        rows = sample_rows(module, inputs, picks).float()
+        groups = getattr(module, "groups", 1)
+        parts = [torch.cat([r.new_ones(len(r), 1), r], dim=1) for r in rows.chunk(groups, dim=1)]
+        if parts[0].shape[1] > MAX_GRAM_FEATURES:
+            before = self._data.get(name, [p[:0] for p in parts])
+            self._data[name] = [torch.cat([b, p])[:MAX_ROWS] for b, p in zip(before, parts, strict=True)]
+            return
+        grams = [(p.T @ p).double() for p in parts]
+        before = self._data.setdefault(name, [torch.zeros_like(g) for g in grams])
+        for total, gram in zip(before, grams, strict=True):
+            total += gram

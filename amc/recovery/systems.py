@@ -1,0 +1,91 @@
+"""Ridge least squares for a layer that has lost inputs, factored once and solved for any kept set."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+MAX_ATTEMPTS = 8
+
+
+class System(Protocol):
+    """Solves ``min ‖X_S V − X W‖² + λ‖V − W_S‖²`` for kept features ``S``.
+
+    The ridge pulls towards the weights the layer already has, so the solution is never worse on its own data than
+    leaving the layer alone: at ``V = W_S`` the ridge term is zero.
+    """
+
+    def solve(self, kept: torch.Tensor, outs: torch.Tensor | None) -> torch.Tensor:
+        """Weights ``[kept, outs]`` for ascending kept features and the given output columns (``None``: all)."""
+        ...
+
+
+def cholesky(gram: torch.Tensor, damping: float) -> torch.Tensor:
+    """Upper triangular ``U`` with ``UᵀU = gram + λI``; ``λ`` is ``damping`` × the mean diagonal.
+
+    A system that is singular all the same is damped ten times more, until it is not.
+
+    Raises:
+        ValueError: ``gram`` has NaN or infinite values.
+    """
+    if not torch.isfinite(gram).all():
+        raise ValueError("the calibration activations have NaN or infinite values")
+    scale = float(gram.diagonal().mean()) or 1.0
+    for attempt in range(MAX_ATTEMPTS):
+        damped = gram.clone()
+        damped.diagonal().add_(scale * max(damping, 1e-12) * 10**attempt)
+        factor, info = torch.linalg.cholesky_ex(damped, upper=True)
+        if int(info) == 0:
+            return factor
+    raise ValueError("the least-squares system stays singular under any damping")
+
+
+class GramSystem:
+    """From the Gram matrix ``XᵀX``.
+
+    With features in order of importance a plan keeps a prefix of them, and the factor of a leading block is the
+    leading block of the factor. With ``A = XᵀX + λI = UᵀU`` and ``Z = U W``, the normal equations
+    ``A_SS V = (A W)_S`` become ``U_SS V = Z_S``: one triangular solve for each plan, no factorisation.
+    """
+
+    def __init__(self, gram: torch.Tensor, weight: torch.Tensor, order: torch.Tensor, damping: float) -> None:
+        """``gram`` ``[p, p]``, ``weight`` ``[p, out]``, both float64; ``order``: features by falling importance."""
+        upper = cholesky(gram[order][:, order], damping)
+        self._targets = (upper @ weight[order]).float()
+        self._upper = upper.float()
+        self._order = order
+        self._rank = torch.empty_like(order)
+        self._rank[order] = torch.arange(len(order), device=order.device)
+
+    def solve(self, kept: torch.Tensor, outs: torch.Tensor | None) -> torch.Tensor:
+        targets = self._targets if outs is None else self._targets[:, outs]
+        rank = self._rank[kept]
+        if int(rank.max()) == len(kept) - 1:
+            size = len(kept)
+            return torch.linalg.solve_triangular(self._upper[:size, :size], targets[:size], upper=True)[rank]
+        columns = self._upper[:, rank].double()  # several groups meet here (concatenation): no prefix
+        factor = cholesky(columns.T @ columns, 0.0)
+        return torch.cholesky_solve(columns.T @ targets.double(), factor, upper=True).float()
+
+
+class RowSystem:
+    """From the rows ``X`` themselves, for layers with far more features than rows (a classifier after flatten).
+
+    Uses ``V = W_S + X_Sᵀ(X_S X_Sᵀ + λI)⁻¹ X_R W_R`` with ``R`` the removed features, the same solution in the space
+    of rows: memory grows with rows × features instead of features².
+    """
+
+    def __init__(self, rows: torch.Tensor, weight: torch.Tensor, damping: float) -> None:
+        """``rows`` ``[n, p]``, ``weight`` ``[p, out]``."""
+        self._rows, self._weight, self._damping = rows, weight, damping
+
+    def solve(self, kept: torch.Tensor, outs: torch.Tensor | None) -> torch.Tensor:
+        weight = self._weight if outs is None else self._weight[:, outs]
+        gone = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+        gone[kept] = False
+        rows = self._rows[:, kept]
+        missing = self._rows[:, gone] @ weight[gone]  # [n, outs]
+        features_per_row = len(kept) / len(rows)
+        factor = cholesky((rows @ rows.T).double(), self._damping / max(features_per_row, 1e-12))
+        return weight[kept] + rows.T @ torch.cholesky_solve(missing.double(), factor, upper=True).float()

@@ -1,0 +1,146 @@
+"""Tables for people: the groups before a search, baseline against best plan after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from amc.progress import duration
+from amc.types import Cost, LayerGroup, Metrics
+
+WIDE = 10_000
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A network's results: on validation images, on test images if there are any, and its cost."""
+
+    val: Metrics
+    test: Metrics | None
+    cost: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry for ``summary.json``; accuracies are fractions, latency in milliseconds."""
+        scores = {
+            name: None
+            if metrics is None
+            else {"accuracy": metrics.accuracy, "loss": metrics.loss, "images": metrics.images}
+            for name, metrics in (("val", self.val), ("test", self.test))
+        }
+        cost = {"macs": self.cost.macs, "params": self.cost.params, "latency_ms": self.cost.latency_ms}
+        return {**scores, **cost}
+
+
+def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
+    """All layer groups in walk order with their share of the uncut network's cost ``total``.
+
+    Why a group can't be pruned is a numbered note below: reasons are long and mostly shared.
+    """
+    reasons = list(dict.fromkeys(g.frozen for g in groups if g.frozen is not None))
+    free = sum(g.frozen is None for g in groups)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title, table.title_justify = f"{len(groups)} layer groups, {free} can be pruned", "left"
+    table.add_column("group", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    for header in ("channels", "step", "MACs", "share", "params"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for g in groups:
+        share = f"{100 * g.macs / total.macs:.1f} %" if total.macs else ""
+        kind = f"{g.kind} +" if g.residual else g.kind
+        name = g.name if g.frozen is None else f"{g.name} ({reasons.index(g.frozen) + 1})"
+        cells = (name, kind, str(g.channels), str(g.step), count(g.macs), share, count(g.params))
+        table.add_row(*map(Text, cells), style="dim" if g.frozen else None)
+    notes = [f"whole network: {count(total.macs)} MACs, {count(total.params)} parameters"]
+    notes += ["+ marks a residual stream"] if any(g.residual for g in groups) else []
+    notes += [f"({number}) can't be pruned: {reason}" for number, reason in enumerate(reasons, 1)]
+    table.caption, table.caption_justify = Text("\n".join(notes)), "left"
+    return table
+
+
+def result_table(baseline: Scored, best: Scored) -> Table:
+    """Baseline against best plan: accuracies (nothing fine-tuned), costs, and the second as a share of the first."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for header in ("", "baseline", "best plan", "change"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for name, before, after in (
+        ("validation accuracy", baseline.val, best.val),
+        ("test accuracy", baseline.test, best.test),
+    ):
+        if before is not None and after is not None:
+            points = 100 * (after.accuracy - before.accuracy)
+            table.add_row(name, _percent(before.accuracy), _percent(after.accuracy), f"{points:+.2f} points")
+    table.add_row("MACs", count(baseline.cost.macs), count(best.cost.macs), _ratio(best.cost.macs, baseline.cost.macs))
+    table.add_row(
+        "parameters",
+        count(baseline.cost.params),
+        count(best.cost.params),
+        _ratio(best.cost.params, baseline.cost.params),
+    )
+    before_ms, after_ms = baseline.cost.latency_ms, best.cost.latency_ms
+    if before_ms is not None and after_ms is not None:
+        table.add_row("latency", f"{before_ms:.3g} ms", f"{after_ms:.3g} ms", _ratio(after_ms, before_ms))
+    return table
+
+
+def time_table(wall_seconds: float, seconds: Mapping[str, float]) -> Table:
+    """Where ``wall_seconds`` went: each part of ``seconds``, largest first, and what is left as *other*."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("time", no_wrap=True)
+    table.add_column(duration(wall_seconds), justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    parts = sorted(seconds.items(), key=lambda part: -part[1])
+    for name, value in [*parts, ("other", max(0.0, wall_seconds - sum(seconds.values())))]:
+        share = f"{100 * value / wall_seconds:.0f} %" if wall_seconds > 0 else ""
+        table.add_row(name, f"{value:.1f} s", share)
+    return table
+
+
+def print_result(
+    baseline: Scored,
+    best: Scored,
+    wall_seconds: float,
+    seconds: Mapping[str, float],
+    folder: str | Path,
+    file: TextIO | None = None,
+) -> None:
+    """The end of a run: results, where the time went (seconds by part), and the run's folder."""
+    show(result_table(baseline, best), file)
+    show(time_table(wall_seconds, seconds), file)
+    show(Text(f"run folder: {folder}"), file)
+
+
+def show(content: RenderableType, file: TextIO | None = None) -> None:
+    """Prints to ``file`` (standard output by default); in a pipe as wide as need be, so that nothing is cut off."""
+    console = Console(file=file or sys.stdout, highlight=False)
+    if not console.is_terminal:
+        options = console.options.update(max_width=WIDE)
+        console = Console(
+            file=file or sys.stdout, highlight=False, width=Measurement.get(console, options, content).maximum
+        )
+    console.print(content)
+
+
+def count(number: float) -> str:
+    """Three significant digits with k, M or G: ``4.09 G``."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * size:
+            scaled = number / size
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
+    return f"{number:.0f}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _ratio(after: float, before: float) -> str:
+    return f"× {after / before:.3f}" if before else ""

@@ -1,0 +1,82 @@
+"""Rewards: pure functions of a plan's metrics, its cost and the uncut network's cost. Higher is better.
+
+Which one when:
+
+* ``error_log_flops`` = −error · ln(MACs) (AMC §3.3.2) weighs accuracy against size, softly: ln(MACs) moves by only 3 %
+  when 4.1 G MACs halve (ln 4.1e9 = 22.13, ln 2.05e9 = 21.44). Alone (``budget=none``) it finds redundancy that costs
+  no accuracy and hardly compresses further. Under a hard budget it mostly ranks plans by their error.
+* ``error_log_params`` and ``error_log_latency``: the same where size on disk or speed on the device is what counts.
+* ``accuracy``: under a hard budget (AMC's resource-constrained search), where every plan is small enough already.
+  Never without a budget: nothing would be pruned.
+
+A user's own reward is any callable with the same three arguments, given by its dotted path.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from amc.errors import AmcError
+from amc.types import Cost, Metrics
+
+Reward = Callable[[Metrics, Cost, Cost], float]
+
+
+def error_log_flops(metrics: Metrics, cost: Cost, original: Cost) -> float:
+    """−error · ln(MACs) (AMC §3.3.2, where MACs are called FLOPs)."""
+    return -metrics.error * math.log(cost.macs)
+
+
+def error_log_params(metrics: Metrics, cost: Cost, original: Cost) -> float:
+    """−error · ln(parameters) (AMC §3.3.2)."""
+    return -metrics.error * math.log(cost.params)
+
+
+def error_log_latency(metrics: Metrics, cost: Cost, original: Cost) -> float:
+    """−error · ln(latency in µs). In ms the logarithm of a fast network would be negative and reward errors.
+
+    Raises:
+        AmcError: no latency table was measured.
+    """
+    return -metrics.error * math.log(1000 * cost.get("latency_ms"))
+
+
+def accuracy(metrics: Metrics, cost: Cost, original: Cost) -> float:
+    """Top-1 accuracy, a fraction in [0, 1]; for a search under a hard budget."""
+    return metrics.accuracy
+
+
+REWARDS: dict[str, Reward] = {f.__name__: f for f in (error_log_flops, error_log_params, error_log_latency, accuracy)}
+
+
+def get_reward(name: str, **kwargs: Any) -> Reward:
+    """The reward called ``name``, with ``kwargs`` as its further arguments.
+
+    Args:
+        name: a name in :data:`REWARDS`, or a dotted path to a callable: ``my_package.my_module.my_reward``.
+        kwargs: passed on to it at every call.
+
+    Raises:
+        AmcError: there is no such reward.
+    """
+    reward = REWARDS[name] if name in REWARDS else _from_path(name)
+    return partial(reward, **kwargs) if kwargs else reward
+
+
+def _from_path(path: str) -> Reward:
+    module, _, attribute = path.rpartition(".")
+    advice = f"give one of {', '.join(REWARDS)}, or the dotted path of your own callable (my_pkg.my_reward)"
+    if not module:
+        raise AmcError(f"reward={path}: unknown; {advice}")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except (ImportError, ValueError) as error:  # ValueError: a path such as "..reward"
+        raise AmcError(f"reward={path}: {module} can't be imported ({error}); {advice}") from error
+    if not callable(found):
+        raise AmcError(f"reward={path}: {module} has no callable {attribute!r}; {advice}")
+    reward: Reward = found
+    return reward

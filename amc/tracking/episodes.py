@@ -1,0 +1,125 @@
+"""``episodes.csv``: one row per episode, exact to the last bit, cut back to the checkpoint at resume."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from amc.errors import AmcError
+from amc.files import write_bytes, write_error
+from amc.types import Cost, Episode
+
+KEEP = "keep_ratio/"
+SCORES = ("episode", "reward", "accuracy", "loss", "macs", "macs_ratio", "params", "params_ratio", "latency_ms")
+Row = dict[str, float]
+
+
+class EpisodeLog:
+    """Appends to ``episodes.csv``. Its columns: scores, seconds, then ``keep_ratio/<group>`` for every group.
+
+    ========================  ==============================================================
+    column                    meaning
+    ========================  ==============================================================
+    ``episode``               index, from 0
+    ``reward``                what the agent got
+    ``accuracy``, ``loss``    validation top-1 as a fraction, cross-entropy in nats
+    ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the uncut network's
+    ``latency_ms``            empty where no latency table was measured
+    ``seconds``               of the whole episode
+    ``<part>_seconds``        of its parts
+    ``keep_ratio/<group>``    kept / original channels
+    ========================  ==============================================================
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        group_names: Sequence[str],
+        original: Cost,
+        parts: Sequence[str] = ("cut", "recovery", "forward", "agent"),
+    ) -> None:
+        """``original`` is the uncut network's cost; ``parts`` are the timings that get a column each."""
+        self.path = Path(path)
+        self._original, self._parts, self._groups = original, tuple(parts), tuple(group_names)
+        self.columns = (*SCORES, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
+
+    def append(self, episode: Episode, seconds: Mapping[str, float] | None = None) -> None:
+        """Adds a row and hands it to the operating system at once, so that a killed process loses none.
+
+        Args:
+            episode: the finished episode.
+            seconds: timings by part; those of ``episode.metrics`` by default. A part left out counts 0.
+
+        Raises:
+            AmcError: the file can't be written (full disk).
+        """
+        seconds = episode.metrics.seconds if seconds is None else seconds
+        ratios = episode.plan.keep_ratios()
+        cost, metrics, original = episode.cost, episode.metrics, self._original
+        values: list[float | None] = [
+            episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss),
+            cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
+            float(episode.seconds), *(float(seconds.get(part, 0.0)) for part in self._parts),
+            *(ratios[name] for name in self._groups),
+        ]  # fmt: skip
+        try:
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
+                if file.tell() == 0:
+                    file.write(_line(self.columns))
+                file.write(_line(values))
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def truncate(self, episodes: int) -> None:
+        """Keeps the first ``episodes`` rows: what came after the last checkpoint is played again.
+
+        Raises:
+            AmcError: the file has fewer rows, or other columns than this log writes.
+        """
+        if not self.path.exists() and episodes == 0:
+            return
+        rows = _whole_rows(self.path) or [list(self.columns)]
+        if tuple(rows[0]) != self.columns:
+            raise AmcError(f"{self.path}: has other columns than this run writes; it belongs to another network")
+        if len(rows) - 1 < episodes:
+            raise AmcError(f"{self.path}: has {len(rows) - 1} episodes, the checkpoint {episodes}; the file is damaged")
+        write_bytes(self.path, "".join(map(_line, rows[: episodes + 1])).encode())
+
+
+def read_episodes(path: str | Path) -> list[Row]:
+    """Column → value for each episode, exactly the numbers that were logged; empty cells are left out.
+
+    Raises:
+        AmcError: the file is missing, or holds something else than numbers.
+    """
+    rows = _whole_rows(Path(path))
+    if not rows:
+        return []
+    columns, *body = rows
+    try:
+        return [{c: _number(v) for c, v in zip(columns, row, strict=True) if v} for row in body]
+    except ValueError as error:
+        raise AmcError(f"{path}: no table of episodes ({error}); the file is damaged") from error
+
+
+def _whole_rows(path: Path) -> list[list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise AmcError(f"{path}: can't be read ({error.strerror}); is this a run's episodes.csv?") from error
+    except ValueError as error:
+        raise AmcError(f"{path}: no text ({error}); the file is damaged") from error
+    # A process killed while writing can leave part of a line; only lines that end are rows.
+    return list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+
+
+def _line(values: Sequence[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(values)  # floats by repr: reading gives the same bits
+    return buffer.getvalue()
+
+
+def _number(cell: str) -> float:
+    return int(cell) if cell.lstrip("-").isdigit() else float(cell)

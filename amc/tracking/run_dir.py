@@ -1,0 +1,172 @@
+"""The folder of one run: locked while the run lives, never overwritten, and free of absolute paths."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from amc.errors import AmcError
+from amc.files import plain, read_json, read_torch, remove_leftovers, write_error, write_json, write_torch
+from amc.types import PruningPlan
+
+CONFIG = "config.json"
+EPISODES = "episodes.csv"
+# A folder with one of these holds a run; Hydra's own files and a lock alone do not count.
+TRACES = (CONFIG, EPISODES, "checkpoint", "summary.json", "plan.json")
+
+
+class RunDir:
+    """Make one with :meth:`create` or :meth:`open`; both lock the folder until :meth:`close` or the process's end.
+
+    The lock is the kernel's (``flock``), so a killed process leaves none behind.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock: int | None = lock
+
+    @classmethod
+    def create(cls, path: str | Path) -> RunDir:
+        """A folder for a new run.
+
+        Raises:
+            AmcError: the folder holds a run already, another process works in it, or it can't be written.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+        run = cls(path, _lock(path))
+        found = [name for name in TRACES if (path / name).exists()]
+        if found:
+            run.close()
+            raise AmcError(
+                f"{path}: holds a run already ({found[0]}); go on with it by resume={path}, "
+                "or give another folder by hydra.run.dir="
+            )
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDir:
+        """The folder of an earlier run, to go on with it.
+
+        Raises:
+            AmcError: the folder holds no run, or another process works in it.
+        """
+        path = Path(path)
+        if not (path / CONFIG).is_file():
+            raise AmcError(f"resume={path}: this folder holds no run (no {CONFIG}); give the folder of an earlier run")
+        run = cls(path, _lock(path))
+        for folder in (path, path / "checkpoint"):
+            remove_leftovers(folder)
+        return run
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Stores the resolved configuration, which is what makes the folder one of a run."""
+        write_json(self.path / CONFIG, config)
+
+    def read_config(self) -> dict[str, Any]:
+        """The configuration that the run was started with. Raises ``AmcError`` if the file is damaged."""
+        config = read_json(self.path / CONFIG)
+        if not isinstance(config, dict):
+            raise AmcError(f"{self.path / CONFIG}: holds no configuration; the file is damaged")
+        return config
+
+    def check_config(self, config: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
+        """Refuses to go on with another configuration than the run was started with.
+
+        Args:
+            config: the resolved configuration of this process.
+            ignore: dotted keys that may differ, with everything below them (``"verbose"``, ``"dataset.root"``).
+
+        Raises:
+            AmcError: names the first key that differs and both values.
+        """
+        before, now = _flat(self.read_config()), _flat(plain(config))
+        for key in [*before, *(key for key in now if key not in before)]:
+            if any(key == name or key.startswith(f"{name}.") for name in ignore):
+                continue
+            if before.get(key, "not set") != now.get(key, "not set"):
+                raise AmcError(
+                    f"resume={self.path}: the run was started with {key}={_show(before, key)}, now it is "
+                    f"{_show(now, key)}; leave the override out, or start a new run"
+                )
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Replaces the checkpoint atomically.
+
+        Args:
+            state: tensors, numbers, strings, lists, tuples and dicts; nothing else could be read back.
+
+        Raises:
+            AmcError: full disk; the checkpoint from before is still there.
+        """
+        write_torch(self.path / "checkpoint" / "state.pt", dict(state))
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint; ``None`` if the run was stopped before its first. ``AmcError`` if it is damaged."""
+        path = self.path / "checkpoint" / "state.pt"
+        if not path.exists():
+            return None
+        state = read_torch(path)
+        if not isinstance(state, dict):
+            raise AmcError(f"{path}: holds no checkpoint; the file is damaged")
+        return state
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Writes ``summary.json``."""
+        write_json(self.path / "summary.json", summary)
+
+    def write_plan(self, plan: PruningPlan) -> None:
+        """Writes ``plan.json``."""
+        write_json(self.path / "plan.json", plan.to_json())
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> RunDir:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _lock(path: Path) -> int:
+    try:
+        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise write_error(path / ".lock", error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            raise AmcError(
+                f"{path}: another process works in this folder; wait for it or give another folder"
+            ) from None
+        raise AmcError(f"{path}: can't be locked ({error.strerror}); give a folder on a local disk") from error
+    return handle
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _show(flat: Mapping[str, Any], key: str) -> str:
+    return repr(flat[key]) if key in flat else "not set"

@@ -1,0 +1,185 @@
+"""The walk over a network's layer groups, one keep ratio at a time, as a gymnasium environment (AMC §3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+
+from amc.budget import Budget
+from amc.cost import CostModel
+from amc.errors import AmcError
+from amc.types import Cost, Metrics, PruningPlan
+from envs.actions import asked_channels, uniform_action
+from envs.observations import FEATURES, LAYOUT_VERSION, static_features
+
+Vector = npt.NDArray[np.float32]
+
+
+class ChannelPruningEnv(gym.Env[Vector, Vector]):
+    """Chooses how many channels each layer group keeps; an episode ends with one evaluated plan.
+
+    ## Action space
+
+    ``Box(0, 1, (1,), float32)``. Action ``a`` asks for the keep ratio ``min_keep + a · (1 − min_keep)``, rounded to whole
+    channels (``channel_round``; grouped convolutions to a multiple of their groups), then clipped so that the budget
+    can still be met by pruning the groups to come as far as allowed (AMC, Algorithm 1).
+
+    ## Observation space
+
+    ``Box(0, 1, (12,), float32)``: the group to decide next, in forward order. AMC's features, and the layer's type.
+
+    | index | meaning                   | ``amc``: unit, 0 … 1            | ``portable``: unit, 0 … 1                       |
+    |-------|---------------------------|---------------------------------|-------------------------------------------------|
+    | 0     | place in the walk         | first … last group              | fraction of the walk, at the group's middle     |
+    | 1     | type of layer             | network's smallest … largest of | convolution 0, linear ⅓, grouped ⅔, depthwise 1 |
+    |       |                           | the numbers in the next column  |                                                 |
+    | 2     | input channels            | network's smallest … largest    | log2, 1 … 65,536                                |
+    | 3     | output channels           | network's smallest … largest    | log2, 1 … 65,536                                |
+    | 4     | height of the output      | network's smallest … largest    | halvings since the largest, 0 … 8               |
+    | 5     | width of the output       | network's smallest … largest    | halvings since the largest, 0 … 8               |
+    | 6     | stride                    | network's smallest … largest    | log2, 1 … 8                                     |
+    | 7     | kernel size               | network's smallest … largest    | log2, 1 … 16                                    |
+    | 8     | MACs of the group, uncut  | network's smallest … largest    | log2 of the ratio to the mean group, −8 … 8     |
+    | 9     | reduced so far            | fraction of the uncut network's cost that the decisions so far removed            |
+    | 10    | rest                      | fraction of it that this group and those to come can still remove                 |
+    | 11    | last action               | keep ratio that the previous group got, after rounding and clipping; 1 at first   |
+
+    In ``amc`` a feature on which all groups agree is 0. "Cost" is the budget's: MACs, parameters or latency. The
+    observation after the last action repeats the last group.
+
+    ## Reward
+
+    0 until the last step; then ``reward(metrics, cost, original cost)`` of the finished plan.
+
+    ## Start and end
+
+    Every episode starts at the first group with nothing decided; nothing is random. It is ``terminated`` after the last
+    group and never ``truncated``.
+
+    ## Info
+
+    * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to all
+      groups, meets the budget without being clipped).
+    * every step: ``group`` (name), ``channels`` (kept), ``keep_ratio``, ``asked`` (channels before clipping).
+    * last step, besides: ``plan``, ``metrics``, ``cost``, ``original_cost``, ``reward``.
+
+    ``metadata["policy"]`` says what a learned policy reads and writes, to be stored with it.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium's own declaration)
+
+    def __init__(
+        self,
+        cost_model: CostModel,
+        budget: Budget,
+        evaluate: Callable[[PruningPlan], Metrics],
+        reward: Callable[[Metrics, Cost, Cost], float],
+        observation: Literal["amc", "portable"] = "amc",
+    ) -> None:
+        """An environment for one network.
+
+        Args:
+            cost_model: of the network; its groups that are not frozen are walked in their order.
+            budget: made for ``cost_model``; holds ``min_keep`` and ``channel_round`` too.
+            evaluate: scores a finished plan; called once per episode.
+            reward: of the plan's metrics, its cost and the uncut network's.
+            observation: the layout of the observation, see the class's table.
+
+        Raises:
+            AmcError: zero prunable groups, or an unknown layout.
+        """
+        if not budget.groups:
+            raise AmcError(_nothing_to_prune(cost_model))
+        self._cost_model, self._budget = cost_model, budget
+        self._evaluate, self._reward = evaluate, reward
+        self._static = static_features(observation, budget.groups)
+        self._original = cost_model.cost()
+        self._full = cost_model.value(budget.cost, cost_model.counts({}))
+        self._uniform_action = uniform_action(cost_model, budget)
+        self._kept: dict[str, int] = {}
+        self._last_keep = 1.0
+        self._walking = False
+        self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
+        self.metadata = {**type(self).metadata, "policy": _policy_facts(observation, budget)}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+        """Forgets all decisions. Returns the observation of the first group and the info that the class lists."""
+        super().reset(seed=seed)
+        self._kept, self._last_keep, self._walking = {}, 1.0, True
+        info = {
+            "steps": len(self._budget.groups),
+            "min_keep": self._budget.min_keep,
+            "uniform_action": self._uniform_action,
+        }
+        return self._observe(), info
+
+    def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
+        """Decides the current group.
+
+        Args:
+            action: one number in [0, 1], ``[1]``; numbers outside count as the nearest inside.
+
+        Returns:
+            Observation of the next group, reward, ``terminated``, ``truncated`` (never), info.
+
+        Raises:
+            AmcError: the action is no number.
+            ResetNeeded: no episode is running.
+        """
+        if not self._walking:
+            raise ResetNeeded("step() outside an episode; call reset() first")
+        asked_for = float(np.clip(action[0], 0, 1))
+        group = self._budget.groups[len(self._kept)]
+        if np.isnan(asked_for):
+            raise AmcError(f"group {group.name}: the action is NaN; the agent has diverged, try smaller learning rates")
+        asked = asked_channels(group, asked_for, self._budget)
+        channels = self._budget.clip(group, asked, self._kept)
+        self._kept[group.name] = channels
+        self._last_keep = channels / group.channels
+        info: dict[str, Any] = {
+            "group": group.name, "channels": channels, "keep_ratio": self._last_keep, "asked": asked,
+        }  # fmt: skip
+        if len(self._kept) < len(self._budget.groups):
+            return self._observe(), 0.0, False, False, info
+        self._walking = False
+        outcome = self._finish()
+        return self._observe(), outcome["reward"], True, False, info | outcome
+
+    def _finish(self) -> dict[str, Any]:
+        plan = PruningPlan.make(self._cost_model.groups, self._kept)
+        cost, metrics = self._cost_model.cost(plan), self._evaluate(plan)
+        reward = float(self._reward(metrics, cost, self._original))
+        return {"plan": plan, "metrics": metrics, "cost": cost, "original_cost": self._original, "reward": reward}
+
+    def _observe(self) -> Vector:
+        now = self._fraction(self._kept)
+        smallest = self._fraction({**self._budget.floor, **self._kept})
+        static = self._static[min(len(self._kept), len(self._static) - 1)]
+        observation = np.array([*static, 1 - now, now - smallest, self._last_keep], dtype=np.float32)
+        return np.clip(observation, 0, 1)
+
+    def _fraction(self, kept: dict[str, int]) -> float:
+        """The budget's cost with ``kept`` channels, as a fraction of the uncut network's."""
+        return self._cost_model.value(self._budget.cost, self._cost_model.counts(kept)) / self._full
+
+
+def _policy_facts(observation: str, budget: Budget) -> dict[str, Any]:
+    return {
+        "observation": {"layout": observation, "version": LAYOUT_VERSION, "features": list(FEATURES)},
+        "action": {"meaning": "keep_ratio = min_keep + action * (1 - min_keep)", "min_keep": budget.min_keep},
+        "budget_cost": budget.cost,
+    }
+
+
+def _nothing_to_prune(cost_model: CostModel) -> str:
+    reasons = Counter(g.frozen for g in cost_model.groups)
+    found = "; ".join(f"{count} × {reason}" for reason, count in reasons.items()) or "the model has no layer groups"
+    return f"zero prunable groups ({found}); freeze less, or choose another model"

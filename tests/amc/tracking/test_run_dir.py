@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from amc.errors import AmcError
+from amc.tracking import RunDir
+from amc.types import LayerGroup, PruningPlan
+
+CONFIG = {"model": {"name": "resnet20", "stem": "auto"}, "budget": {"keep": 0.5}, "seed": 0, "tags": []}
+
+# Holds the lock and waits, as a run does; says so by a line.
+HOLD = """
+import sys, time
+from amc.tracking import RunDir
+run = RunDir.create(sys.argv[1])
+run.write_config({})
+print("locked", flush=True)
+time.sleep(60)
+"""
+
+
+def started(path: Path) -> RunDir:
+    run = RunDir.create(path)
+    run.write_config(CONFIG)
+    return run
+
+
+def test_a_new_folder_and_one_with_hydras_files_are_fine(tmp_path: Path) -> None:
+    RunDir.create(tmp_path / "a" / "b").close()
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / "search.log").write_text("")
+    RunDir.create(tmp_path).close()
+
+
+@pytest.mark.parametrize("trace", ["config.json", "episodes.csv", "summary.json", "plan.json"])
+def test_a_folder_with_a_run_is_refused(tmp_path: Path, trace: str) -> None:
+    (tmp_path / trace).write_text("keep me")
+    with pytest.raises(AmcError, match=rf"holds a run already \({trace}\).*resume="):
+        RunDir.create(tmp_path)
+    assert (tmp_path / trace).read_text() == "keep me"
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(AmcError, match="holds no run"):
+            RunDir.open(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
+    with started(tmp_path):
+        for attempt in (RunDir.create, RunDir.open):
+            with pytest.raises(AmcError, match="another process works in this folder"):
+                attempt(tmp_path)
+    RunDir.open(tmp_path).close()
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path: Path, repo: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=repo, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    with pytest.raises(AmcError, match="another process"):
+        RunDir.open(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    RunDir.open(tmp_path).close()
+
+
+def test_opening_removes_half_written_files(tmp_path: Path) -> None:
+    started(tmp_path).close()
+    (tmp_path / "checkpoint").mkdir()
+    for name in (".plan.json.7.tmp", "checkpoint/.state.pt.7.tmp"):
+        (tmp_path / name).write_text("half")
+    RunDir.open(tmp_path).close()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [".lock", "checkpoint", "config.json"]
+
+
+def test_the_same_config_passes(tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        run.check_config({**CONFIG, "tags": ()})
+        run.check_config({**CONFIG, "seed": 3, "model": {"name": "vgg"}}, ignore=("seed", "model"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": {"keep": 0.3}}, "budget.keep=0.5, now it is 0.3"),
+        ({"model": {"name": "resnet20"}}, "model.stem='auto', now it is not set"),
+        ({"extra": 1}, "extra=not set, now it is 1"),
+        ({"seed": None}, "seed=0, now it is None"),
+    ],
+)
+def test_another_config_is_refused_by_its_first_difference(tmp_path: Path, change: dict, message: str) -> None:
+    with started(tmp_path) as run, pytest.raises(AmcError, match=message):
+        run.check_config({**CONFIG, **change}, ignore=("bud", "see"))
+
+
+def test_checkpoints_hold_what_resume_needs_exactly(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    python = random.Random(3)
+    state = {
+        "episode": 7,
+        "torch": torch.get_rng_state(),
+        "numpy": generator.bit_generator.state,
+        "python": python.getstate(),
+        "best": (0.1 + 0.2, None, "a"),
+    }
+    with started(tmp_path) as run:
+        assert run.load_checkpoint() is None
+        run.save_checkpoint({"episode": 6})
+        run.save_checkpoint(state)
+        loaded = run.load_checkpoint()
+    assert loaded is not None
+    assert torch.equal(loaded.pop("torch"), state.pop("torch"))
+    assert loaded == state
+    other = np.random.default_rng()
+    other.bit_generator.state = loaded["numpy"]
+    assert other.random() == generator.random()
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish"])
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, damage: bytes) -> None:
+    with started(tmp_path) as run:
+        run.save_checkpoint({"episode": 6})
+        (tmp_path / "checkpoint" / "state.pt").write_bytes(damage)
+        with pytest.raises(AmcError, match=r"state\.pt: can't be loaded"):
+            run.load_checkpoint()
+
+
+def test_plan_and_summary_are_read_back_and_no_file_knows_the_folder(tmp_path: Path) -> None:
+    groups = [LayerGroup("conv1", "conv3x3", 8, 1, False, 3, 8, 8, 1, 3, 100, 10)]
+    plan = PruningPlan.make(groups, {"conv1": 3})
+    with started(tmp_path) as run:
+        run.write_plan(plan)
+        run.write_summary({"best": {"accuracy": 0.5}})
+        run.save_checkpoint({"episode": 0})
+    assert PruningPlan.load(tmp_path / "plan.json", groups) == plan
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes()
