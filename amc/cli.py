@@ -35,10 +35,7 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
         if resumed is not None:
             main(_stored_config(Path(resumed), arguments), Path(resumed))
         else:
-            sys.argv = [sys.argv[0], *_named_models(arguments)]
-            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(
-                lambda config: main(config, Path(HydraConfig.get().runtime.output_dir))
-            )()
+            _compose_and_call(config_name, main, _named_callables(arguments))
     except AmcError as error:
         _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -48,8 +45,23 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
             raise
         _fail(str(write_error(error.filename or "the run folder", error)))
     except KeyboardInterrupt:
-        print("stopped; what was finished is kept", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        _exit("stopped; what was finished is kept", EXIT_INTERRUPTED)
+
+
+def _compose_and_call(config_name: str, main: Main, arguments: list[str]) -> None:
+    """Runs ``main`` under Hydra; of a sweep, every job, then raises what the first failing one raised."""
+    failures: list[BaseException] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            main(config, Path(HydraConfig.get().runtime.output_dir))
+        except (AmcError, OSError, KeyboardInterrupt) as error:
+            failures.append(error)  # raised through Hydra, it would come with a line of Hydra's own
+
+    sys.argv = [sys.argv[0], *arguments]
+    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(job)()
+    if failures:
+        raise failures[0]
 
 
 def config_folder() -> Path:
@@ -60,8 +72,12 @@ def config_folder() -> Path:
 
 
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(EXIT_WRONG_INPUT)
+    _exit(f"error: {message}", EXIT_WRONG_INPUT)
+
+
+def _exit(message: str, code: int) -> None:
+    sys.stderr.write(f"{message}\n")
+    sys.exit(code)
 
 
 def _value_of(key: str, arguments: Sequence[str]) -> str | None:
@@ -69,24 +85,32 @@ def _value_of(key: str, arguments: Sequence[str]) -> str | None:
     return values[-1] if values and values[-1] not in ("", "null") else None
 
 
-def _named_models(arguments: Sequence[str]) -> list[str]:
-    """``model=resnet101`` and ``model=my_pkg.my_net`` without a ready configuration become ones that have one."""
-    result = []
+def _named_callables(arguments: Sequence[str]) -> list[str]:
+    """Names without a ready configuration, ``model=resnet101`` or ``reward=my_pkg.my_reward``, become ones with one."""
+    result: list[str] = []
     for argument in arguments:
         key, _, name = argument.partition("=")
-        if key != "model" or not name or (config_folder() / "model" / f"{name}.yaml").is_file():
-            result.append(argument)
-        elif "." in name:
-            result += ["model=custom", f"model.name={name.rpartition('.')[2]}", f"model.net._target_={name}"]
-        elif name in torchvision.models.list_models(module=torchvision.models):
-            result += ["model=torchvision", f"model.name={name}", f"model.net._target_=torchvision.models.{name}"]
+        ready = config_folder() / key / f"{name}.yaml"
+        if key == "reward" and "." in name:
+            result += ["reward=custom", f"reward.name={name.rpartition('.')[2]}", f"reward._target_={name}"]
+        elif key == "model" and name and not ready.is_file():
+            result += _named_model(name)
         else:
-            ready = sorted(p.stem for p in (config_folder() / "model").glob("*.yaml"))
-            raise AmcError(
-                f"model={name}: unknown; give one of {', '.join(ready)}, a classifier of torchvision.models, or a "
-                "dotted path to your own callable (my_pkg.my_net)"
-            )
+            result.append(argument)
     return result
+
+
+def _named_model(name: str) -> list[str]:
+    """Overrides for a network that is no ready configuration. Raises ``AmcError`` if there is no such network."""
+    if "." in name:
+        return ["model=custom", f"model.name={name.rpartition('.')[2]}", f"model.net._target_={name}"]
+    if name in torchvision.models.list_models(module=torchvision.models):
+        return ["model=torchvision", f"model.name={name}", f"model.net._target_=torchvision.models.{name}"]
+    ready = sorted(p.stem for p in (config_folder() / "model").glob("*.yaml"))
+    raise AmcError(
+        f"model={name}: unknown; give one of {', '.join(ready)}, a classifier of torchvision.models, or a dotted path "
+        "to your own callable (my_pkg.my_net)"
+    )
 
 
 def _stored_config(folder: Path, arguments: Sequence[str]) -> DictConfig:

@@ -62,7 +62,7 @@ class CostModel:
 
     def counts(self, kept: Mapping[str, int]) -> npt.NDArray[np.float64]:
         """Kept channels as a vector over the groups; groups left out keep everything. Shape ``[groups]``."""
-        vector = self._original.copy()
+        vector: npt.NDArray[np.float64] = self._original.copy()
         for name, count in kept.items():
             vector[self._column[name]] = count
         return vector

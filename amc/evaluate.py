@@ -87,7 +87,7 @@ class Evaluator:
         """
         images = images or self._images
         fold_norms(model, self._norms)
-        model.eval().to(dtype=self.dtype, memory_format=torch.channels_last)
+        model.eval().to(self.dtype).to(memory_format=torch.channels_last)
         correct, loss = 0, 0.0
         for x, y in images.batches(self._batch_size, dtype=self.dtype):
             logits = model(x).float()

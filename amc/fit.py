@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from amc.augment import NAMES as AUGMENTATIONS
 from amc.augment import augment
@@ -18,7 +18,23 @@ from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.precision import autocast, resolve_bf16
 
-SCHEDULES = ("onecycle", "cosine")
+WARM_UP = 0.3
+START = 0.04
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the highest learning rate: from 1/25 up during 30 % of the training, then down to 0 (Smith 2018)."""
+    if progress < WARM_UP:
+        return START + (1 - START) * (1 - cosine(progress / WARM_UP))
+    return cosine((progress - WARM_UP) / (1 - WARM_UP))
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine wave from 1 down to 0 as ``progress`` goes from 0 to 1."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+SCHEDULES = {"onecycle": one_cycle, "cosine": cosine}
 
 
 @dataclass(frozen=True)
@@ -115,7 +131,7 @@ def train(
     if len(train) < 2:
         raise AmcError(f"training: {len(train)} training image; give at least 2")
     started = time.perf_counter()
-    model.to(train.device, memory_format=torch.channels_last)
+    model.to(train.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True, fused=True
     )
@@ -130,10 +146,12 @@ def train(
             loss = _epoch(model, train, recipe, optimizer, schedule, generator)
             if not math.isfinite(loss):
                 raise AmcError(
-                    f"training: the loss is {loss} in epoch {number}; lower training.lr={recipe.lr}, or check the images"
+                    f"training: the loss is {loss} in epoch {number}; lower training.lr={recipe.lr}, "
+                    "or check the images"
                 )
-            scores = (None, None) if val is None else evaluate(model, val)
-            history.append(Epoch(number, recipe.epochs, loss, *scores, lr, time.perf_counter() - begun))
+            accuracy, val_loss = (None, None) if val is None else evaluate(model, val)
+            seconds = time.perf_counter() - begun
+            history.append(Epoch(number, recipe.epochs, loss, accuracy, val_loss, lr, seconds))
             if on_epoch is not None:
                 on_epoch(history[-1])
     model.eval()
@@ -177,7 +195,7 @@ def _epoch(
             logits = model(x)
         loss = F.cross_entropy(logits.float(), images.labels[chosen], label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         total += loss.detach()
@@ -188,9 +206,7 @@ def _steps(images: ImageSet, recipe: Recipe) -> int:
     return max(1, len(images) // recipe.batch_size)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LambdaLR:
+    shape = SCHEDULES[recipe.schedule]
     total = recipe.epochs * steps
-    if recipe.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, total)
-    # One step more: the scheduler counts the one before the first update.
-    return OneCycleLR(optimizer, recipe.lr, total + 1, cycle_momentum=False)
+    return LambdaLR(optimizer, lambda step: shape(step / total))

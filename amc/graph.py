@@ -98,7 +98,12 @@ def _dependency_graph(model: nn.Module, example: torch.Tensor) -> tp.DependencyG
 def _smallest_untraceable(model: nn.Module, example: torch.Tensor) -> str:
     """Name of the deepest module on which torch-pruning fails by itself; the class name if only the whole fails."""
     inputs: dict[nn.Module, torch.Tensor] = {}
-    handles = [m.register_forward_pre_hook(lambda m, args: inputs.setdefault(m, args[0])) for m in model.modules()]
+
+    def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        if args:
+            inputs.setdefault(module, args[0])
+
+    handles = [m.register_forward_pre_hook(hook) for m in model.modules()]
     try:
         with torch.no_grad():
             model(example)
@@ -147,7 +152,8 @@ def _layer_group(
         target = item.dep.target.module
         name = item.dep.target.name.split(" ")[0]
         if isinstance(target, nn.Parameter):
-            reason = f"its channels meet the free parameter {name}"
+            known = (n for n, p in found._DG.model.named_parameters() if p is target)
+            reason = f"its channels meet the free parameter {next(known, name)}"
         elif type(target).__module__.startswith("torch_pruning"):
             added = added or "AddBackward" in item.dep.target.name
         elif not is_cuttable(model.get_submodule(name)):
@@ -232,7 +238,7 @@ def _prove(model: nn.Module, groups: Sequence[LayerGroup], example_input: torch.
         else:
             pending += [names[: len(names) // 2], names[len(names) // 2 :]]
     reasons |= _clashes(surgeon, {n: kept for n, kept in trial.items() if n not in reasons}, example)
-    single = f"has only {{}} channel{{}}, the fewest that can be kept"
+    single = "has only {} channel{}, the fewest that can be kept"
     result = []
     for g in groups:
         if g.frozen is None and g.name not in trial:

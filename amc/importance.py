@@ -87,7 +87,8 @@ def _by_torch_pruning(
     for group in groups:
         coupled = by_producer[group.name]
         values = next(v for v in (criterion(coupled) for criterion in criteria) if v is not None)
-        scores[group.name] = values.double().numpy(force=True)[: group.channels]
+        # a group of nothing but zeros is divided by its mean there: 0 / 0
+        scores[group.name] = np.nan_to_num(values.double().numpy(force=True)[: group.channels])
     return scores
 
 
@@ -110,9 +111,7 @@ def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tens
         active = (x > 0).double().movedim(channel_dim, 0).flatten(1).mean(1) * len(x)
         positive[name] = positive.get(name, torch.zeros_like(active)) + active
 
-    handles = [
-        model.get_submodule(n).register_forward_pre_hook(lambda m, i, n=n: hook(n, m, i[0])) for n in consumers
-    ]
+    handles = [model.get_submodule(n).register_forward_pre_hook(lambda m, i, n=n: hook(n, m, i[0])) for n in consumers]
     try:
         with frozen_eval(model):
             for batch in images.split(batch_size):

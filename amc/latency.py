@@ -102,8 +102,12 @@ def measure_tables(model: nn.Module, example_input: torch.Tensor) -> tuple[dict[
     Layers of the same shape on inputs of the same size are measured once.
     """
     inputs: dict[str, torch.Size] = {}
+
+    def hook(name: str, x: torch.Tensor) -> None:
+        inputs.setdefault(name, x.shape)
+
     handles = [
-        m.register_forward_pre_hook(lambda _, args, n=n: inputs.setdefault(n, args[0].shape))
+        m.register_forward_pre_hook(lambda _, args, n=n: hook(n, args[0]))
         for n, m in model.named_modules()
         if isinstance(m, Mixing)
     ]
@@ -139,7 +143,7 @@ def _layer_ms(module: nn.Module, shape: torch.Size, out: float, inp: float, like
             size[1], n_out, module.kernel_size, module.stride, module.padding,
             dilation=module.dilation, groups=n_out if depthwise else module.groups, bias=bias,
         )  # type: ignore[call-arg] # fmt: skip
-    layer = layer.to(like.device, like.dtype, memory_format=torch.channels_last)
+    layer = layer.to(like).to(memory_format=torch.channels_last)
     x = torch.zeros(size, device=like.device, dtype=like.dtype)
     return _median_ms(lambda: layer(x), like.device)
 

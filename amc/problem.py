@@ -100,8 +100,6 @@ def make_evaluator(
     images, labels = chosen.normalised(), chosen.labels
     scores = score_channels(importance, network.model, network.groups, images, labels, seed=seed)
     ranking = {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}
-    recover = make_recovery(
-        recovery, surgeon, network.groups, ranking, images, seed=seed, **(recovery_settings or {})
-    )
+    recover = make_recovery(recovery, surgeon, network.groups, ranking, images, seed=seed, **(recovery_settings or {}))
     scored_on = val if val_images is None else val.take(val_images)
     return Evaluator(surgeon, ranking, recover, scored_on, batch_size=batch_size, precision=precision)

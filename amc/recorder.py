@@ -8,9 +8,9 @@ from typing import Any
 from amc.errors import AmcError
 from amc.figures import plan_figure
 from amc.tracking import Board, EpisodeLog, RunDir, read_episodes
+from amc.tracking.episodes import KEEP
 from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 
-KEEP = "keep_ratio/"
 PARTS = ("cut", "recovery", "forward", "agent")
 
 

@@ -12,6 +12,10 @@ Which one when:
 A user's own reward is any callable with the same three arguments, given by its dotted path.
 """
 
+# ruff: noqa: ARG001 (every reward takes the same three arguments)
+
+# ruff: noqa: ARG001 (every reward takes the same three arguments)
+
 from __future__ import annotations
 
 import importlib

@@ -16,6 +16,7 @@ from torch import nn
 import agents
 from amc.budget import Budget
 from amc.data import ImageSet
+from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.files import read_json, write_json
 from amc.latency import LatencyCostModel, measure_ms
@@ -145,7 +146,8 @@ def search(
     place = resolve_device(device)
     train, val = as_images(train, place), as_images(val, place)
     with _run_folder(run_dir, resume, config or {}) as folder:
-        network = _trace(model.to(place), train, settings, folder)
+        needs_latency = settings.cost == "latency_ms" or reward == "error_log_latency"
+        network = _trace(model.to(place), train, settings, needs_latency, folder)
         original = network.cost_model.cost()
         if verbose:
             show(group_table(network.groups, original))
@@ -165,7 +167,7 @@ def search(
         )
         judge = get_reward(reward) if isinstance(reward, str) else reward
         env = ChannelPruningEnv(network.cost_model, limit, evaluator, judge, observation=settings.observation)
-        player = agents.make(agent, env, seed, **settings.agent)
+        player = _agent(agent, env, seed, settings.agent)
         recorder = Recorder(folder, network.groups, original, evaluator.dense.images) if folder else None
         before = _restore(player, evaluator, recorder)
         preparation = time.perf_counter() - started
@@ -231,18 +233,24 @@ def _run_folder(path: str | Path | None, resume: bool, config: Mapping[str, Any]
             yield folder
 
 
-def _trace(model: nn.Module, train: ImageSet, settings: Settings, folder: RunDir | None) -> Network:
+def _agent(name: str, env: ChannelPruningEnv, seed: int, settings: Mapping[str, Any]) -> agents.Agent:
+    try:
+        return agents.make(name, env, seed, **settings)
+    except ValueError as error:
+        raise AmcError(str(error)) from error
+
+
+def _trace(
+    model: nn.Module, train: ImageSet, settings: Settings, needs_latency: bool, folder: RunDir | None
+) -> Network:
     """Groups and costs. A latency table is measured once in a run's life, or its budget would change at a resume."""
     table = None if folder is None else folder.path / LATENCY_TABLE
-    wanted: bool | Mapping[str, Any] = settings.cost == "latency_ms"
-    if wanted and table is not None and table.exists():
-        wanted = read_json(table)
     network = trace_network(
         model,
         train.take(1).normalised(),
         prune_residual=settings.prune_residual,
         freeze=settings.freeze,
-        latency=wanted,
+        latency=read_json(table) if needs_latency and table is not None and table.exists() else needs_latency,
     )
     if table is not None and isinstance(network.cost_model, LatencyCostModel):
         write_json(table, network.cost_model.to_json())
@@ -367,7 +375,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
         val=task.splits.val,
         test=task.splits.test,
         budget=plain["budget"]["keep"],
-        reward=plain["reward"]["_target_"],
+        reward=_reward(**plain["reward"]),
         importance=plain["importance"]["name"],
         recovery=plain["recovery"]["name"],
         agent=plain["agent"]["name"],
@@ -380,6 +388,11 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
         config=plain,
         verbose=verbose,
     )
+
+
+def _reward(_target_: str, _partial_: bool = True, **arguments: Any) -> Reward:
+    """The configured reward, by name if it is one of ours."""
+    return get_reward(_target_.removeprefix("amc.rewards."), **arguments)
 
 
 def main() -> None:

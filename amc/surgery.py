@@ -29,7 +29,8 @@ def rank_channels(group: LayerGroup, scores: npt.NDArray[np.floating[Any]]) -> n
     blocks = np.asarray(scores, dtype=np.float64).reshape(group.step, -1)
     within = np.argsort(-blocks, axis=1, kind="stable")
     first = np.arange(group.step)[:, None] * blocks.shape[1]
-    return (within + first).T.reshape(-1).astype(np.int64)
+    ranking: npt.NDArray[np.int64] = (within + first).T.reshape(-1).astype(np.int64)
+    return ranking
 
 
 def select_channels(

@@ -27,32 +27,33 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
 
     ## Action space
 
-    ``Box(0, 1, (1,), float32)``. Action ``a`` asks for the keep ratio ``min_keep + a · (1 − min_keep)``, rounded to whole
-    channels (``channel_round``; grouped convolutions to a multiple of their groups), then clipped so that the budget
-    can still be met by pruning the groups to come as far as allowed (AMC, Algorithm 1).
+    ``Box(0, 1, (1,), float32)``. Action ``a`` asks for the keep ratio ``min_keep + a · (1 − min_keep)``, rounded to
+    whole channels (``channel_round``; grouped convolutions to a multiple of their groups), then clipped so that the
+    budget can still be met by pruning the groups to come as far as allowed (AMC, Algorithm 1).
 
     ## Observation space
 
     ``Box(0, 1, (12,), float32)``: the group to decide next, in forward order. AMC's features, and the layer's type.
 
-    | index | meaning                   | ``amc``: unit, 0 … 1            | ``portable``: unit, 0 … 1                       |
-    |-------|---------------------------|---------------------------------|-------------------------------------------------|
-    | 0     | place in the walk         | first … last group              | fraction of the walk, at the group's middle     |
-    | 1     | type of layer             | network's smallest … largest of | convolution 0, linear ⅓, grouped ⅔, depthwise 1 |
-    |       |                           | the numbers in the next column  |                                                 |
-    | 2     | input channels            | network's smallest … largest    | log2, 1 … 65,536                                |
-    | 3     | output channels           | network's smallest … largest    | log2, 1 … 65,536                                |
-    | 4     | height of the output      | network's smallest … largest    | halvings since the largest, 0 … 8               |
-    | 5     | width of the output       | network's smallest … largest    | halvings since the largest, 0 … 8               |
-    | 6     | stride                    | network's smallest … largest    | log2, 1 … 8                                     |
-    | 7     | kernel size               | network's smallest … largest    | log2, 1 … 16                                    |
-    | 8     | MACs of the group, uncut  | network's smallest … largest    | log2 of the ratio to the mean group, −8 … 8     |
-    | 9     | reduced so far            | fraction of the uncut network's cost that the decisions so far removed            |
-    | 10    | rest                      | fraction of it that this group and those to come can still remove                 |
-    | 11    | last action               | keep ratio that the previous group got, after rounding and clipping; 1 at first   |
+    | index | meaning                  | unit in ``amc``          | unit in ``portable``                   | min | max |
+    | ----- | ------------------------ | ------------------------ | -------------------------------------- | --- | --- |
+    | 0     | place in the walk        | first … last group       | (place + ½) / groups                   | 0   | 1   |
+    | 1     | type of layer            | min … max of next column | conv 0, linear ⅓, grouped ⅔, depthw. 1 | 0   | 1   |
+    | 2     | input channels           | network's min … max      | log2 / 16 (1 … 65,536)                 | 0   | 1   |
+    | 3     | output channels          | network's min … max      | log2 / 16 (1 … 65,536)                 | 0   | 1   |
+    | 4     | height of the output     | network's min … max      | halvings since the largest / 8         | 0   | 1   |
+    | 5     | width of the output      | network's min … max      | halvings since the largest / 8         | 0   | 1   |
+    | 6     | stride                   | network's min … max      | log2 / 3 (1 … 8)                       | 0   | 1   |
+    | 7     | kernel size              | network's min … max      | log2 / 4 (1 … 16)                      | 0   | 1   |
+    | 8     | MACs of the group, uncut | network's min … max      | ½ + log2(MACs / mean group's) / 16     | 0   | 1   |
+    | 9     | reduced so far           | share of the uncut cost  | as in ``amc``                          | 0   | 1   |
+    | 10    | rest, still removable    | share of the uncut cost  | as in ``amc``                          | 0   | 1   |
+    | 11    | last action              | keep ratio               | as in ``amc``                          | 0   | 1   |
 
-    In ``amc`` a feature on which all groups agree is 0. "Cost" is the budget's: MACs, parameters or latency. The
-    observation after the last action repeats the last group.
+    "min … max": from the network's smallest to its largest value, 0 where all groups agree. Values beyond 0 … 1 are cut
+    off. "Cost" is the budget's: MACs, parameters or latency. *Reduced* is what the decisions so far removed; *rest* is
+    what this group and those to come can still remove; *last action* is what the previous group got after rounding and
+    clipping, 1 at first. The observation after the last action repeats the last group.
 
     ## Reward
 
@@ -65,8 +66,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
 
     ## Info
 
-    * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to all
-      groups, meets the budget without being clipped).
+    * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to
+      all groups, meets the budget without being clipped).
     * every step: ``group`` (name), ``channels`` (kept), ``keep_ratio``, ``asked`` (channels before clipping).
     * last step, besides: ``plan``, ``metrics``, ``cost``, ``original_cost``, ``reward``.
 

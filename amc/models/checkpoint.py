@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -35,6 +36,15 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
     _check_names(own, tensors, where)
     _check_tensors(own, tensors, where)
     model.load_state_dict({**own, **tensors})
+
+
+def read_notes(path: str | Path) -> dict[str, str]:
+    """The text metadata of a ``.safetensors`` file; empty for other files, and for any that can't be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
 
 
 def _read(path: Path, where: str) -> dict[str, Tensor]:

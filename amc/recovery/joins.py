@@ -111,7 +111,7 @@ def find_joins(model: nn.Module, example: torch.Tensor) -> dict[str, Join]:
                 handles.append(module.register_forward_hook(layer_hook))
             elif isinstance(module, _BatchNorm) and module.affine and has_statistics(module):
 
-                def norm_hook(m: nn.Module, inputs: Any, output: torch.Tensor, name: str = name) -> None:
+                def norm_hook(_: nn.Module, inputs: Any, output: torch.Tensor, name: str = name) -> None:
                     if id(inputs[0]) in made_by_layer:
                         made_by_norm[id(output)] = (name, *made_by_layer[id(inputs[0])])
 

@@ -8,9 +8,17 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from amc.layers import Mixing, frozen_eval
+
+
+def norm_of(model: nn.Module, name: str) -> _BatchNorm:
+    """A batch norm by its path."""
+    norm = model.get_submodule(name)
+    assert isinstance(norm, _BatchNorm)
+    return norm
 
 
 def has_statistics(module: nn.Module) -> bool:
@@ -51,6 +59,24 @@ def following_norms(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
 
 
 @torch.no_grad()
+def absorb_bias(norm: _BatchNorm, bias: torch.Tensor) -> None:
+    """Gives a batch norm the bias ``[channels]`` of a layer before it that has none of its own."""
+    assert norm.running_mean is not None
+    norm.running_mean.sub_(bias)
+
+
+@torch.no_grad()
+def undo_norm(norm: _BatchNorm, output: torch.Tensor, smallest_scale: float) -> torch.Tensor:
+    """The input ``[rows, channels]`` that gives ``output``; scales are at least ``smallest_scale`` of the largest."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    floor = smallest_scale * float(scale.abs().max())
+    scale = torch.where(scale.abs() < floor, torch.where(scale < 0, -floor, floor), scale)
+    return (output - norm.bias) / scale + norm.running_mean
+
+
+@torch.no_grad()
 def recalibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     """Replaces every batch norm's running statistics by those of ``batches``, in one forward pass over them."""
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and has_statistics(m)]
@@ -75,12 +101,14 @@ def fold_norms(model: nn.Module, norms: Mapping[str, str]) -> None:
         norms: layer → batch norm, from :func:`following_norms`.
     """
     for layer, norm in norms.items():
-        fused = _fuse(model.get_submodule(layer), model.get_submodule(norm))
+        fused = _fuse(model.get_submodule(layer), norm_of(model, norm))
         for name, module in ((layer, fused), (norm, nn.Identity())):
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, module)
 
 
-def _fuse(layer: nn.Module, norm: nn.Module) -> nn.Module:
-    fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-    return fuse(layer.eval(), norm.eval())
+def _fuse(layer: nn.Module, norm: _BatchNorm) -> nn.Module:
+    if isinstance(layer, nn.Linear):
+        return fuse_linear_bn_eval(layer.eval(), norm.eval())
+    assert isinstance(layer, _ConvNd)
+    return fuse_conv_bn_eval(layer.eval(), norm.eval())

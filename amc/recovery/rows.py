@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-Reconstructible = (nn.Conv1d, nn.Conv2d, nn.Linear)
+Reconstructible: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Linear
+
+
+def layer_of(model: nn.Module, name: str) -> Reconstructible:
+    """A layer that :func:`can_reconstruct` accepted, by its path."""
+    module = model.get_submodule(name)
+    assert isinstance(module, Reconstructible)
+    return module
+
+
+def bias_of(module: Reconstructible) -> torch.Tensor | None:
+    """Its bias, which torch declares to be there always."""
+    return module.bias
 
 
 def can_reconstruct(module: nn.Module) -> bool:

@@ -9,10 +9,18 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from amc.layers import frozen_eval, is_depthwise
+from amc.layers import frozen_eval
 from amc.recovery.joins import Events, Join, find_joins
-from amc.recovery.norms import following_norms
-from amc.recovery.rows import can_reconstruct, flat_outputs, pick_positions, sample_outputs, sample_rows
+from amc.recovery.norms import absorb_bias, following_norms, norm_of, undo_norm
+from amc.recovery.rows import (
+    bias_of,
+    can_reconstruct,
+    flat_outputs,
+    layer_of,
+    pick_positions,
+    sample_outputs,
+    sample_rows,
+)
 from amc.recovery.systems import cholesky
 from amc.surgery import Kept, Surgeon
 
@@ -138,28 +146,27 @@ class SequentialLeastSquares:
         target = target - sample_outputs(module, shortcuts[join.shortcut_event], self._picks[name]).float()
         if join.norm is None:
             return target
-        norm = small.get_submodule(join.norm)  # undo it: target = scale · (x − mean) + shift
-        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        floor = SMALL_SCALE * float(scale.abs().max())
-        scale = torch.where(scale.abs() < floor, torch.where(scale < 0, -floor, floor), scale)
-        return (target - norm.bias) / scale + norm.running_mean
+        return undo_norm(norm_of(small, join.norm), target, SMALL_SCALE)
 
     def _fit(self, small: nn.Module, name: str, rows: torch.Tensor, target: torch.Tensor) -> None:
         """Least squares with bias, pulled towards the weights that the cut left."""
-        module = small.get_submodule(name)
+        module = layer_of(small, name)
         groups = getattr(module, "groups", 1)
-        weight = module.weight.flatten(1)  # [out, in/g · taps]
-        bias = module.bias if module.bias is not None else weight.new_zeros(len(weight))
-        refit_bias = module.bias is not None or name in self._norms
+        weight = module.weight.detach().flatten(1)  # [out, in/g · taps]
+        own_bias = bias_of(module)
+        bias = weight.new_zeros(len(weight)) if own_bias is None else own_bias
+        refit_bias = own_bias is not None or name in self._norms
         width = len(weight) // groups
+        shifts = []
         for j, x in enumerate(rows.chunk(groups, dim=1)):
             outs = slice(j * width, (j + 1) * width)
             solution, shift = _ridge(x, target[:, outs], weight[outs].T, bias[outs], self._damping, refit_bias)
-            weight[outs] = solution.T
-            if module.bias is not None:
-                module.bias[outs] = shift
-            elif name in self._norms:
-                small.get_submodule(self._norms[name]).running_mean[outs] -= shift
+            module.weight[outs] = solution.T.reshape(module.weight[outs].shape)
+            shifts.append(shift)
+        if own_bias is not None:
+            own_bias.copy_(torch.cat(shifts))
+        elif name in self._norms:
+            absorb_bias(norm_of(small, self._norms[name]), torch.cat(shifts))
 
 
 def _ridge(

@@ -11,8 +11,16 @@ import torch
 from torch import nn
 
 from amc.layers import is_depthwise
-from amc.recovery.norms import following_norms
-from amc.recovery.rows import can_reconstruct, flat_outputs, pick_positions, sample_rows
+from amc.recovery.norms import absorb_bias, following_norms, norm_of
+from amc.recovery.rows import (
+    Reconstructible,
+    bias_of,
+    can_reconstruct,
+    flat_outputs,
+    layer_of,
+    pick_positions,
+    sample_rows,
+)
 from amc.recovery.systems import GramSystem, RowSystem, System
 from amc.surgery import Kept, Surgeon
 from amc.types import LayerGroup
@@ -74,7 +82,7 @@ class StaticLeastSquares:
 
     def _has_bias(self, layer: str) -> bool:
         """Whether a refitted bias has a place to go: the layer's own bias or the batch norm behind it."""
-        return self._surgeon.model.get_submodule(layer).bias is not None or layer in self._norms
+        return bias_of(layer_of(self._surgeon.model, layer)) is not None or layer in self._norms
 
     def _factor(
         self,
@@ -84,12 +92,11 @@ class StaticLeastSquares:
         ranking: Mapping[str, npt.NDArray[np.int64]],
         damping: float,
     ) -> list[_Block]:
-        module = self._surgeon.model.get_submodule(layer)
+        module = layer_of(self._surgeon.model, layer)
         weight = module.weight.detach().flatten(1).double()  # [out, in/g · taps]
-        conv_groups = getattr(module, "groups", 1)
-        width_in = (weight.shape[1] // _taps(module)) if conv_groups == 1 else module.in_channels // conv_groups
-        width_out = weight.shape[0] // conv_groups
-        bias = module.bias.detach().double() if module.bias is not None else weight.new_zeros(len(weight))
+        width_in, width_out = weight.shape[1] // _taps(module), weight.shape[0] // len(gathered)
+        bias = bias_of(module)
+        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
         order = self._feature_order(layer, groups, ranking)
         blocks = []
         for j, data in enumerate(gathered):
@@ -126,7 +133,7 @@ class StaticLeastSquares:
         return np.argsort(rank, kind="stable")
 
     @staticmethod
-    def _features(module: nn.Module, channels: torch.Tensor) -> torch.Tensor:
+    def _features(module: Reconstructible, channels: torch.Tensor) -> torch.Tensor:
         """Feature indices of input channels, tap by tap, behind the bias feature 0."""
         taps = _taps(module)
         features = channels[:, None] * taps + torch.arange(taps, device=channels.device) + 1
@@ -149,7 +156,7 @@ class StaticLeastSquares:
         inputs: npt.NDArray[np.int64],
         outputs: npt.NDArray[np.int64] | None,
     ) -> None:
-        module = small.get_submodule(layer)
+        module = layer_of(small, layer)
         device = module.weight.device
         solutions = []
         for b in blocks:
@@ -162,15 +169,15 @@ class StaticLeastSquares:
             solutions.append(b.system.solve(features, outs).T)
         solution = torch.cat(solutions)  # [out, 1 + features]
         module.weight.copy_(solution[:, 1:].reshape(module.weight.shape))
-        if module.bias is not None:
-            module.bias.copy_(solution[:, 0])
+        bias = bias_of(module)
+        if bias is not None:
+            bias.copy_(solution[:, 0])
         elif layer in self._norms:
-            norm = small.get_submodule(self._norms[layer])
-            norm.running_mean.sub_(solution[:, 0])
+            absorb_bias(norm_of(small, self._norms[layer]), solution[:, 0])
 
 
-def _taps(module: nn.Module) -> int:
-    return int(module.weight[0, 0].numel()) if module.weight.dim() > 2 else 1
+def _taps(module: Reconstructible) -> int:
+    return module.weight[0, 0].numel()
 
 
 class _Gatherer:

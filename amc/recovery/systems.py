@@ -35,6 +35,7 @@ def cholesky(gram: torch.Tensor, damping: float) -> torch.Tensor:
     for attempt in range(MAX_ATTEMPTS):
         damped = gram.clone()
         damped.diagonal().add_(scale * max(damping, 1e-12) * 10**attempt)
+        factor: torch.Tensor
         factor, info = torch.linalg.cholesky_ex(damped, upper=True)
         if int(info) == 0:
             return factor
@@ -63,7 +64,8 @@ class GramSystem:
         rank = self._rank[kept]
         if int(rank.max()) == len(kept) - 1:
             size = len(kept)
-            return torch.linalg.solve_triangular(self._upper[:size, :size], targets[:size], upper=True)[rank]
+            prefix: torch.Tensor = torch.linalg.solve_triangular(self._upper[:size, :size], targets[:size], upper=True)
+            return prefix[rank]
         columns = self._upper[:, rank].double()  # several groups meet here (concatenation): no prefix
         factor = cholesky(columns.T @ columns, 0.0)
         return torch.cholesky_solve(columns.T @ targets.double(), factor, upper=True).float()

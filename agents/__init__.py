@@ -1,0 +1,55 @@
+"""Agents that search keep ratios. They know neither networks nor pruning: only an environment."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import fields
+from typing import Any
+
+from agents.base import Agent, EpisodeOutcome
+from agents.base import Env as Env
+
+__all__ = ["NAMES", "Agent", "EpisodeOutcome", "make"]
+
+# Imported when asked for: Stable-Baselines3 takes seconds, and a uniform agent doesn't need it.
+_CLASSES = {
+    "ddpg": "agents.ddpg:DDPGAgent",
+    "td3": "agents.td3:TD3Agent",
+    "sac": "agents.sac:SACAgent",
+    "random": "agents.plain:RandomAgent",
+    "uniform": "agents.plain:UniformAgent",
+}
+NAMES = tuple(_CLASSES)
+
+
+def make(name: str, env: Env, seed: int, **settings: Any) -> Agent:
+    """The agent called ``name``, untrained.
+
+    Args:
+        name: one of :data:`NAMES`.
+        env: actions are one number in [0, 1]; the reward comes with the last step; see the agent's class for what
+            the reset info must hold.
+        seed: of everything the agent draws; the global random states are neither used nor changed.
+        settings: of the agent, as in ``conf/agent/<name>.yaml``.
+
+    Raises:
+        ValueError: unknown agent or setting, or a setting whose value makes no sense.
+    """
+    if name not in _CLASSES:
+        raise ValueError(f"agent={name}: unknown; give one of {', '.join(NAMES)}")
+    module, _, attribute = _CLASSES[name].partition(":")
+    cls: type[Agent] = getattr(importlib.import_module(module), attribute)
+    known = _settings_of(cls)
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ValueError(f"agent.{unknown[0]}: {name} has no such setting; it has {', '.join(known) or 'none'}")
+    return cls(env, seed, **settings)  # type: ignore[call-arg]
+
+
+def _settings_of(cls: type[Agent]) -> list[str]:
+    """The names that ``cls`` takes beside environment and seed."""
+    settings_type = getattr(cls, "settings_type", None)
+    if settings_type is not None:
+        return [field.name for field in fields(settings_type)]
+    return [name for name in inspect.signature(cls).parameters if name not in ("env", "seed")]

@@ -1,0 +1,93 @@
+"""What every agent is: something that plays episodes, can be stopped between two of them, and goes on exactly."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+Env = gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class EpisodeOutcome:
+    """One finished episode.
+
+    Attributes:
+        info: the environment's info of the last step.
+        reward: the last step's reward; steps before it give none.
+        scalars: what the agent reports of itself, such as ``sigma``, ``actor_loss``, ``critic_loss``, ``baseline``.
+    """
+
+    info: Mapping[str, Any]
+    reward: float
+    scalars: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Agent(ABC):
+    """Plays one environment whose actions are one number in [0, 1] and whose reward comes with the last step.
+
+    Episodes must not depend on the episodes before them; then an agent that was saved and restored between two
+    episodes plays on as if it had never stopped.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run_episode(self) -> EpisodeOutcome:
+        """Plays one episode, and learns from it if the agent learns."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """A copy of everything that the next episode depends on: tensors and plain Python data only.
+
+        ``torch.load(weights_only=True)`` reads it back.
+        """
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on where the agent that gave ``state`` was.
+
+        Raises:
+            ValueError: the state of another kind of agent.
+        """
+
+    @abstractmethod
+    def save_policy(self, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+        """Writes ``policy.json``, and the weights as safetensors if there are any; no pickle.
+
+        Args:
+            folder: made if need be.
+            metadata: what the policy reads and writes (observation layout …); by default the environment's own
+                ``metadata["policy"]``.
+        """
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        if state.get("agent") != self.name:
+            raise ValueError(f"agent state: it is {state.get('agent')!r}'s, this agent is {self.name!r}")
+
+
+def play(env: Env, act: Callable[[npt.NDArray[np.float32], Mapping[str, Any]], float]) -> tuple[dict[str, Any], float]:
+    """One episode of a policy that doesn't learn.
+
+    Args:
+        env: the environment.
+        act: (observation, info of the reset) → action.
+
+    Returns:
+        Info and reward of the last step.
+    """
+    observation, start = env.reset()
+    finished = False
+    while not finished:
+        action = np.array([act(observation, start)], dtype=np.float32)
+        observation, reward, terminated, truncated, info = env.step(action)
+        finished = terminated or truncated
+    return info, float(reward)

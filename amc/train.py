@@ -1,0 +1,126 @@
+"""Trains a baseline: ``python -m amc.train model=resnet56 dataset=cifar10``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from amc.data import Splits
+from amc.files import write_error, write_json, write_safetensors
+from amc.fit import Epoch, Recipe, TrainResult, evaluate, train
+from amc.progress import duration
+from amc.report import show
+from amc.steps import Steps
+from amc.tracking import RunDir
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["Epoch", "Recipe", "TrainResult", "evaluate", "main", "main_from_config", "run_training", "train"]
+
+
+def run_training(
+    model: nn.Module,
+    splits: Splits,
+    recipe: Recipe,
+    run_dir: Path,
+    *,
+    config: Mapping[str, Any],
+    seed: int = 0,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """Trains ``model`` in place and leaves ``model.safetensors``, ``train.json`` and TensorBoard scalars behind.
+
+    Returns:
+        What ``train.json`` holds: accuracies as fractions, losses in nats.
+
+    Raises:
+        AmcError: ``run_dir`` holds a run, can't be written, or the training fails.
+    """
+    with RunDir.create(run_dir) as folder:
+        folder.write_config(config)
+        result = _train(model, splits, recipe, run_dir, seed, verbose)
+        scores = {name: evaluate(model, getattr(splits, name)) for name in ("val", "test")}
+        notes = {"dataset": splits.name, "val_from": splits.val_from, "train_images": splits.train.fingerprint()}
+        write_safetensors(run_dir / "model.safetensors", model.state_dict(), notes)
+        summary = {
+            "dataset": splits.name,
+            "val_from": splits.val_from,
+            "seed": seed,
+            "recipe": dataclasses.asdict(recipe),
+            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+            "train_loss": result.last.train_loss,
+            **{name: {"accuracy": accuracy, "loss": loss} for name, (accuracy, loss) in scores.items()},
+            "wall_seconds": result.seconds,
+            "history": [dataclasses.asdict(epoch) for epoch in result.history],
+        }
+        write_json(run_dir / "train.json", summary)
+    return summary
+
+
+def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed: int, verbose: bool) -> TrainResult:
+    from amc.setup import describe
+
+    try:
+        with SummaryWriter(str(run_dir)) as board, Steps("epoch", verbose) as steps:
+
+            def on_epoch(epoch: Epoch) -> None:
+                steps.update(epoch.number, epoch.epochs, describe(epoch))
+                for tag, value in (
+                    ("train/loss", epoch.train_loss),
+                    ("train/lr", epoch.lr),
+                    ("val/accuracy", epoch.val_accuracy),
+                    ("val/loss", epoch.val_loss),
+                ):
+                    board.add_scalar(tag, value, epoch.number)
+
+            return train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
+    except OSError as error:
+        raise write_error(run_dir, error) from error
+
+
+def main_from_config(config: DictConfig, run_dir: Path) -> None:
+    """Loads data and network as configured, trains, and prints the result."""
+    from omegaconf import OmegaConf
+
+    from amc.setup import load_recipe, load_untrained
+
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    recipe = load_recipe(config)
+    task = load_untrained(config)
+    summary = run_training(
+        task.model, task.splits, recipe, run_dir, config=plain, seed=plain["seed"], verbose=plain["verbose"]
+    )
+    if plain["verbose"]:
+        show(_table(plain["model"]["name"], summary, run_dir))
+
+
+def _table(name: str, summary: Mapping[str, Any], run_dir: Path) -> Table:
+    images = summary["images"]
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(f"{name} on {summary['dataset']}")
+    table.add_column("", justify="right")
+    for split, label in (("val", "validation accuracy"), ("test", "test accuracy")):
+        table.add_row(f"{label} ({images[split]} images)", f"{100 * summary[split]['accuracy']:.2f} %")
+    table.add_row("training loss", f"{summary['train_loss']:.4f}")
+    table.add_row("time", duration(summary["wall_seconds"]))
+    table.add_row("folder", str(run_dir))
+    return table
+
+
+def main() -> None:
+    """``python -m amc.train`` and the console script."""
+    from amc.cli import run
+
+    run("train", main_from_config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The ready configurations, each built and traced once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from amc.models import build
+from amc.problem import Network, trace_network
+from tests.amc.nets import enliven
+
+CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "model"
+SHAPE = (3, 16, 16)
+
+
+def ready_names() -> list[str]:
+    named = {p.stem: yaml.safe_load(p.read_text()) for p in sorted(CONFIGS.glob("*.yaml"))}
+    return [name for name, config in named.items() if config["net"]["_target_"] != "???"]  # ???: the user's to give
+
+
+@cache
+def ready_network(name: str) -> Network:
+    net = dict(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["net"])
+    model = build(net.pop("_target_"), 10, SHAPE, **net)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        images = torch.randn(4, *SHAPE)
+        return trace_network(enliven(model, images), images[:1])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "ready_name" in metafunc.fixturenames:
+        metafunc.parametrize("ready_name", ready_names())
+
+
+@pytest.fixture
+def ready(ready_name: str) -> Network:
+    """Each ready network, with lively batch norms."""
+    return ready_network(ready_name)
+
+
+@pytest.fixture(scope="session")
+def get_ready() -> Callable[[str], Network]:
+    """A ready network by the name of its configuration."""
+    return ready_network
