@@ -44,12 +44,12 @@ class Episodic(OffPolicyAlgorithm):
     def explore(self) -> npt.NDArray[np.float32]:
         """The action to try on the last observation, ``[1, 1]``; here a sample of the policy's own distribution."""
         assert self._last_obs is not None
-        with self.own_torch_rng():
+        with self.own_torch_rng(), one_thread():
             return self.predict(self._last_obs, deterministic=False)[0]
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         if self._episode_num >= self.settings.warmup_episodes:
-            with self.own_torch_rng(), _one_thread():
+            with self.own_torch_rng(), one_thread():
                 super().train(gradient_steps, batch_size)
 
     def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
@@ -68,8 +68,8 @@ class Episodic(OffPolicyAlgorithm):
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from threads, and their sums come out the same on every machine."""
+def one_thread() -> Iterator[None]:
+    """Matrices this small lose time by threads, and with one their sums come out the same whatever is configured."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.base import Agent, Env, EpisodeOutcome
-from agents.episodic import Episodic
+from agents.episodic import Episodic, one_thread
 from agents.policy_files import write_policy
 from agents.replay import EpisodeReplayBuffer
 from agents.settings import Settings
@@ -53,7 +52,7 @@ class OffPolicyAgent(Agent):
         Raises:
             ValueError: a setting has a value that makes no sense.
         """
-        given: dict[str, Any] = {key: tuple(value) if key == "hidden" else value for key, value in settings.items()}
+        given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
         self.settings = self.settings_type(**given)
         self._env = LastStep(env)
         steps = int(env.reset(seed=seed)[1]["steps"])
@@ -114,11 +113,12 @@ class OffPolicyAgent(Agent):
 
     def state(self) -> dict[str, Any]:
         model = self._model
-        tensors = {name: getattr(model, name) for name in self._loose_tensors()}
+        with one_thread():
+            networks = _copy(model.get_parameters())
         return {
             "agent": self.name,
-            "networks": _copy(model.get_parameters()),
-            "tensors": {name: tensor.detach().clone() for name, tensor in tensors.items()},
+            "networks": networks,
+            "tensors": {name: getattr(model, name).detach().clone() for name in self._loose_tensors()},
             "buffer": self._buffer.state(),
             "rng": model.rng.bit_generator.state,
             "torch_rng": model.torch_rng.clone(),

@@ -9,7 +9,7 @@ from stable_baselines3 import SAC
 
 from agents.episodic import Episodic
 from agents.off_policy import OffPolicyAgent
-from agents.settings import Settings
+from agents.settings import Settings, require
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,20 @@ class SACSettings(Settings):
     """
 
     ent_coef: str | float = "auto_0.1"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number = str(self.ent_coef).removeprefix("auto_")
+        fits = number == "auto" or (_is_number(number) and float(number) > 0)
+        require("ent_coef", self.ent_coef, fits, "auto, auto_<start> or a number, greater than 0")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 class EpisodicSAC(Episodic, SAC):

@@ -120,7 +120,8 @@ def _stored_config(folder: Path, arguments: Sequence[str]) -> DictConfig:
         AmcError: no run there, or an override that contradicts it.
     """
     with RunDir.open(folder) as run_dir:
-        config = OmegaConf.create(run_dir.read_config())
+        stored_config = run_dir.read_config()
+    config = OmegaConf.create({**stored_config, "resume": str(folder), "dry_run": False, "verbose": True})
     for argument in arguments:
         key, _, text = argument.lstrip("+").partition("=")
         if key.startswith("-") or key == "resume":

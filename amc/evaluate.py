@@ -10,12 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from amc.data import ImageSet
+from amc.errors import AmcError
 from amc.precision import has_fast_bf16
 from amc.recovery import Recover
 from amc.recovery.norms import fold_norms, following_norms
 from amc.surgery import Ranking, Surgeon, select_channels
 from amc.types import Metrics, PruningPlan
 
+PRECISIONS = ("auto", "fp32", "bf16")
 BF16_TOLERANCE = 1e-3  # of top-1: bf16 is used where it changes less
 FOLD_TOLERANCE = 1e-3  # of the largest output
 
@@ -32,22 +34,43 @@ class Evaluator:
         *,
         batch_size: int = 125,
         precision: str = "auto",
+        probe: ImageSet | None = None,
     ) -> None:
-        """``precision``: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if top-1 stays the same."""
+        """Scores the dense network and settles the precision.
+
+        Args:
+            surgeon: of the dense model.
+            ranking: group name → channels by falling importance.
+            recover: from :func:`amc.recovery.make_recovery`.
+            images: what plans are scored on.
+            batch_size: images in one forward pass.
+            precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
+            probe: further images (training images, say) that ``auto`` compares the two on: one image more or less of
+                a small validation set would decide otherwise.
+
+        Raises:
+            AmcError: unknown precision.
+        """
+        if precision not in PRECISIONS:
+            raise AmcError(f"evaluate.precision={precision}: unknown; give one of {', '.join(PRECISIONS)}")
         self._surgeon, self._ranking, self._recover = surgeon, ranking, recover
         self._images, self._batch_size = images, batch_size
         example = images.take(2).normalised()
         self._norms = _safe_folds(surgeon.model, example)
         self._seen: dict[PruningPlan, Metrics] = {}
-        self.dtype = torch.float32
-        self.dense = self.score(surgeon.cut({}))
-        if precision == "bf16" or (precision == "auto" and has_fast_bf16(images.images.device)):
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probe):
             self.dtype = torch.bfloat16
-            fast = self.score(surgeon.cut({}))
-            if precision == "bf16" or abs(fast.accuracy - self.dense.accuracy) < BF16_TOLERANCE:
-                self.dense = fast
-            else:
-                self.dtype = torch.float32
+        self.dense = self.score(surgeon.cut({}))
+
+    def _bf16_agrees(self, probe: ImageSet | None) -> bool:
+        """Whether bf16 changes the dense network's top-1 by less than 0.1 point."""
+        sets = [self._images, *([probe] if probe is not None else [])]
+        fp32, bf16 = (
+            sum(self.score(self._surgeon.cut({}), s, dtype).accuracy * len(s) for s in sets)
+            for dtype in (torch.float32, torch.bfloat16)
+        )
+        return abs(bf16 - fp32) < BF16_TOLERANCE * sum(map(len, sets))
 
     def __call__(self, plan: PruningPlan) -> Metrics:
         """Accuracy and loss of the cut and recovered network."""
@@ -78,18 +101,21 @@ class Evaluator:
         return small
 
     @torch.inference_mode()
-    def score(self, model: nn.Module, images: ImageSet | None = None) -> Metrics:
+    def score(
+        self, model: nn.Module, images: ImageSet | None = None, dtype: torch.dtype | None = None
+    ) -> Metrics:
         """Top-1 accuracy and mean cross-entropy of ``model``, which is used up: folded and cast in place.
 
         Args:
             model: a network that :meth:`prune` or the surgeon made.
             images: other images than the evaluator's own.
+            dtype: another precision than the one that was settled on.
         """
-        images = images or self._images
+        images, dtype = images or self._images, dtype or self.dtype
         fold_norms(model, self._norms)
-        model.eval().to(self.dtype).to(memory_format=torch.channels_last)
+        model.eval().to(dtype).to(memory_format=torch.channels_last)
         correct, loss = 0, 0.0
-        for x, y in images.batches(self._batch_size, dtype=self.dtype):
+        for x, y in images.batches(self._batch_size, dtype=dtype):
             logits = model(x).float()
             finite = logits.isfinite().all(1)  # the argmax of NaN would be a class like any other
             correct += int(((logits.argmax(1) == y) & finite).sum())

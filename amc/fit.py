@@ -154,6 +154,8 @@ def train(
             history.append(Epoch(number, recipe.epochs, loss, accuracy, val_loss, lr, seconds))
             if on_epoch is not None:
                 on_epoch(history[-1])
+    if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+        raise AmcError(f"training: the last step made weights infinite or NaN; lower training.lr={recipe.lr}")
     model.eval()
     return TrainResult(tuple(history), time.perf_counter() - started)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from amc.errors import AmcError
 from amc.graph import dependency_groups
-from amc.layers import frozen_eval
+from amc.layers import Mixing, frozen_eval, is_transposed
 from amc.types import LayerGroup
 
 Scores = dict[str, npt.NDArray[np.float64]]
@@ -23,10 +23,9 @@ _MAGNITUDE: Mapping[str, Callable[[], tp.importance.Importance]] = {
     "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
     "l2": lambda: tp.importance.GroupMagnitudeImportance(p=2),
     "bn_scale": tp.importance.BNScaleImportance,  # Liu et al. 2017, network slimming
-    "fpgm": tp.importance.FPGMImportance,  # He et al. 2019, geometric median
     "taylor": tp.importance.GroupTaylorImportance,  # Molchanov et al. 2019
 }
-NAMES = (*_MAGNITUDE, "activation", "random")
+NAMES = (*_MAGNITUDE, "fpgm", "activation", "random")
 
 
 def score_channels(
@@ -62,6 +61,8 @@ def score_channels(
         return {g.name: rng.random(g.channels) for g in prunable}
     if name == "activation":
         return _activity(model, prunable, images, batch_size)
+    if name == "fpgm":
+        return {g.name: _distances(model, g) for g in prunable}
     return _by_torch_pruning(name, model, prunable, images, labels, batch_size)
 
 
@@ -98,6 +99,24 @@ def _add_gradients(twin: nn.Module, images: torch.Tensor, labels: torch.Tensor, 
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
         loss = F.cross_entropy(twin(x), y, reduction="sum") / len(images)
         loss.backward()
+
+
+@torch.no_grad()
+def _distances(model: nn.Module, group: LayerGroup) -> npt.NDArray[np.float64]:
+    """Sum of a filter's distances to the others of its layer (He et al. 2019, eq. 8), averaged over the producers.
+
+    The filters nearest to the geometric median go first: the others can stand for them. (torch-pruning 1.6 squares
+    the weights before it compares them, and fails on grouped convolutions.)
+    """
+    total = np.zeros(group.channels)
+    for s in group.slices:
+        module = model.get_submodule(s.layer)
+        if s.axis == "out" and isinstance(module, Mixing):
+            filters = (module.weight.transpose(0, 1) if is_transposed(module) else module.weight).flatten(1).double()
+            filters = filters[torch.as_tensor(s.positions, device=filters.device)]
+            sums = torch.cdist(filters, filters, compute_mode="donot_use_mm_for_euclid_dist").sum(1)
+            total[s.channels] += (sums / sums.mean().clamp(min=1e-30)).numpy(force=True)
+    return total
 
 
 @torch.no_grad()

@@ -20,6 +20,8 @@ from amc.recovery import make_recovery
 from amc.surgery import Surgeon, rank_channels
 from amc.types import LayerGroup
 
+PROBE_IMAGES = 2000  # training images on which bf16 is compared with fp32
+
 
 @dataclass(frozen=True)
 class Network:
@@ -102,4 +104,12 @@ def make_evaluator(
     ranking = {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}
     recover = make_recovery(recovery, surgeon, network.groups, ranking, images, seed=seed, **(recovery_settings or {}))
     scored_on = val if val_images is None else val.take(val_images)
-    return Evaluator(surgeon, ranking, recover, scored_on, batch_size=batch_size, precision=precision)
+    return Evaluator(
+        surgeon,
+        ranking,
+        recover,
+        scored_on,
+        batch_size=batch_size,
+        precision=precision,
+        probe=train.take(PROBE_IMAGES),
+    )

@@ -74,11 +74,11 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
 def _from_path(path: str) -> Reward:
     module, _, attribute = path.rpartition(".")
     advice = f"give one of {', '.join(REWARDS)}, or the dotted path of your own callable (my_pkg.my_reward)"
-    if not module:
+    if not all(path.split(".")) or not module:
         raise AmcError(f"reward={path}: unknown; {advice}")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except (ImportError, ValueError) as error:  # ValueError: a path such as "..reward"
+    except ImportError as error:
         raise AmcError(f"reward={path}: {module} can't be imported ({error}); {advice}") from error
     if not callable(found):
         raise AmcError(f"reward={path}: {module} has no callable {attribute!r}; {advice}")

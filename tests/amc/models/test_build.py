@@ -45,12 +45,13 @@ def test_all_ready_networks_are_there() -> None:
 @pytest.mark.parametrize("name", READY)
 def test_ready_network_trains_and_evaluates(name: str, size: int) -> None:
     model = build_ready(name, (3, size, size))
-    images = ImageSet(torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8), torch.tensor([0, 1]), 10)
+    # Eight images: over the two values of a 1×1 map, batch norm's gradient is nothing but rounding error.
+    images = ImageSet(torch.randint(0, 256, (8, 3, size, size), dtype=torch.uint8), torch.arange(8), 10)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    train(model, images, None, Recipe(epochs=1, batch_size=2, bf16=False))
+    train(model, images, None, Recipe(epochs=1, batch_size=8, lr=0.01, bf16=False))
     assert any(not torch.equal(before[key], value) for key, value in model.named_parameters())
     accuracy, loss = evaluate(model, images)
-    assert accuracy in (0.0, 0.5, 1.0)
+    assert accuracy * 8 in range(9)
     assert 0 < loss < float("inf")
 
 

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amc.budget import Budget
+from amc.cost import CostModel, LayerShape
+from amc.types import ChannelSlice, LayerGroup
+from envs.actions import STEPS, asked_channels, keep_ratio, uniform_action
+
+
+def chain(widths: list[int]) -> CostModel:
+    """3 → widths[0] → … → 5 output channels; one MAC per channel pair."""
+    groups, layers, inputs = [], [], 3
+    for i, width in enumerate([*widths, 5]):
+        layers.append(LayerShape(str(i), width, inputs, macs_per_pair=1))
+        inputs = width
+    for i, width in enumerate(widths):
+        places = [
+            ChannelSlice(str(i + j), axis, np.arange(width), np.arange(width)) for j, axis in enumerate(("out", "in"))
+        ]
+        groups.append(LayerGroup(str(i), "conv1x1", width, 1, False, 1, 1, 1, 1, 1, 1, 1, tuple(places)))
+    return CostModel(groups, layers)
+
+
+def test_keep_ratio_spans_min_keep_to_one() -> None:
+    assert [keep_ratio(a, 0.2) for a in (0.0, 0.5, 1.0)] == pytest.approx([0.2, 0.6, 1.0])
+
+
+def test_no_budget_means_everything_is_kept() -> None:
+    model = chain([8, 8])
+    assert uniform_action(model, Budget(model, keep=None)) == 1.0
+    assert uniform_action(model, Budget(model, keep=1.0)) == 1.0
+
+
+def test_uniform_action_of_one_layer() -> None:
+    # One group of 100 channels: (3 + 5) · kept ≤ 0.5 · 800, so 50 are kept: keep ratio < 50.5 %, action < 0.405 / 0.9.
+    model = chain([100])
+    budget = Budget(model, keep=0.5, min_keep=0.1)
+    assert uniform_action(model, budget) == pytest.approx(0.405 / 0.9, abs=2e-6)
+
+
+@given(
+    widths=st.lists(st.integers(4, 40), min_size=1, max_size=6),
+    keep=st.floats(0.3, 0.99),
+    min_keep=st.sampled_from([0.05, 0.1, 0.25]),
+)
+def test_uniform_action_fits_unclipped_and_the_next_does_not(widths: list[int], keep: float, min_keep: float) -> None:
+    model = chain(widths)
+    budget = Budget(model, keep=max(keep, 0.5), min_keep=min_keep)
+    action = uniform_action(model, budget)
+    assert float(np.float32(action)) == action, "the action space must hold it exactly"
+    partial: dict[str, int] = {}
+    for group in budget.groups:
+        asked = max(asked_channels(group, action, budget), budget.floor[group.name])
+        assert budget.clip(group, asked, partial) == asked
+        partial[group.name] = asked
+    assert model.macs(model.counts(partial)) <= budget.limit
+    if action < 1:
+        more = {g.name: max(asked_channels(g, action + 1 / STEPS, budget), budget.floor[g.name]) for g in budget.groups}
+        assert model.macs(model.counts(more)) > budget.limit

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
+from hypothesis import given
+from hypothesis import strategies as st
+
+import envs
+from amc.budget import Budget
+from amc.cost import CostModel
+from amc.errors import AmcError
+from amc.rewards import accuracy, error_log_flops
+from amc.types import Cost, Metrics, PruningPlan
+from envs.channel_pruning import ChannelPruningEnv
+
+MakeEnv = Callable[..., ChannelPruningEnv]
+
+
+def act(value: float) -> np.ndarray:
+    return np.array([value], dtype=np.float32)
+
+
+def roll(env: ChannelPruningEnv, actions: list[float]) -> list[tuple[Any, ...]]:
+    env.reset()
+    return [env.step(act(a)) for a in actions]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("observation", ["amc", "portable"])
+def test_gymnasium_accepts_it(cost_model: CostModel, observation: str) -> None:
+    env = gym.make(
+        envs.CHANNEL_PRUNING,
+        cost_model=cost_model,
+        budget=Budget(cost_model),
+        evaluate=lambda plan: Metrics(0.5, 1.0, 10),
+        reward=accuracy,
+        observation=observation,
+    )
+    check_env(env.unwrapped, skip_close_check=True)
+
+
+def test_seeded_twins_are_equal(make_env: MakeEnv) -> None:
+    twins = make_env("portable"), make_env("portable")
+    for _ in range(3):
+        (first, info), (second, other) = (env.reset(seed=5) for env in twins)
+        np.testing.assert_array_equal(first, second)
+        assert info == other
+        done = False
+        while not done:
+            action = twins[0].action_space.sample()
+            (obs, *rest), (obs2, *rest2) = (env.step(action) for env in twins)
+            np.testing.assert_array_equal(obs, obs2)
+            assert rest == rest2
+            done = rest[1]
+
+
+def test_a_walk_literally(make_env: MakeEnv) -> None:
+    env = make_env(keep=None, min_keep=0.25)
+    first, start = env.reset()
+    assert start == {"steps": 2, "min_keep": 0.25, "uniform_action": 1.0}
+    # Smallest plan: 2 of 8 and 4 of 16 channels: 3 · 2 · 576 + 2 · 4 · 16 + 4 · 10 = 3,624 of 16,032 MACs.
+    # index, type, in, out, height, width, stride, kernel, MACs, reduced, rest, last action
+    np.testing.assert_allclose(first, [0, 0, 0, 0, 1, 1, 0, 1, 1, 0, 1 - 3_624 / 16_032, 1], rtol=1e-6)
+
+    # keep ratio 0.25 + ⅓ · 0.75 = 0.5: 4 of 8 channels: 6,912 + 4 · 16 · 16 + 160 = 8,096 MACs; with 4 of b's 16
+    # channels 6,912 + 256 + 40 = 7,208.
+    second, reward, terminated, truncated, info = env.step(act(1 / 3))
+    assert (reward, terminated, truncated) == (0.0, False, False)
+    assert info == {"group": "a", "channels": 4, "keep_ratio": 0.5, "asked": 4}
+    np.testing.assert_allclose(
+        second, [1, 0, 1, 1, 0, 0, 1, 0, 0, 1 - 8_096 / 16_032, (8_096 - 7_208) / 16_032, 0.5], rtol=1e-6
+    )
+
+    # keep ratio 0.25 + 0.4 · 0.75 = 0.55: 8.8 of 16 channels, in steps of 4: 8. MACs 6,912 + 512 + 80 = 7,504.
+    last, reward, terminated, truncated, info = env.step(act(0.4))
+    assert (terminated, truncated) == (True, False)
+    assert reward == info["reward"] == pytest.approx((0.5 + 0.5 + 1) / 3)
+    assert dict(info["plan"].kept) == {"a": 4, "b": 8, "fc": 10}
+    assert info["cost"] == Cost(7_504, 4 * 27 + 32 + 80)
+    assert info["original_cost"] == Cost(16_032, 216 + 128 + 160)
+    assert info["metrics"].accuracy == reward
+    np.testing.assert_allclose(last[9:], [1 - 7_504 / 16_032, 0, 0.5], rtol=1e-6, atol=1e-7)
+
+
+def test_reduced_and_rest_follow_the_budgets_cost(make_env: MakeEnv) -> None:
+    # 504 parameters; with 4 of a's 8 channels 108 + 64 + 160 = 332.
+    (observation, *_), *_ = roll(make_env(cost="params", keep=None), [4 / 9])
+    assert observation[9] == pytest.approx(1 - 332 / 504)
+
+
+def test_asked_is_what_was_wanted_before_clipping(make_env: MakeEnv) -> None:
+    # At most 8,016 MACs. Kept a: 1,728 a + 64 a + 40 (4 channels of b) ≤ 8,016 gives a = 4.
+    steps = roll(make_env(keep=0.5, min_keep=0.1), [1.0, 1.0])
+    assert [(s[4]["asked"], s[4]["channels"]) for s in steps] == [(8, 4), (16, 12)]
+    assert steps[-1][4]["cost"].macs == 6_912 + 4 * 12 * 16 + 120
+
+
+def test_the_reward_gets_both_costs(cost_model: CostModel) -> None:
+    seen = []
+
+    def reward(metrics: Metrics, cost: Cost, original: Cost) -> float:
+        seen.append((metrics, cost, original))
+        return error_log_flops(metrics, cost, original)
+
+    metrics = Metrics(0.5, 1.0, 10)
+    env = ChannelPruningEnv(cost_model, Budget(cost_model, keep=None), lambda plan: metrics, reward)
+    steps = roll(env, [1.0, 1.0])
+    assert seen == [(metrics, Cost(16_032, 504), Cost(16_032, 504))]
+    assert steps[-1][1] == pytest.approx(-0.5 * np.log(16_032))
+
+
+def test_evaluates_once_per_episode(cost_model: CostModel) -> None:
+    plans: list[PruningPlan] = []
+
+    def evaluate(plan: PruningPlan) -> Metrics:
+        plans.append(plan)
+        return Metrics(0.5, 1.0, 10)
+
+    env = ChannelPruningEnv(cost_model, Budget(cost_model), evaluate, accuracy)
+    for episode in range(3):
+        env.reset()
+        env.step(act(0.5))
+        assert len(plans) == episode
+        env.step(act(0.5))
+        assert len(plans) == episode + 1
+
+
+def test_uniform_action_is_never_clipped(make_env: MakeEnv) -> None:
+    for keep in (0.4, 0.5, 0.7, 0.9, None):
+        env = make_env(keep=keep, min_keep=0.25)
+        action = env.reset()[1]["uniform_action"]
+        steps = roll(env, [action, action])
+        assert all(s[4]["asked"] == s[4]["channels"] for s in steps)
+        assert steps[-1][4]["cost"].macs <= (keep or 1) * 16_032
+
+
+@given(
+    actions=st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2),
+    keep=st.floats(0.51, 1),
+    cost=st.sampled_from(["macs", "params"]),
+    channel_round=st.sampled_from([1, 2, 3]),
+)
+def test_any_policy_meets_the_budget(
+    cost_model: CostModel, actions: list[float], keep: float, cost: str, channel_round: int
+) -> None:
+    budget = Budget(cost_model, cost, keep, 0.1, channel_round)
+    steps = roll(ChannelPruningEnv(cost_model, budget, lambda plan: Metrics(0.5, 1.0, 10), accuracy), actions)
+    info = steps[-1][4]
+    assert info["cost"].get(cost) <= keep * info["original_cost"].get(cost)
+    assert all(s[0].dtype == np.float32 and ((s[0] >= 0) & (s[0] <= 1)).all() for s in steps)
+
+
+def test_actions_outside_count_as_the_nearest_inside(make_env: MakeEnv) -> None:
+    steps = roll(make_env(keep=None, min_keep=0.25), [-3.0, 7.0])
+    assert [s[4]["channels"] for s in steps] == [2, 16]
+
+
+def test_an_action_that_is_no_number(make_env: MakeEnv) -> None:
+    with pytest.raises(AmcError, match="group a: the action is NaN"):
+        roll(make_env(), [float("nan")])
+
+
+def test_a_step_needs_a_running_episode(make_env: MakeEnv) -> None:
+    env = make_env()
+    with pytest.raises(ResetNeeded):
+        env.step(act(0.5))
+    roll(env, [0.5, 0.5])
+    with pytest.raises(ResetNeeded):
+        env.step(act(0.5))
+
+
+def test_zero_prunable_groups(cost_model: CostModel) -> None:
+    frozen = [replace(g, frozen=g.frozen or "frozen by the user") for g in cost_model.groups]
+    model = CostModel(frozen, cost_model.layers)
+    with pytest.raises(AmcError, match="zero prunable groups") as error:
+        ChannelPruningEnv(model, Budget(model, keep=None), lambda plan: Metrics(0, 0, 1), accuracy)
+    assert "2 × frozen by the user; 1 × network output" in str(error.value)
+
+
+def test_policy_facts_are_plain_data(make_env: MakeEnv) -> None:
+    facts = make_env("portable", min_keep=0.2, keep=None).metadata["policy"]
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["observation"]["layout"] == "portable"
+    assert facts["action"]["min_keep"] == 0.2
+    assert "policy" not in ChannelPruningEnv.metadata
