@@ -52,7 +52,9 @@ class OffPolicyAgent(Agent):
         Raises:
             ValueError: a setting has a value that makes no sense.
         """
-        given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+        }
         self.settings = self.settings_type(**given)
         self._env = LastStep(env)
         steps = int(env.reset(seed=seed)[1]["steps"])

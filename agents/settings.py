@@ -41,7 +41,12 @@ class Settings:
         for name in ("tau", "gamma", "baseline_decay"):
             require(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
         require("warmup_episodes", self.warmup_episodes, self.warmup_episodes >= 0, "0 or more")
-        require("hidden", self.hidden, len(self.hidden) > 0 and min(self.hidden) > 0, "of at least one width, each greater than 0")
+        require(
+            "hidden",
+            self.hidden,
+            len(self.hidden) > 0 and min(self.hidden) > 0,
+            "of at least one width, each greater than 0",
+        )
 
 
 def require(name: str, value: object, holds: bool, wanted: str) -> None:

@@ -101,9 +101,7 @@ class Evaluator:
         return small
 
     @torch.inference_mode()
-    def score(
-        self, model: nn.Module, images: ImageSet | None = None, dtype: torch.dtype | None = None
-    ) -> Metrics:
+    def score(self, model: nn.Module, images: ImageSet | None = None, dtype: torch.dtype | None = None) -> Metrics:
         """Top-1 accuracy and mean cross-entropy of ``model``, which is used up: folded and cast in place.
 
         Args:

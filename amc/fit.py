@@ -142,7 +142,7 @@ def train(
     with torch.random.fork_rng(devices=cards):
         torch.manual_seed(seed)  # of dropout
         for number in range(1, recipe.epochs + 1):
-            begun, lr = time.perf_counter(), schedule.get_last_lr()[0]
+            begun, lr = time.perf_counter(), float(schedule.get_last_lr()[0])
             loss = _epoch(model, train, recipe, optimizer, schedule, generator)
             if not math.isfinite(loss):
                 raise AmcError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from amc.figures import search_figure, save_figure
+from amc.figures import save_figure, search_figure
 from amc.tracking import read_episodes
 
 COLUMNS = (
@@ -53,7 +53,10 @@ def table(lines: list[dict[str, Any]]) -> str:
     by_agent = defaultdict(list)
     for line in lines:
         by_agent[line["agent"]].append(line)
-    rows = ["| agent | seeds | val top-1 % | test top-1 % | MACs | parameters | wall s |", "|---|---|---|---|---|---|---|"]
+    rows = [
+        "| agent | seeds | val top-1 % | test top-1 % | MACs | parameters | wall s |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for agent, runs in by_agent.items():
         val, test, wall = ([r[k] for r in runs] for k in ("val_accuracy", "test_accuracy", "wall_seconds"))
         macs, params = (mean(r[k] for r in runs) for k in ("macs_ratio", "params_ratio"))

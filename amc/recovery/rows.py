@@ -38,8 +38,8 @@ def flat_outputs(module: nn.Module, output: torch.Tensor) -> torch.Tensor:
 def pick_positions(images: int, positions: int, most: int, generator: torch.Generator) -> torch.Tensor:
     """Output positions to sample for each image, ``[images, min(most, positions)]``."""
     if positions <= most:
-        return torch.arange(positions).expand(images, positions)
-    return torch.rand(images, positions, generator=generator).topk(most, dim=1).indices
+        return torch.arange(positions, device=generator.device).expand(images, positions)
+    return torch.rand(images, positions, generator=generator, device=generator.device).topk(most, dim=1).indices
 
 
 def sample_outputs(module: nn.Module, output: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
@@ -66,8 +66,7 @@ def sample_rows(module: nn.Module, inputs: torch.Tensor, picks: torch.Tensor) ->
     picks = picks.to(inputs.device)
     x = inputs if inputs.dim() == 4 else inputs[:, :, None]  # [n, c, h, w]
     kernel, stride, dilation = (_pair(v) for v in (module.kernel_size, module.stride, module.dilation))
-    padding = _padding(module)
-    x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    x = F.pad(x, _padding(module))
     width_out = (x.shape[3] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
     top = (picks // width_out) * stride[0]  # [n, s]
     left = (picks % width_out) * stride[1]
@@ -84,10 +83,14 @@ def _pair(value: tuple[int, ...]) -> tuple[int, int]:
     return (1, value[0]) if len(value) == 1 else (value[0], value[1])
 
 
-def _padding(module: nn.Conv1d | nn.Conv2d) -> tuple[int, int]:
-    if isinstance(module.padding, str):
-        taps, dilation = _pair(module.kernel_size), _pair(module.dilation)
-        if module.padding == "valid":
-            return (0, 0)
-        return dilation[0] * (taps[0] - 1) // 2, dilation[1] * (taps[1] - 1) // 2
-    return (0, module.padding[0]) if len(module.padding) == 1 else (module.padding[0], module.padding[1])
+def _padding(module: nn.Conv1d | nn.Conv2d) -> list[int]:
+    """Zeros before and after, last dimension first, as ``F.pad`` takes them."""
+    sides: list[int] = []
+    for i, (taps, dilation) in enumerate(zip(module.kernel_size, module.dilation, strict=True)):
+        if module.padding == "same":  # of an odd number, torch puts the smaller half before
+            total = dilation * (taps - 1)
+            pair = [total // 2, total - total // 2]
+        else:
+            pair = [0, 0] if isinstance(module.padding, str) else [module.padding[i]] * 2
+        sides = pair + sides
+    return sides

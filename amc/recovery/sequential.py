@@ -21,7 +21,7 @@ from amc.recovery.rows import (
     sample_outputs,
     sample_rows,
 )
-from amc.recovery.systems import cholesky
+from amc.recovery.systems import ridge_step
 from amc.surgery import Kept, Surgeon
 
 SMALL_SCALE = 1e-2  # of a batch norm's largest scale: below it a channel's residual target is not invertible
@@ -177,10 +177,5 @@ def _ridge(
     residual = y - x @ start - bias
     mean_r = residual.mean(0) if refit_bias else y.new_zeros(y.shape[1])
     x, residual = x - mean_x, residual - mean_r
-    if x.shape[1] > len(x):  # the same solution in the space of rows, see RowSystem
-        factor = cholesky((x @ x.T).double(), damping * len(x) / x.shape[1])
-        step = x.T @ torch.cholesky_solve(residual.double(), factor, upper=True).float()
-    else:
-        factor = cholesky((x.T @ x).double(), damping)
-        step = torch.cholesky_solve((x.T @ residual).double(), factor, upper=True).float()
+    step = ridge_step(x, residual, damping)
     return start + step, bias + mean_r - mean_x @ step

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 
 MAX_ATTEMPTS = 8
+MIN_DAMPING = 1e-6  # float32 activations can't tell smaller eigenvalues from rounding
 
 
 class System(Protocol):
@@ -42,6 +43,20 @@ def cholesky(gram: torch.Tensor, damping: float) -> torch.Tensor:
     raise ValueError("the least-squares system stays singular under any damping")
 
 
+def ridge_step(x: torch.Tensor, residual: torch.Tensor, damping: float) -> torch.Tensor:
+    """``(XᵀX + λI)⁻¹ Xᵀ R`` for ``X`` ``[n, p]`` and ``R`` ``[n, out]``, solved in the smaller of both spaces.
+
+    ``λ`` is ``damping`` × the mean diagonal of ``XᵀX``. With fewer rows than features it is ``Xᵀ(XXᵀ + λI)⁻¹ R``.
+    """
+    n, p = x.shape
+    damping = max(damping, MIN_DAMPING)
+    if p <= n:
+        factor = cholesky((x.T @ x).double(), damping)
+        return torch.cholesky_solve((x.T @ residual).double(), factor, upper=True).float()
+    factor = cholesky((x @ x.T).double(), damping * n / p)
+    return x.T @ torch.cholesky_solve(residual.double(), factor, upper=True).float()
+
+
 class GramSystem:
     """From the Gram matrix ``XᵀX``.
 
@@ -52,7 +67,7 @@ class GramSystem:
 
     def __init__(self, gram: torch.Tensor, weight: torch.Tensor, order: torch.Tensor, damping: float) -> None:
         """``gram`` ``[p, p]``, ``weight`` ``[p, out]``, both float64; ``order``: features by falling importance."""
-        upper = cholesky(gram[order][:, order], damping)
+        upper = cholesky(gram[order][:, order], max(damping, MIN_DAMPING))
         self._targets = (upper @ weight[order]).float()
         self._upper = upper.float()
         self._order = order
@@ -74,8 +89,8 @@ class GramSystem:
 class RowSystem:
     """From the rows ``X`` themselves, for layers with far more features than rows (a classifier after flatten).
 
-    Uses ``V = W_S + X_Sᵀ(X_S X_Sᵀ + λI)⁻¹ X_R W_R`` with ``R`` the removed features, the same solution in the space
-    of rows: memory grows with rows × features instead of features².
+    Uses ``V = W_S + (X_Sᵀ X_S + λI)⁻¹ X_Sᵀ X_R W_R`` with ``R`` the removed features: memory grows with
+    rows × features instead of features².
     """
 
     def __init__(self, rows: torch.Tensor, weight: torch.Tensor, damping: float) -> None:
@@ -88,6 +103,4 @@ class RowSystem:
         gone[kept] = False
         rows = self._rows[:, kept]
         missing = self._rows[:, gone] @ weight[gone]  # [n, outs]
-        features_per_row = len(kept) / len(rows)
-        factor = cholesky((rows @ rows.T).double(), self._damping / max(features_per_row, 1e-12))
-        return weight[kept] + rows.T @ torch.cholesky_solve(missing.double(), factor, upper=True).float()
+        return weight[kept] + ridge_step(rows, missing, self._damping)

@@ -73,7 +73,13 @@ def test_limits_never_move_an_image_to_another_split(tmp_path: Path) -> None:
     for val_from in ("train", "test"):
         full = load_dataset("imagefolder", root, val_from=val_from, val_images=8, cache_dir=tmp_path / "cache")
         few = load_dataset(
-            "imagefolder", root, val_from=val_from, val_images=8, train_images=5, test_images=3, cache_dir=tmp_path / "c"
+            "imagefolder",
+            root,
+            val_from=val_from,
+            val_images=8,
+            train_images=5,
+            test_images=3,
+            cache_dir=tmp_path / "c",
         )
         assert (len(few.train), len(few.test)) == (5, 3)
         assert torch.equal(few.train.images, full.train.images[:5])
@@ -141,9 +147,7 @@ def test_resizes_and_crops_the_centre(tmp_path: Path) -> None:
             folder.mkdir(parents=True)
             for index in range(2):
                 Image.fromarray(wide).save(folder / f"{index}.png")
-    splits = load_dataset(
-        "imagefolder", tmp_path / "data", val_images=1, image_size=70, cache_dir=tmp_path / "cache"
-    )
+    splits = load_dataset("imagefolder", tmp_path / "data", val_images=1, image_size=70, cache_dir=tmp_path / "cache")
     assert splits.train.shape == (3, 70, 70)
     assert splits.train.images.min() == 255  # 80 → 80 pixels, then the middle 70 of 160: inside the square
 

@@ -13,7 +13,10 @@ ROWS, FEATURES, OUTS = 60, 9, 4
 def data(rows: int = ROWS, features: int = FEATURES) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(rows, features, generator=generator, dtype=torch.float64)
-    x = x @ torch.randn(features, features, generator=generator, dtype=torch.float64)  # correlated features
+    mixed = torch.eye(features, dtype=torch.float64) + 0.2 * torch.randn(
+        features, features, generator=generator, dtype=torch.float64
+    )
+    x = x @ mixed  # correlated features
     return x, torch.randn(features, OUTS, generator=generator, dtype=torch.float64)
 
 

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from amc.graph import trace
+from amc.problem import Network
+from amc.recovery import make_recovery, sequential
+from amc.recovery.sequential import SequentialLeastSquares
+from amc.surgery import Surgeon
+from tests.amc import nets
+
+IMAGES = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+UNSEEN = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def cut_and_recover(name: str, model: nn.Module, kept: dict[str, np.ndarray], **settings: object) -> nn.Module:
+    groups = trace(model, IMAGES)
+    surgeon = Surgeon(model, groups)
+    small = surgeon.cut(kept)
+    ranking = {g.name: np.arange(g.channels) for g in groups}
+    make_recovery(name, surgeon, groups, ranking, IMAGES, **settings)(small, kept)  # type: ignore[arg-type]
+    return small
+
+
+@torch.no_grad()
+def logit_error(dense: nn.Module, small: nn.Module, images: Tensor = IMAGES) -> float:
+    return float((small(images) - dense(images)).square().mean())
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"features.1.conv1": np.arange(3), "features.2.conv1": np.arange(3)},
+        {"features.0.0": np.arange(6), "features.1.conv1": np.arange(4)},
+    ],
+)
+def test_it_comes_closer_to_the_dense_network(kept: dict[str, np.ndarray]) -> None:
+    model = nets.enliven(nets.residual(), IMAGES)
+    errors = {name: logit_error(model, cut_and_recover(name, model, kept)) for name in ("none", "sequential")}
+    assert errors["sequential"] < 0.5 * errors["none"]
+    unseen = {n: logit_error(model, cut_and_recover(n, model, kept), UNSEEN) for n in ("none", "sequential")}
+    assert unseen["sequential"] < unseen["none"]
+
+
+def test_it_beats_static_where_errors_add_up() -> None:
+    """Four layers deep, each sees what pruning did to those before it."""
+    model = nets.enliven(nets.Classifier(nn.Sequential(*(nets.norm_conv(c, 8) for c in (3, 8, 8, 8))), 8), IMAGES)
+    kept = {f"features.{i}.0": np.arange(4) for i in range(4)}
+    found = {n: logit_error(model, cut_and_recover(n, model, kept)) for n in ("none", "least_squares", "sequential")}
+    assert found["sequential"] < found["least_squares"] < found["none"]
+
+
+@torch.no_grad()
+def test_a_joined_layer_makes_up_for_its_shortcut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With joins the last layer of a block aims at the block's output, without them at its own."""
+    model = nets.enliven(nets.residual(), IMAGES)
+    kept = {"features.1.conv1": np.arange(1), "features.2.conv1": np.arange(5)}
+    joined = logit_error(model, cut_and_recover("sequential", model, kept, positions=64))
+    monkeypatch.setattr(sequential, "find_joins", lambda model, images: {})
+    assert joined < logit_error(model, cut_and_recover("sequential", model, kept, positions=64))
+
+
+@pytest.mark.parametrize("make", [nets.chain, nets.depthwise, nets.grouped, nets.flat, nets.residual])
+@torch.no_grad()
+def test_a_duplicate_channel_costs_nothing(make: Callable[[], nn.Module]) -> None:
+    model = nets.enliven(make(), IMAGES)
+    groups = trace(model, IMAGES)
+    first = groups[0]
+    width = first.channels // first.step
+    twins = [i * width for i in range(first.step)]  # one of each convolution group is its neighbour twice over
+    for s in first.slices:
+        layer = model.get_submodule(s.layer)
+        if s.axis == "out":
+            for tensor in layer.state_dict().values():
+                if tensor.dim() > 0:
+                    tensor[twins] = tensor[[t + 1 for t in twins]]
+    kept = {first.name: np.delete(np.arange(first.channels), twins)}
+    left = logit_error(model, cut_and_recover("none", model, kept))
+    assert logit_error(model, cut_and_recover("sequential", model, kept, damping=1e-6)) < 1e-3 * left
+
+
+def test_nothing_cut_is_nothing_changed() -> None:
+    model = nets.enliven(nets.residual(), IMAGES)
+    small = cut_and_recover("sequential", model, {})
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in small.state_dict().items())
+
+
+def test_layers_before_the_first_cut_are_left_alone() -> None:
+    model = nets.enliven(nets.residual(), IMAGES)
+    small = cut_and_recover("sequential", model, {"features.2.conv1": np.arange(2)})
+    before = ("features.0.", "features.1.")
+    state = model.state_dict()
+    assert all(torch.equal(v, state[n]) for n, v in small.state_dict().items() if n.startswith(before))
+    assert not torch.equal(small.features[2].conv2.weight, model.features[2].conv2.weight[:, :2])
+
+
+def test_branches_that_start_at_one_shortcut() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            first = (self.a(x) + x).relu()
+            return first + (self.b(first.relu()) + x)
+
+    model = nets.enliven(nets.Classifier(nn.Sequential(nets.norm_conv(3, 8), Twice()), 8), IMAGES)
+    assert set(sequential.find_joins(model, IMAGES)) == {"features.1.a", "features.1.b"}
+    kept = {"features.0.0": np.arange(6)}
+    assert logit_error(model, cut_and_recover("sequential", model, kept)) < logit_error(
+        model, cut_and_recover("none", model, kept)
+    )
+
+
+def test_shortcuts_are_let_go_when_they_have_been_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeping every block's input for all calibration images would need gigabytes."""
+    blocks = nn.Sequential(nets.norm_conv(3, 8), *(nets.Block(8, 6) for _ in range(5)))
+    model = nets.enliven(nets.Classifier(blocks, 8), IMAGES)
+    held: list[int] = []
+    real = SequentialLeastSquares._target
+
+    def spy(self: SequentialLeastSquares, small: nn.Module, name: str, outputs: object, shortcuts: dict) -> Tensor:
+        held.append(len(shortcuts))
+        return real(self, small, name, outputs, shortcuts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SequentialLeastSquares, "_target", spy)
+    cut_and_recover("sequential", model, {"features.4.conv1": np.arange(2)})
+    assert held
+    assert max(held) == 1
+
+
+def test_wide_layers_need_no_gram_matrix() -> None:
+    """More features than rows: the minimum-norm change, with no worse fit."""
+    model = nets.enliven(nets.flat(), IMAGES[:10])
+    kept = {"0.0": np.array([0, 1, 2, 4])}
+    groups = trace(model, IMAGES)
+    surgeon = Surgeon(model, groups)
+    small, plain = surgeon.cut(kept), surgeon.cut(kept)
+    SequentialLeastSquares(surgeon, IMAGES[:10], damping=1e-6).recover(small, kept)
+    assert logit_error(model, small, IMAGES[:10]) < 1e-3 * logit_error(model, plain, IMAGES[:10])
+
+
+@pytest.mark.parametrize("network", ["resnet20", "mobilenet_v2", "regnet_y_400mf", "googlenet"])
+def test_every_family_is_recovered(get_ready: Callable[[str], Network], network: str) -> None:
+    ready = get_ready(network)
+    images = torch.randn(4, *ready.example.shape[1:])
+    kept = {g.name: np.arange(g.channels).reshape(g.step, -1)[:, ::2].reshape(-1)
+            for g in ready.groups if g.frozen is None}  # fmt: skip
+    surgeon = Surgeon(ready.model, ready.groups)
+    small = surgeon.cut(kept)
+    SequentialLeastSquares(surgeon, images, positions=4).recover(small, kept)
+    with torch.no_grad():
+        assert torch.isfinite(small(images)).all()
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.modules())
