@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from amc.cost import CostModel
@@ -25,7 +26,8 @@ class Budget:
         """``keep=None`` means no budget: every action passes.
 
         Raises:
-            AmcError: unknown cost, ``keep`` outside (0, 1], or smaller than what ``min_keep`` lets be reached.
+            AmcError: zero prunable groups, unknown cost, ``keep`` outside (0, 1], or smaller than what ``min_keep``
+                lets be reached.
         """
         if cost not in COSTS:
             raise AmcError(f"budget.cost={cost}: unknown; give one of {', '.join(COSTS)}")
@@ -36,6 +38,8 @@ class Budget:
         self.cost, self.keep, self.min_keep, self.channel_round = cost, keep, min_keep, channel_round
         self.groups = tuple(g for g in cost_model.groups if g.frozen is None)
         self._model = cost_model
+        if not self.groups:
+            raise AmcError(_nothing_to_prune(cost_model))
         full = cost_model.counts({})
         if getattr(cost_model, cost)(full) is None:
             raise AmcError(f"budget.cost={cost}: no latency table was measured for this network")
@@ -76,3 +80,9 @@ class Budget:
             middle = (low + high) // 2
             low, high = (middle, high) if fits(middle * unit) else (low, middle)
         return max(low * unit, self.floor[group.name])
+
+
+def _nothing_to_prune(cost_model: CostModel) -> str:
+    reasons = Counter(g.frozen for g in cost_model.groups)
+    found = "; ".join(f"{count} × {reason}" for reason, count in reasons.items()) or "the model has no layer groups"
+    return f"zero prunable groups ({found}); freeze less, or choose another model"

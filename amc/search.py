@@ -141,6 +141,8 @@ def search(
     Raises:
         AmcError: wrong input; nothing on disk is lost.
     """
+    if episodes < 1:
+        raise AmcError(f"episodes={episodes}: give at least 1")
     started = time.perf_counter()
     settings = settings or Settings()
     place = resolve_device(device)
@@ -346,11 +348,10 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, then prints the groups (``dry_run=true``) or searches."""
     from omegaconf import OmegaConf
 
-    from amc.setup import load_task
+    from amc.setup import load_task, load_untrained
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     resume, dry_run, verbose = (plain.pop(key) for key in ("resume", "dry_run", "verbose"))
-    task = load_task(config)
     settings = Settings(
         **{key: plain["budget"][key] for key in ("cost", "min_keep", "channel_round")},
         **plain["evaluate"],
@@ -360,6 +361,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
         agent={k: v for k, v in plain["agent"].items() if k != "name"},
         recovery={k: v for k, v in plain["recovery"].items() if k != "name"},
     )
+    task = load_untrained(config) if dry_run else load_task(config)
     if dry_run:
         network = trace_network(
             task.model,
@@ -390,9 +392,10 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     )
 
 
-def _reward(_target_: str, _partial_: bool = True, **arguments: Any) -> Reward:
-    """The configured reward, by name if it is one of ours."""
-    return get_reward(_target_.removeprefix("amc.rewards."), **arguments)
+def _reward(name: str, _target_: str, **arguments: Any) -> str | Reward:
+    """The configured reward: by name or dotted path, or as a callable if it has arguments."""
+    path = name if _target_ == f"amc.rewards.{name}" else _target_
+    return get_reward(path, **arguments) if arguments else path
 
 
 def main() -> None:

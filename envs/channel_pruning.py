@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -94,10 +93,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             observation: the layout of the observation, see the class's table.
 
         Raises:
-            AmcError: zero prunable groups, or an unknown layout.
+            AmcError: unknown layout.
         """
-        if not budget.groups:
-            raise AmcError(_nothing_to_prune(cost_model))
         self._cost_model, self._budget = cost_model, budget
         self._evaluate, self._reward = evaluate, reward
         self._static = static_features(observation, budget.groups)
@@ -178,9 +175,3 @@ def _policy_facts(observation: str, budget: Budget) -> dict[str, Any]:
         "action": {"meaning": "keep_ratio = min_keep + action * (1 - min_keep)", "min_keep": budget.min_keep},
         "budget_cost": budget.cost,
     }
-
-
-def _nothing_to_prune(cost_model: CostModel) -> str:
-    reasons = Counter(g.frozen for g in cost_model.groups)
-    found = "; ".join(f"{count} × {reason}" for reason, count in reasons.items()) or "the model has no layer groups"
-    return f"zero prunable groups ({found}); freeze less, or choose another model"

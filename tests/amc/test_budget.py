@@ -37,9 +37,23 @@ def cost_models(draw: st.DrawFn) -> CostModel:
         occurs(owner, name, "out")
         layers.append(LayerShape(name, sizes[owner], inputs, 9.0 * positions, 9.0, 0.0, 1.0))
         reads, inputs = owner, sizes[owner]
+    free = draw(st.integers(0, count - 1))  # at least this one can be pruned
     groups = [
         LayerGroup(
-            f"g{i}", "conv3x3", n, s, False, 3, 8, 8, 1, 3, 0, 0, tuple(w), draw(st.sampled_from([None, None, "x"]))
+            f"g{i}",
+            "conv3x3",
+            n,
+            s,
+            False,
+            3,
+            8,
+            8,
+            1,
+            3,
+            0,
+            0,
+            tuple(w),
+            None if i == free else draw(st.sampled_from([None, None, "x"])),
         )
         for i, (n, s, w) in enumerate(zip(sizes, steps, slices, strict=True))
     ]
@@ -135,3 +149,12 @@ def test_unknown_costs_are_refused() -> None:
         Budget(one_group(), "flops", 0.5)
     with pytest.raises(AmcError, match="no latency table"):
         Budget(one_group(), "latency_ms", 0.5)
+
+
+def test_zero_prunable_groups_are_refused_with_the_reasons() -> None:
+    groups = [
+        LayerGroup(f"g{i}", "conv3x3", 8, 1, False, 3, 8, 8, 1, 3, 0, 0, (), reason)
+        for i, reason in enumerate(["frozen by the user", "frozen by the user", "network output"])
+    ]
+    with pytest.raises(AmcError, match="zero prunable groups.*2 × frozen by the user; 1 × network output"):
+        Budget(CostModel(groups, []), keep=None)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -175,14 +174,6 @@ def test_a_step_needs_a_running_episode(make_env: MakeEnv) -> None:
     roll(env, [0.5, 0.5])
     with pytest.raises(ResetNeeded):
         env.step(act(0.5))
-
-
-def test_zero_prunable_groups(cost_model: CostModel) -> None:
-    frozen = [replace(g, frozen=g.frozen or "frozen by the user") for g in cost_model.groups]
-    model = CostModel(frozen, cost_model.layers)
-    with pytest.raises(AmcError, match="zero prunable groups") as error:
-        ChannelPruningEnv(model, Budget(model, keep=None), lambda plan: Metrics(0, 0, 1), accuracy)
-    assert "2 × frozen by the user; 1 × network output" in str(error.value)
 
 
 def test_policy_facts_are_plain_data(make_env: MakeEnv) -> None:

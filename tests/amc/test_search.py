@@ -1,0 +1,167 @@
+"""The search from Python: a user's own network and data, and what comes back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from amc.errors import AmcError
+from amc.latency import GRID
+from amc.layers import count_macs
+from amc.search import SearchResult, Settings, best_episode, search
+from amc.tracking import read_episodes
+
+Loader = DataLoader[tuple[torch.Tensor, ...]]
+
+
+class OwnNet(nn.Module):
+    """What a user might have: no registry knows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(32 * 4 * 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).flatten(1))
+
+
+def own_loader(images: int, seed: int) -> Loader:
+    """Images whose class is the quadrant-like pattern added to noise: easy, but not for a network cut blindly."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (images,), generator=generator)
+    patterns = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(99))
+    return DataLoader(TensorDataset(patterns[labels] + torch.randn(images, 1, 8, 8, generator=generator), labels), 16)
+
+
+@pytest.fixture(scope="module")
+def trained() -> OwnNet:
+    torch.manual_seed(0)
+    model = OwnNet()
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(3):
+        for x, y in own_loader(128, 0):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimiser.step()
+    return model.eval()
+
+
+QUICK = Settings(val_images=64, calibration_images=64, agent={"warmup_episodes": 2})
+
+
+def run(model: nn.Module, **arguments: object) -> SearchResult:
+    defaults: dict[str, object] = {
+        "train": own_loader(128, 0), "val": own_loader(64, 1), "test": own_loader(64, 2),
+        "episodes": 5, "settings": QUICK, "verbose": False,
+    }  # fmt: skip
+    return search(model, **{**defaults, **arguments})  # type: ignore[arg-type]
+
+
+def test_own_network_and_loaders(trained: OwnNet) -> None:
+    before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    result = run(trained, budget=0.5)
+    example = torch.zeros(1, 1, 8, 8)
+    assert result.best.cost.macs == count_macs(result.model, example) <= 0.5 * count_macs(trained, example)
+    assert result.baseline.cost.macs == count_macs(trained, example)
+    assert result.best.cost.params == sum(p.numel() for p in result.model.parameters())
+    assert len(result.episodes) == 5
+    assert result.best.val.accuracy == best_episode(result.episodes).metrics.accuracy > 1 / 3
+    assert all(torch.equal(before[n], t) for n, t in trained.state_dict().items()), "the original must stay"
+
+
+def test_the_reported_test_accuracy_is_that_of_the_returned_network(trained: OwnNet) -> None:
+    settings = Settings(val_images=64, calibration_images=64, precision="fp32", agent={"warmup_episodes": 2})
+    result = run(trained, settings=settings)
+    assert result.best.test is not None
+    with torch.no_grad():
+        hits = sum(int((result.model(x).argmax(1) == y).sum()) for x, y in own_loader(64, 2))
+    assert result.best.test.accuracy == hits / 64
+
+
+@pytest.mark.parametrize("agent", ["ddpg", "td3", "sac", "random", "uniform"])
+def test_every_agent_runs_through_the_same_loop(trained: OwnNet, agent: str) -> None:
+    settings = QUICK if agent in ("ddpg", "td3", "sac") else Settings(val_images=64, calibration_images=64)
+    result = run(trained, agent=agent, settings=settings)
+    assert result.best.cost.macs <= 0.5 * result.baseline.cost.macs
+
+
+def test_the_seed_decides_everything(trained: OwnNet) -> None:
+    first = run(trained, seed=3)
+    torch.manual_seed(12345)
+    again, other = run(trained, seed=3), run(trained, seed=4)
+    assert [e.plan for e in first.episodes] == [e.plan for e in again.episodes]
+    assert [e.reward for e in first.episodes] == [e.reward for e in again.episodes]
+    assert [e.plan for e in first.episodes] != [e.plan for e in other.episodes]
+
+
+def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = {"model": {"name": "own"}, "dataset": {"name": "noise"}}
+    result = run(trained, run_dir=folder, config=config)
+    names = {p.name for p in folder.iterdir()}
+    assert {"summary.json", "plan.json", "episodes.csv", "policy", "checkpoint", "config.json"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["model"] == "own"
+    assert summary["best"]["val"]["accuracy"] == result.best.val.accuracy
+    assert summary["baseline"]["macs"] == result.baseline.cost.macs
+    for key in ("forward_seconds", "recovery_seconds", "agent_seconds", "wall_seconds"):
+        assert summary[key] > 0
+    rows = read_episodes(folder / "episodes.csv")
+    assert [row["reward"] for row in rows] == [e.reward for e in result.episodes]
+    assert str(tmp_path) not in "".join(p.read_text() for p in folder.glob("*.json"))
+    with pytest.raises(AmcError, match="resume="):
+        run(trained, run_dir=folder)
+
+
+def test_more_episodes_by_resume(trained: OwnNet, tmp_path: Path) -> None:
+    run(trained, run_dir=tmp_path / "a", episodes=3)
+    gone_on = run(trained, run_dir=tmp_path / "a", episodes=7, resume=True)
+    at_once = run(trained, run_dir=tmp_path / "b", episodes=7)
+    assert [(e.plan, e.reward) for e in gone_on.episodes] == [(e.plan, e.reward) for e in at_once.episodes]
+    assert (tmp_path / "a" / "plan.json").read_bytes() == (tmp_path / "b" / "plan.json").read_bytes()
+
+
+def test_latency_budget(trained: OwnNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = [[out * inp for inp in GRID] for out in GRID]  # a layer's latency in ms, here known without measuring
+    layers = ("features.0", "features.3", "head")
+    monkeypatch.setattr("amc.problem.measure_tables", lambda *_: (dict.fromkeys(layers, grown), 4.0))
+    settings = Settings(cost="latency_ms", val_images=64, calibration_images=64)
+    result = run(trained, agent="random", budget=0.7, settings=settings, run_dir=tmp_path / "run", episodes=3)
+    table = json.loads((tmp_path / "run" / "latency_table.json").read_text())
+    assert table["total_ms"] == 4.0
+    monkeypatch.delattr("amc.problem.measure_tables")  # a resumed run must not measure again
+    assert all(0 < (e.cost.latency_ms or 0) <= 0.7 * 4.0 for e in result.episodes)
+    again = run(
+        trained, agent="random", budget=0.7, settings=settings, run_dir=tmp_path / "run", episodes=3, resume=True
+    )
+    assert [e.plan for e in again.episodes] == [e.plan for e in result.episodes]
+
+
+def test_own_reward(trained: OwnNet) -> None:
+    result = run(trained, reward=lambda metrics, cost, original: -cost.params / original.params)
+    assert best_episode(result.episodes).reward == -result.best.cost.params / result.baseline.cost.params
+
+
+def test_wrong_input(trained: OwnNet) -> None:
+    with pytest.raises(AmcError, match=r"budget\.keep=1\.5"):
+        run(trained, budget=1.5)
+    with pytest.raises(AmcError, match="smallest reachable value"):
+        run(trained, budget=0.001)
+    with pytest.raises(AmcError, match="zero prunable groups"):
+        run(trained, settings=Settings(freeze=["*"]))
+    with pytest.raises(AmcError, match="agent=best"):
+        run(trained, agent="best")
+    with pytest.raises(AmcError, match=r"agent\.speed"):
+        run(trained, settings=Settings(agent={"speed": 1}))
+    with pytest.raises(AmcError, match="recovery=magic"):
+        run(trained, recovery="magic")
