@@ -93,7 +93,7 @@ def _named_callables(arguments: Sequence[str]) -> list[str]:
         ready = config_folder() / key / f"{name}.yaml"
         if key == "reward" and "." in name:
             result += ["reward=custom", f"reward.name={name.rpartition('.')[2]}", f"reward._target_={name}"]
-        elif key == "model" and name and not ready.is_file():
+        elif key == "model" and name and "," not in name and not ready.is_file():  # a comma: Hydra's sweep
             result += _named_model(name)
         else:
             result.append(argument)

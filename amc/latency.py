@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -21,24 +23,28 @@ GRID = (0.125, 0.25, 0.5, 0.75, 1.0)  # fractions of a layer's channels that are
 WARM_UP, REPEATS = 3, 15
 
 
-def _median_ms(run: Callable[[], Any], device: torch.device, repeats: int = REPEATS) -> float:
-    def once() -> float:
+def _median_ms(runs: Sequence[Callable[[], Any]], device: torch.device, repeats: int = REPEATS) -> list[float]:
+    """Median wall time of each run. They take turns, so that whatever else the machine does hits all alike."""
+
+    def once(run: Callable[[], Any]) -> float:
         started = time.perf_counter()
         run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return (time.perf_counter() - started) * 1e3
 
-    for _ in range(WARM_UP):
-        once()
-    return median(once() for _ in range(repeats))
+    rounds = [[once(run) for run in runs] for _ in range(WARM_UP + repeats)]
+    return [median(column) for column in zip(*rounds[WARM_UP:], strict=True)]
 
 
 @torch.inference_mode()
-def measure_ms(model: nn.Module, example_input: torch.Tensor, repeats: int = REPEATS) -> float:
-    """Median wall time of a forward pass of ``example_input``, in ms, in the model's own precision."""
-    with frozen_eval(model):
-        return _median_ms(lambda: model(example_input), example_input.device, repeats)
+def measure_ms(models: Sequence[nn.Module], example_input: torch.Tensor, repeats: int = REPEATS) -> list[float]:
+    """Median wall time of a forward pass of ``example_input`` in each network's own precision, in ms."""
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(frozen_eval(model))
+        runs = [partial(model, example_input) for model in models]
+        return _median_ms(runs, example_input.device, repeats)
 
 
 class LatencyCostModel(CostModel):
@@ -112,7 +118,7 @@ def measure_tables(model: nn.Module, example_input: torch.Tensor) -> tuple[dict[
         if isinstance(m, Mixing)
     ]
     try:
-        total = measure_ms(model, example_input)
+        (total,) = measure_ms([model], example_input)
     finally:
         for handle in handles:
             handle.remove()
@@ -145,7 +151,7 @@ def _layer_ms(module: nn.Module, shape: torch.Size, out: float, inp: float, like
         )  # type: ignore[call-arg] # fmt: skip
     layer = layer.to(like).to(memory_format=torch.channels_last)
     x = torch.zeros(size, device=like.device, dtype=like.dtype)
-    return _median_ms(lambda: layer(x), like.device)
+    return _median_ms([partial(layer, x)], like.device)[0]
 
 
 def _part(size: int, fraction: float, unit: int = 1) -> int:

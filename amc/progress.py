@@ -1,4 +1,4 @@
-"""How far the search is: a bar on a terminal, plain lines in a pipe or log, nothing when quiet."""
+"""How far something with known steps is: a bar on a terminal, plain lines in a pipe or log, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -7,69 +7,64 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 LINE_SHARE = 0.05
 LINE_SECONDS = 10.0
 
 
 class Progress:
-    """Shows episode, best reward, MACs ratio, accuracy and the time left. Use it as a context manager."""
+    """Use it as a context manager; it shows itself with the first :meth:`update`."""
 
     def __init__(
         self,
-        total: int,
+        label: str,
         verbose: bool = True,
         start: int = 0,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``total``: episodes of the whole search; ``start``: those done before a resume, which took no time."""
-        self._total, self._start, self._verbose, self._clock = total, start, verbose, clock
+        """``label``: what a step is, such as ``episode``; ``start``: steps done before a resume, which took no time."""
+        self._label, self._start, self._verbose, self._clock = label, start, verbose, clock
         self._console = console or Console()
         self._began = self._line_time = clock()
         self._line_done = start
-        self._bar: RichProgress | None = None
+        self._bar: Bar | None = None
+        self._task = TaskID(0)
 
     def __enter__(self) -> Progress:
-        if self._verbose and self._console.is_terminal:
-            self._bar = RichProgress(
-                TextColumn("episode"), MofNCompleteColumn(), BarColumn(bar_width=None),
-                TextColumn("{task.fields[status]}"), TimeRemainingColumn(), TextColumn("left"),
-                console=self._console, expand=True,
-            )  # fmt: skip
-            self._task = self._bar.add_task("search", total=self._total, completed=self._start, status="")
-            self._bar.start()
         return self
 
-    def update(self, done: int, best_reward: float, macs_ratio: float, accuracy: float) -> None:
-        """Call after each episode.
-
-        Args:
-            done: finished episodes, those before a resume included.
-            best_reward: highest reward so far.
-            macs_ratio: MACs of this episode's plan as a fraction of the uncut network's.
-            accuracy: of this episode's plan, a fraction.
-        """
+    def update(self, done: int, total: int, status: str = "") -> None:
+        """``done`` of ``total`` steps are finished, those before a resume included; ``status`` says how they went."""
         if not self._verbose:
             return
-        status = f"best {best_reward:.4f}  MACs {macs_ratio:.3f}  accuracy {accuracy:.4f}"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, status=status)
+        if self._console.is_terminal:
+            self._draw(done, total, status)
         else:
-            self._line(done, status)
+            self._line(done, total, status)
 
-    def _line(self, done: int, status: str) -> None:
+    def _draw(self, done: int, total: int, status: str) -> None:
+        if self._bar is None:
+            self._bar = Bar(
+                TextColumn(self._label, markup=False), MofNCompleteColumn(), BarColumn(bar_width=None),
+                TextColumn("{task.fields[status]}", markup=False), TimeRemainingColumn(), TextColumn("left"),
+                console=self._console, expand=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task(self._label, total=total, completed=self._start, status=status)
+            self._bar.start()
+        self._bar.update(self._task, completed=done, total=total, status=status)
+
+    def _line(self, done: int, total: int, status: str) -> None:
         now = self._clock()
-        far = done - self._line_done >= LINE_SHARE * self._total
-        if not (far or now - self._line_time >= LINE_SECONDS or done == self._total):
+        far = done - self._line_done >= LINE_SHARE * total
+        if not (far or now - self._line_time >= LINE_SECONDS or done == total):
             return
         self._line_done, self._line_time = done, now
-        left = (now - self._began) / max(done - self._start, 1) * (self._total - done)
-        self._console.print(
-            f"episode {done}/{self._total}  {status}  left {duration(left)}", soft_wrap=True, highlight=False
-        )
+        left = (now - self._began) / max(done - self._start, 1) * (total - done)
+        text = f"{self._label} {done}/{total}  {status}  left {duration(left)}"
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from amc.errors import AmcError
-from amc.figures import plan_figure
+from amc.figures import plan_figure, ratio_curves_figure, save_figure
 from amc.tracking import Board, EpisodeLog, RunDir, read_episodes
 from amc.tracking.episodes import KEEP
 from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
@@ -68,17 +70,30 @@ class Recorder:
         self._board.episode(episode, self._original, best.reward)
         if best is episode:
             self._run_dir.write_plan(episode.plan)
-            title = f"Episode {episode.index}: {episode.metrics.accuracy:.2%} at {self._share(episode):.1%} of the MACs"
-            figure = plan_figure(self._groups, episode.plan, self._original.macs, title)
-            self._board.figure("best_plan", figure, episode.index)
+            self._board.figure("best_plan", self._plan_figure(episode), episode.index)
         self._run_dir.save_checkpoint({"episodes": episode.index + 1, "agent": dict(agent_state)})
 
-    def _share(self, episode: Episode) -> float:
-        return episode.cost.macs / self._original.macs
+    def _plan_figure(self, episode: Episode) -> Figure:
+        share = episode.cost.macs / self._original.macs
+        title = f"Episode {episode.index}: {episode.metrics.accuracy:.2%} at {share:.1%} of the MACs"
+        return plan_figure(self._groups, episode.plan, self._original.macs, title)
 
-    def finish(self, summary: Mapping[str, Any], hparams: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-        """Writes the summary and the line in TensorBoard's HParams table."""
-        self._run_dir.write_summary(summary)
+    def finish(
+        self,
+        episodes: Sequence[Episode],
+        best: Episode,
+        summary: Mapping[str, Any],
+        hparams: Mapping[str, Any],
+        results: Mapping[str, Any],
+    ) -> None:
+        """Writes what only a finished search has: summary, figures, and the line in TensorBoard's HParams table."""
+        ratios = [e.plan.keep_ratios() for e in episodes]
+        curves = ratio_curves_figure({name: [r[name] for r in ratios] for name in self._names})
+        save_figure(self._run_dir.path / "keep_ratios.png", curves)
+        save_figure(self._run_dir.path / "best_plan.png", self._plan_figure(best))
+        self._run_dir.write_plan(best.plan)
         if self._board is not None:
+            self._board.figure("keep_ratios", curves, best.index)
             self._board.hparams(hparams, results)
             self._board.close()
+        self._run_dir.write_summary(summary)

@@ -279,14 +279,16 @@ def _play(
     """All episodes: those of before and the ones still missing, each recorded as soon as it is finished."""
     played = list(before)
     best = best_episode(played) if played else None
-    with Progress(episodes, verbose, start=len(played)) as progress:
+    with Progress("episode", verbose, start=len(played)) as progress:
         for index in range(len(played), episodes):
             episode = play_episode(player, index)
             played.append(episode)
             best = episode if best is None or episode.reward > best.reward else best
             if recorder:
                 recorder.episode(episode, best, player.state())
-            progress.update(index + 1, best.reward, episode.cost.macs / original.macs, episode.metrics.accuracy)
+            macs_ratio, accuracy = episode.cost.macs / original.macs, episode.metrics.accuracy
+            status = f"best {best.reward:.4f}  MACs {macs_ratio:.3f}  accuracy {accuracy:.4f}"
+            progress.update(index + 1, episodes, status)
     return played
 
 
@@ -307,15 +309,12 @@ def _score(
     network: Network, evaluator: Evaluator, best: Episode, small: nn.Module, test: ImageSet | None
 ) -> tuple[Scored, Scored]:
     """Baseline and best plan: validation, test, costs, and latency of one image in float32, measured."""
-    results = []
-    for model, val, cost in (
-        (network.model, evaluator.dense, network.cost_model.cost()),
-        (small, best.metrics, best.cost),
-    ):
-        latency_ms = measure_ms(model, network.example)
-        scored = None if test is None else evaluator.score(Surgeon(model, ()).cut({}), test)
-        results.append(Scored(val, scored, replace(cost, latency_ms=latency_ms)))
-    return results[0], results[1]
+    models = (network.model, small)
+    latencies_ms = measure_ms(models, network.example)
+    tests = [None if test is None else evaluator.score(Surgeon(model, ()).cut({}), test) for model in models]
+    costs = (network.cost_model.cost(), best.cost)
+    before, after = (replace(cost, latency_ms=ms) for cost, ms in zip(costs, latencies_ms, strict=True))
+    return Scored(evaluator.dense, tests[0], before), Scored(best.metrics, tests[1], after)
 
 
 def _finish(recorder: Recorder, result: SearchResult, facts: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -341,7 +340,7 @@ def _finish(recorder: Recorder, result: SearchResult, facts: Mapping[str, Any], 
         "best/macs_ratio": best.cost.macs / baseline.cost.macs,
         "best/params_ratio": best.cost.params / baseline.cost.params,
     }
-    recorder.finish(summary, hparams, scores)
+    recorder.finish(result.episodes, best_episode(result.episodes), summary, hparams, scores)
 
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:

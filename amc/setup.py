@@ -18,7 +18,7 @@ from amc.models import build
 from amc.models.build import TORCHVISION
 from amc.models.checkpoint import read_notes
 from amc.precision import resolve_device
-from amc.steps import Steps
+from amc.progress import Progress
 
 RECIPES = ("digits", "cifar10", "imagenet", "imagefolder")
 
@@ -51,7 +51,7 @@ def load_task(config: DictConfig) -> Task:
         return task
     plain = _plain(config)
     network = plain["model"]["net"]
-    with Steps("training the baseline: epoch", plain["verbose"]) as steps:
+    with Progress("training the baseline: epoch", plain["verbose"]) as progress:
         found = baseline(
             task.model,
             task.splits,
@@ -60,7 +60,7 @@ def load_task(config: DictConfig) -> Task:
             arguments={**network, "stem": plain["model"]["stem"]},
             seed=plain["seed"],
             cache_dir=plain.get("cache_dir"),
-            on_epoch=lambda epoch: steps.update(epoch.number, epoch.epochs, describe(epoch)),
+            on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, describe(epoch)),
         )
     source = f"{'cached' if found.cached else 'trained'} baseline {found.path.name}"
     return Task(task.model, task.splits, False, source)
@@ -135,8 +135,8 @@ def _splits(plain: Mapping[str, Any], pretrained: bool) -> tuple[Splits, bool]:
     dataset, checkpoint = dict(plain["dataset"]), plain["model"]["checkpoint"]
     imported = pretrained or checkpoint is not None
     notes = {} if checkpoint is None else read_notes(checkpoint)
-    with Steps("decoding images", plain["verbose"]) as steps:
-        common: dict[str, Any] = {"cache_dir": plain.get("cache_dir"), "progress": steps.update}
+    with Progress("decoding images", plain["verbose"]) as progress:
+        common: dict[str, Any] = {"cache_dir": plain.get("cache_dir"), "progress": progress.update}
         if dataset["val_from"] == "auto" and notes.get("dataset") == dataset["name"]:
             splits = load_dataset(**{**dataset, "val_from": notes.get("val_from", "auto")}, **common)
             if splits.train.fingerprint() == notes.get("train_images"):

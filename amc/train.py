@@ -15,9 +15,8 @@ from torch.utils.tensorboard import SummaryWriter
 from amc.data import Splits
 from amc.files import write_error, write_json, write_safetensors
 from amc.fit import Epoch, Recipe, TrainResult, evaluate, train
-from amc.progress import duration
+from amc.progress import Progress, duration
 from amc.report import show
-from amc.steps import Steps
 from amc.tracking import RunDir
 
 if TYPE_CHECKING:
@@ -69,10 +68,10 @@ def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed
     from amc.setup import describe
 
     try:
-        with SummaryWriter(str(run_dir)) as board, Steps("epoch", verbose) as steps:
+        with SummaryWriter(str(run_dir)) as board, Progress("epoch", verbose) as progress:
 
             def on_epoch(epoch: Epoch) -> None:
-                steps.update(epoch.number, epoch.epochs, describe(epoch))
+                progress.update(epoch.number, epoch.epochs, describe(epoch))
                 for tag, value in (
                     ("train/loss", epoch.train_loss),
                     ("train/lr", epoch.lr),

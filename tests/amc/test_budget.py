@@ -156,5 +156,5 @@ def test_zero_prunable_groups_are_refused_with_the_reasons() -> None:
         LayerGroup(f"g{i}", "conv3x3", 8, 1, False, 3, 8, 8, 1, 3, 0, 0, (), reason)
         for i, reason in enumerate(["frozen by the user", "frozen by the user", "network output"])
     ]
-    with pytest.raises(AmcError, match="zero prunable groups.*2 × frozen by the user; 1 × network output"):
+    with pytest.raises(AmcError, match=r"zero prunable groups.*2 × frozen by the user; 1 × network output"):
         Budget(CostModel(groups, []), keep=None)

@@ -237,7 +237,8 @@ def test_two_runs_never_write_into_one_folder(tmp_path: Path) -> None:
     first = start(*BASE, "episodes=2000", "hydra.run.dir=run")
     deadline = time.monotonic() + 300
     while not (tmp_path / "run" / "episodes.csv").exists():
-        assert first.poll() is None and time.monotonic() < deadline
+        assert first.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     second = start("resume=run")
     _, error = second.communicate(timeout=300)

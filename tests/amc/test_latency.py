@@ -123,7 +123,8 @@ def test_equal_layers_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None
 def test_measured_latency_is_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(np.arange(0, 100, 0.25))
     monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))
-    assert measure_ms(nets.chain(), torch.zeros(1, 3, 4, 4), repeats=3) == 250.0
+    networks = [nets.chain(), nets.residual()]
+    assert measure_ms(networks, torch.zeros(1, 3, 4, 4), repeats=3) == [250.0, 250.0]
 
 
 def test_a_saved_table_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,18 +19,18 @@ class Clock:
 def lines(total: int, seconds: float, start: int = 0, verbose: bool = True) -> list[str]:
     """What a search prints into a pipe whose every episode takes ``seconds``."""
     clock, out = Clock(), io.StringIO()
-    with Progress(total, verbose, start, Console(file=out, width=40), clock) as progress:
+    with Progress("episode", verbose, start, Console(file=out, width=40), clock) as progress:
         for done in range(start + 1, total + 1):
             clock.now += seconds
-            progress.update(done, best_reward=-0.5, macs_ratio=0.25, accuracy=0.875)
+            progress.update(done, total, "best -0.5000")
     return out.getvalue().splitlines()
 
 
 def test_quick_episodes_give_a_line_each_twentieth() -> None:
     found = lines(400, seconds=0.1)
     assert len(found) == 20
-    assert found[0] == "episode 20/400  best -0.5000  MACs 0.250  accuracy 0.8750  left 0:00:38"
-    assert found[-1] == "episode 400/400  best -0.5000  MACs 0.250  accuracy 0.8750  left 0:00:00"
+    assert found[0] == "episode 20/400  best -0.5000  left 0:00:38"
+    assert found[-1] == "episode 400/400  best -0.5000  left 0:00:00"
 
 
 def test_slow_episodes_give_a_line_each_ten_seconds() -> None:
@@ -40,7 +40,7 @@ def test_slow_episodes_give_a_line_each_ten_seconds() -> None:
 def test_a_resumed_search_counts_its_own_time_only() -> None:
     # 10 episodes of 2 s done here, 40 to go
     found = lines(100, seconds=2.0, start=50)
-    assert found[1] == "episode 60/100  best -0.5000  MACs 0.250  accuracy 0.8750  left 0:01:20"
+    assert found[1] == "episode 60/100  best -0.5000  left 0:01:20"
 
 
 def test_quiet_means_quiet() -> None:
@@ -50,8 +50,8 @@ def test_quiet_means_quiet() -> None:
 def test_a_narrow_terminal_shows_all_of_it() -> None:
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=True, color_system=None, legacy_windows=False)
-    with Progress(400, start=10, console=console) as progress:
-        progress.update(400, best_reward=-12.3456, macs_ratio=0.5, accuracy=0.9512)
+    with Progress("episode", start=10, console=console) as progress:
+        progress.update(400, 400, "best -12.3456  MACs 0.500  accuracy 0.9512")
     shown = out.getvalue()
     assert "400/400" in shown
     assert "best -12.3456  MACs 0.500  accuracy 0.9512" in shown

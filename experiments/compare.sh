@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Compares agents on one network: experiments/compare.sh NAME OVERRIDES...
+# AGENTS, SEEDS and EPISODES choose what runs. Killed runs go on where they were; finished ones are left alone. The
+# results go into experiments/NAME.
+set -euo pipefail
+name=$1
+shift
+runs=${RUNS:-runs}/$name
+python=${PYTHON:-.venv/bin/python}
+for seed in ${SEEDS:-0 1 2}; do
+  for agent in ${AGENTS:-uniform random ddpg}; do
+    folder=$runs/$agent-seed$seed
+    if [ -f "$folder/summary.json" ]; then
+      continue
+    elif [ -f "$folder/config.json" ]; then
+      "$python" -m amc.search resume="$folder"
+    else
+      "$python" -m amc.search "$@" agent="$agent" seed="$seed" episodes="${EPISODES:-400}" hydra.run.dir="$folder"
+    fi
+  done
+done
+"$python" experiments/collect.py "experiments/$name" "$runs"
