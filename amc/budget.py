@@ -45,12 +45,12 @@ class Budget:
             raise AmcError(f"budget.cost={cost}: no latency table was measured for this network")
         self.limit = float("inf") if keep is None else keep * cost_model.value(cost, full)
         self.floor = {g.name: g.min_channels(min_keep, channel_round) for g in self.groups}
-        smallest = cost_model.value(cost, cost_model.counts(self.floor))
-        if smallest > self.limit:
-            reachable = smallest / cost_model.value(cost, full)
+        lowest = cost_model.value(cost, cost_model.counts(self.floor))
+        self.smallest = lowest / cost_model.value(cost, full)  # reachable, as a fraction of the uncut network's cost
+        if lowest > self.limit:
             raise AmcError(
                 f"budget.keep={keep}: can't be reached; with min_keep={min_keep} the smallest reachable value is "
-                f"{reachable:.4f} of the {cost}. Raise budget.keep or lower min_keep."
+                f"{self.smallest:.4f} of the {cost}. Raise budget.keep or lower min_keep."
             )
 
     def clip(self, group: LayerGroup, channels: int, partial: Mapping[str, int]) -> int:

@@ -17,10 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 from amc.errors import AmcError
 from amc.files import NO_SPACE, write_error
 from amc.tracking import RunDir
+from amc.tracking.run_dir import FREE_ON_RESUME
 
 Main = Callable[[DictConfig, Path], None]
 EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 2, 130
-FREE_ON_RESUME = ("verbose", "resume", "dry_run")
 
 
 def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None:
@@ -29,11 +29,12 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
     With ``resume=DIR`` the configuration is the one that DIR was started with, and DIR is the run folder.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.path.insert(0, str(Path.cwd()))  # as python -m does: my_pkg.my_net is found from a console script too
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing several lines and exiting with 1
     try:
         resumed = _value_of("resume", arguments)
         if resumed is not None:
-            main(_stored_config(Path(resumed), arguments), Path(resumed))
+            main(_stored_config(config_name, Path(resumed), arguments), Path(resumed))
         else:
             _compose_and_call(config_name, main, _named_callables(arguments))
     except AmcError as error:
@@ -41,9 +42,11 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
     except (HydraException, OmegaConfBaseException) as error:
         _fail(" ".join(str(error).split()))
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        if error.errno in NO_SPACE:
+            _fail(str(write_error(error.filename or "the run folder", error)))
+        if error.filename is None:
             raise
-        _fail(str(write_error(error.filename or "the run folder", error)))
+        _fail(f"{error.filename}: {error.strerror}; check the path and its permissions")
     except KeyboardInterrupt:
         _exit("stopped; what was finished is kept", EXIT_INTERRUPTED)
 
@@ -113,28 +116,31 @@ def _named_model(name: str) -> list[str]:
     )
 
 
-def _stored_config(folder: Path, arguments: Sequence[str]) -> DictConfig:
-    """The configuration of the run in ``folder``; other overrides beside ``resume`` must agree with it.
+def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> DictConfig:
+    """The configuration of the run in ``folder``, with the further overrides that a resumed run may have.
 
     Raises:
-        AmcError: no run there, or an override that contradicts it.
+        AmcError: no run there, a run of another command, or an override that contradicts it.
     """
+    if command != "search":
+        raise AmcError(f"resume={folder}: amc.{command} can't go on with a run; start a new one")
     with RunDir.open(folder) as run_dir:
-        stored_config = run_dir.read_config()
-    config = OmegaConf.create({**stored_config, "resume": str(folder), "dry_run": False, "verbose": True})
-    for argument in arguments:
+        stored = run_dir.read_config()
+    if stored.pop("command", None) != command or "settings" in stored:
+        raise AmcError(f"resume={folder}: no run of python -m amc.search; go on with it where it was started")
+    config = OmegaConf.create({**stored, "resume": str(folder), "dry_run": False, "verbose": True})
+    for argument in _named_callables(arguments):
         key, _, text = argument.lstrip("+").partition("=")
         if key.startswith("-") or key == "resume":
             continue
-        given = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
+        given = OmegaConf.select(OmegaConf.from_dotlist([f"value={text}"]), "value")
+        before = OmegaConf.select(config, key)
+        before = before.get("name") if isinstance(before, DictConfig) else before
         if key in FREE_ON_RESUME:
-            config[key] = given
-            continue
-        stored = OmegaConf.select(config, key)
-        stored = stored.get("name") if isinstance(stored, DictConfig) else stored
-        if stored != given:
+            OmegaConf.update(config, key, given)
+        elif before != given and not key.startswith("hydra."):
             raise AmcError(
-                f"resume={folder}: the run was started with {key}={stored}, now it is {given}; leave the override "
+                f"resume={folder}: the run was started with {key}={before}, now it is {given}; leave the override "
                 "out, or start a new run"
             )
     return config

@@ -3,3 +3,8 @@
 
 class AmcError(Exception):
     """Wrong input: the message says what was wrong, where, and what to do. Entry points exit with code 2."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, as part of one line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -34,7 +34,7 @@ class Evaluator:
         *,
         batch_size: int = 125,
         precision: str = "auto",
-        probe: ImageSet | None = None,
+        probes: Sequence[ImageSet] = (),
     ) -> None:
         """Scores the dense network and settles the precision.
 
@@ -45,8 +45,8 @@ class Evaluator:
             images: what plans are scored on.
             batch_size: images in one forward pass.
             precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
-            probe: further images (training images, say) that ``auto`` compares the two on: one image more or less of
-                a small validation set would decide otherwise.
+            probes: what ``auto`` compares the two on, by default ``images``: of a small set, one image more or less
+                would decide.
 
         Raises:
             AmcError: unknown precision.
@@ -59,18 +59,17 @@ class Evaluator:
         self._norms = _safe_folds(surgeon.model, example)
         self._seen: dict[PruningPlan, Metrics] = {}
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probe):
+        if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probes or [images]):
             self.dtype = torch.bfloat16
         self.dense = self.score(surgeon.cut({}))
 
-    def _bf16_agrees(self, probe: ImageSet | None) -> bool:
+    def _bf16_agrees(self, probes: Sequence[ImageSet]) -> bool:
         """Whether bf16 changes the dense network's top-1 by less than 0.1 point."""
-        sets = [self._images, *([probe] if probe is not None else [])]
         fp32, bf16 = (
-            sum(self.score(self._surgeon.cut({}), s, dtype).accuracy * len(s) for s in sets)
+            sum(self.score(self._surgeon.cut({}), images, dtype).accuracy * len(images) for images in probes)
             for dtype in (torch.float32, torch.bfloat16)
         )
-        return abs(bf16 - fp32) < BF16_TOLERANCE * sum(map(len, sets))
+        return abs(bf16 - fp32) < BF16_TOLERANCE * sum(map(len, probes))
 
     def __call__(self, plan: PruningPlan) -> Metrics:
         """Accuracy and loss of the cut and recovered network."""
@@ -91,7 +90,7 @@ class Evaluator:
 
     def remember(self, seen: Mapping[PruningPlan, Metrics]) -> None:
         """Plans that were evaluated before, in an earlier part of a resumed run."""
-        self._seen.update(seen)
+        self._seen.update({p: Metrics(m.accuracy, m.loss, m.images) for p, m in seen.items()})
 
     def prune(self, plan: PruningPlan) -> nn.Module:
         """The cut and recovered network itself, in float32, ready for fine-tuning."""

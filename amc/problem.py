@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,12 @@ from amc.importance import score_channels
 from amc.latency import LatencyCostModel, measure_tables
 from amc.layers import layer_shapes, record_calls
 from amc.recovery import make_recovery
+from amc.settings import Settings
 from amc.surgery import Surgeon, rank_channels
 from amc.types import LayerGroup
 
-PROBE_IMAGES = 2000  # training images on which bf16 is compared with fp32
+PROBE_IMAGES = 5000  # of the validation split, on which bf16 is compared with fp32
+ENOUGH_IMAGES = 1001  # with fewer, one image alone would be 0.1 point: training images then help out
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,10 @@ def make_evaluator(
     network: Network,
     train: ImageSet,
     val: ImageSet,
-    *,
-    importance: str = "l1",
-    recovery: str = "least_squares",
-    recovery_settings: Mapping[str, Any] | None = None,
-    calibration_images: int = 512,
-    val_images: int | None = 1000,
-    batch_size: int = 125,
-    precision: str = "auto",
-    seed: int = 0,
+    importance: str,
+    recovery: str,
+    settings: Settings,
+    seed: int,
 ) -> Evaluator:
     """Scores the channels, gathers what recovery needs, and returns the evaluator of plans.
 
@@ -87,29 +85,40 @@ def make_evaluator(
         val: what plans are scored on; never test images.
         importance: one of :data:`amc.importance.NAMES`.
         recovery: one of :data:`amc.recovery.NAMES`.
-        recovery_settings: further arguments of :func:`amc.recovery.make_recovery`.
-        calibration_images: images for importance and recovery.
-        val_images: how many of ``val`` a plan is scored on; ``None``: all.
-        batch_size: images in one forward pass.
-        precision: ``fp32``, ``bf16`` or ``auto``.
+        settings: how many images, in which precision, and what recovery wants to know.
         seed: of what is sampled: calibration positions, ``importance=random``.
 
     Raises:
         AmcError: an unknown name, or damaged data.
     """
     surgeon = Surgeon(network.model, network.groups)
-    chosen = train.take(calibration_images)
+    chosen = train.take(settings.calibration_images)
     images, labels = chosen.normalised(), chosen.labels
     scores = score_channels(importance, network.model, network.groups, images, labels, seed=seed)
     ranking = {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}
-    recover = make_recovery(recovery, surgeon, network.groups, ranking, images, seed=seed, **(recovery_settings or {}))
-    scored_on = val if val_images is None else val.take(val_images)
+    recover = make_recovery(recovery, surgeon, network.groups, ranking, images, seed=seed, **settings.recovery)
+    unseen = val.take(PROBE_IMAGES)
+    probes = [unseen, train.take(ENOUGH_IMAGES - len(unseen))] if len(unseen) < ENOUGH_IMAGES else [unseen]
     return Evaluator(
         surgeon,
         ranking,
         recover,
-        scored_on,
-        batch_size=batch_size,
-        precision=precision,
-        probe=train.take(PROBE_IMAGES),
+        val.take(settings.images),
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        probes=probes,
     )
+
+
+def identity(network: Network, train: ImageSet, val: ImageSet, evaluator: Evaluator) -> dict[str, str]:
+    """What must not change between a run and its resumption, as hashes: weights, images, precision."""
+    digest = hashlib.sha256()
+    for name, tensor in network.model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return {
+        "weights": digest.hexdigest(),
+        "training images": train.fingerprint(),
+        "validation images": val.fingerprint(),
+        "precision": str(evaluator.dtype),
+    }

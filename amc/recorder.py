@@ -19,9 +19,17 @@ PARTS = ("cut", "recovery", "forward", "agent")
 class Recorder:
     """Records the episodes of one search in one run folder."""
 
-    def __init__(self, run_dir: RunDir, groups: Sequence[LayerGroup], original: Cost, images: int) -> None:
-        """``images``: how many images each plan is scored on."""
+    def __init__(
+        self,
+        run_dir: RunDir,
+        groups: Sequence[LayerGroup],
+        original: Cost,
+        images: int,
+        task: Mapping[str, str],
+    ) -> None:
+        """``images``: how many images each plan is scored on; ``task``: what a resumed run must agree with."""
         self._run_dir, self._groups, self._original, self._images = run_dir, tuple(groups), original, images
+        self._task = dict(task)
         self._names = [g.name for g in groups if g.frozen is None]
         self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS)
         self._board: Board | None = None
@@ -36,6 +44,9 @@ class Recorder:
         """
         checkpoint = self._run_dir.load_checkpoint()
         finished = int(checkpoint["episodes"]) if checkpoint else 0
+        for what, digest in (checkpoint["task"] if checkpoint else self._task).items():
+            if digest != self._task.get(what):
+                raise AmcError(f"resume={self._run_dir.path}: the {what} changed since the run began; start a new run")
         self._log.truncate(finished)
         rows = read_episodes(self._log.path) if finished else []
         self._board = Board(self._run_dir.path, self._names, purge_step=finished)
@@ -71,7 +82,7 @@ class Recorder:
         if best is episode:
             self._run_dir.write_plan(episode.plan)
             self._board.figure("best_plan", self._plan_figure(episode), episode.index)
-        self._run_dir.save_checkpoint({"episodes": episode.index + 1, "agent": dict(agent_state)})
+        self._run_dir.save_checkpoint({"episodes": episode.index + 1, "task": self._task, "agent": dict(agent_state)})
 
     def _plan_figure(self, episode: Episode) -> Figure:
         share = episode.cost.macs / self._original.macs

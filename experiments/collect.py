@@ -4,8 +4,8 @@
     python experiments/collect.py experiments/recovery_uniform runs/recovery_uniform recovery
 
 Compares agents, or whatever else of ``summary.json`` the third argument names. Reads ``<runs>/*/`` and writes
-``results.csv``, ``results.md`` and, of searches, ``search.png``, ``plan.png`` and ``keep_ratios.png`` into the experiment's
-folder. Runs that are not finished are left out.
+``results.csv``, ``results.md`` and, of searches, ``search.png``, ``plan.png`` and ``keep_ratios.png`` into the
+experiment's folder. Runs that are not finished are left out.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from amc.types import PruningPlan
 
 CONFIG = "config.json"
 EPISODES = "episodes.csv"
+# What may differ when a run goes on: how it shows itself, how long it is, and where its unchanged inputs lie now.
+FREE_ON_RESUME = ("verbose", "dry_run", "episodes", "device", "dataset.root", "model.checkpoint", "cache_dir")
 # A folder with one of these holds a run; Hydra's own files and a lock alone do not count.
 TRACES = (CONFIG, EPISODES, "checkpoint", "summary.json", "plan.json")
 
@@ -46,8 +48,8 @@ class RunDir:
         if found:
             run.close()
             raise AmcError(
-                f"{path}: holds a run already ({found[0]}); go on with it by resume={path}, "
-                "or give another folder by hydra.run.dir="
+                f"{path}: holds a run already ({found[0]}); give another folder by hydra.run.dir=, "
+                f"or go on with a search by resume={path}"
             )
         return run
 
@@ -96,6 +98,11 @@ class RunDir:
                     f"resume={self.path}: the run was started with {key}={_show(before, key)}, now it is "
                     f"{_show(now, key)}; leave the override out, or start a new run"
                 )
+
+    def forget_unless_begun(self) -> None:
+        """Takes the configuration back if nothing has come of it yet: the folder then holds no run."""
+        if not any((self.path / name).exists() for name in TRACES if name != CONFIG):
+            (self.path / CONFIG).unlink(missing_ok=True)
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replaces the checkpoint atomically.

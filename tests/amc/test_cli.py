@@ -130,6 +130,21 @@ def test_own_network_and_own_reward_by_dotted_path(tmp_path: Path, monkeypatch: 
         ("resume=nowhere", "holds no run"),
         ("evaluate.precision=fp8", "precision=fp8"),
         ("episodes=0", "episodes=0"),
+        ("episodes=abc", "episodes=abc"),
+        ("seed=-1", "seed=-1"),
+        ("budget.keep=half", "budget.keep=half"),
+        ("budget.min_keep=x", "budget.min_keep=x"),
+        ("budget.channel_round=0", "budget.channel_round=0"),
+        ("evaluate.batch_size=0", "evaluate.batch_size=0"),
+        ("evaluate.calibration_images=-5", "evaluate.calibration_images=-5"),
+        ("+evaluate.foo=1", "foo"),
+        ("recovery.positions=0", "recovery.positions=0"),
+        ("recovery.damping=x", "recovery.damping=x"),
+        ("+recovery.foo=1", "foo"),
+        ("training.lr=abc", "training.lr=abc"),
+        ("dataset.val_images=abc", "dataset.val_images=abc"),
+        ("+dataset.foo=1", "foo"),
+        ("agent.sigma=-1", "agent.sigma"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], override: str, says: str) -> None:
@@ -169,10 +184,35 @@ def test_a_run_folder_is_never_overwritten(capsys: pytest.CaptureFixture[str], t
     search("episodes=2", "verbose=false", "hydra.run.dir=run")
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert "resume=" in refused(capsys, "episodes=2", "hydra.run.dir=run")
+    run(
+        "search", main_from_config, ["resume=run", "verbose=false", "budget=macs", "model=resnet20"]
+    )  # it says the same
     assert "seed=0, now it is 1" in refused(capsys, "resume=run", "seed=1", base=[])
     assert "model=resnet20, now it is resnet32" in refused(capsys, "resume=run", "model=resnet32", base=[])
     after = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert before == after
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
+    search("episodes=2", "verbose=false", "hydra.run.dir=a")
+    search("episodes=5", "verbose=false", "hydra.run.dir=b")
+    run("search", main_from_config, ["resume=a", "episodes=5", "verbose=false"])
+    assert untimed(tmp_path / "a") == untimed(tmp_path / "b")
+
+
+def test_a_moved_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search("episodes=2", "verbose=false", "hydra.run.dir=run")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").rename(tmp_path / "elsewhere" / "moved")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run("search", main_from_config, ["resume=moved", "episodes=3", "verbose=false"])
+    assert len(read_episodes(tmp_path / "elsewhere" / "moved" / "episodes.csv")) == 3
+
+
+def test_a_sweep(tmp_path: Path) -> None:
+    search("--multirun", "model=resnet20,resnet32", "episodes=1", "verbose=false", "hydra.sweep.dir=sweep")
+    names = [json.loads((tmp_path / "sweep" / job / "summary.json").read_text())["model"] for job in "01"]
+    assert names == ["resnet20", "resnet32"]
 
 
 def test_full_disk_while_checkpointing_loses_nothing(
@@ -180,12 +220,10 @@ def test_full_disk_while_checkpointing_loses_nothing(
 ) -> None:
     search("episodes=6", "verbose=false", "hydra.run.dir=whole")
     search("episodes=2", "verbose=false", "hydra.run.dir=run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "episodes": 6}))
     size = (tmp_path / "run" / "checkpoint" / "state.pt").stat().st_size
     with full_disk(size - 1):
-        assert "can't be written" in refused(capsys, "resume=run", base=[])
-    run("search", main_from_config, ["resume=run", "verbose=false"])
+        assert "can't be written" in refused(capsys, "resume=run", "episodes=6", base=[])
+    run("search", main_from_config, ["resume=run", "episodes=6", "verbose=false"])
     assert untimed(tmp_path / "run") == untimed(tmp_path / "whole")
 
 
@@ -222,7 +260,11 @@ def kill_after(process: subprocess.Popen[bytes], log: Path, rows: int) -> None:
 def test_killed_runs_end_as_if_they_had_not_been(tmp_path: Path) -> None:
     arguments = [*BASE, "episodes=40"]
     finish(start(*arguments, "hydra.run.dir=whole"))
-    process, log = start(*arguments, "hydra.run.dir=killed"), tmp_path / "killed" / "episodes.csv"
+    process = start(*arguments, "hydra.run.dir=killed")
+    config, log = tmp_path / "killed" / "config.json", tmp_path / "killed" / "episodes.csv"
+    kill_after(process, config, 0)  # while it loads
+    assert not log.exists()
+    process = start("resume=killed")
     for rows in (1, 5, 17):  # in the warm-up, just behind it, while learning
         kill_after(process, log, rows)
         assert not (tmp_path / "killed" / "summary.json").exists(), "it was over before it was killed"

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from amc.errors import AmcError
 from amc.latency import GRID
 from amc.layers import count_macs
-from amc.search import SearchResult, Settings, best_episode, search
+from amc.loop import best_episode
+from amc.search import SearchResult, Settings, search
 from amc.tracking import read_episodes
 
 Loader = DataLoader[tuple[torch.Tensor, ...]]
@@ -55,7 +56,7 @@ def trained() -> OwnNet:
     return model.eval()
 
 
-QUICK = Settings(val_images=64, calibration_images=64, agent={"warmup_episodes": 2})
+QUICK = Settings(images=64, calibration_images=64, agent={"warmup_episodes": 2})
 
 
 def run(model: nn.Module, **arguments: object) -> SearchResult:
@@ -79,7 +80,7 @@ def test_own_network_and_loaders(trained: OwnNet) -> None:
 
 
 def test_the_reported_test_accuracy_is_that_of_the_returned_network(trained: OwnNet) -> None:
-    settings = Settings(val_images=64, calibration_images=64, precision="fp32", agent={"warmup_episodes": 2})
+    settings = Settings(images=64, calibration_images=64, precision="fp32", agent={"warmup_episodes": 2})
     result = run(trained, settings=settings)
     assert result.best.test is not None
     with torch.no_grad():
@@ -89,7 +90,7 @@ def test_the_reported_test_accuracy_is_that_of_the_returned_network(trained: Own
 
 @pytest.mark.parametrize("agent", ["ddpg", "td3", "sac", "random", "uniform"])
 def test_every_agent_runs_through_the_same_loop(trained: OwnNet, agent: str) -> None:
-    settings = QUICK if agent in ("ddpg", "td3", "sac") else Settings(val_images=64, calibration_images=64)
+    settings = QUICK if agent in ("ddpg", "td3", "sac") else Settings(images=64, calibration_images=64)
     result = run(trained, agent=agent, settings=settings)
     assert result.best.cost.macs <= 0.5 * result.baseline.cost.macs
 
@@ -105,8 +106,7 @@ def test_the_seed_decides_everything(trained: OwnNet) -> None:
 
 def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    config = {"model": {"name": "own"}, "dataset": {"name": "noise"}}
-    result = run(trained, run_dir=folder, config=config)
+    result = run(trained, run_dir=folder, facts={"model": "own"})
     names = {p.name for p in folder.iterdir()}
     assert {"summary.json", "plan.json", "episodes.csv", "policy", "checkpoint", "config.json"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -119,6 +119,7 @@ def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
     rows = read_episodes(folder / "episodes.csv")
     assert [row["reward"] for row in rows] == [e.reward for e in result.episodes]
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.glob("*.json"))
+    assert {"best_plan.png", "keep_ratios.png"} <= names
     with pytest.raises(AmcError, match="resume="):
         run(trained, run_dir=folder)
 
@@ -131,11 +132,30 @@ def test_more_episodes_by_resume(trained: OwnNet, tmp_path: Path) -> None:
     assert (tmp_path / "a" / "plan.json").read_bytes() == (tmp_path / "b" / "plan.json").read_bytes()
 
 
+def test_a_run_goes_on_only_with_what_it_was_started_with(trained: OwnNet, tmp_path: Path) -> None:
+    run(trained, run_dir=tmp_path, episodes=2, facts={"model": "own"})
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(AmcError, match="seed=0, now it is 1"):
+        run(trained, run_dir=tmp_path, episodes=4, facts={"model": "own"}, resume=True, seed=1)
+    other = OwnNet().eval()
+    with pytest.raises(AmcError, match="weights changed"):
+        run(other, run_dir=tmp_path, episodes=4, facts={"model": "own"}, resume=True)
+    with pytest.raises(AmcError, match="validation images changed"):
+        run(trained, run_dir=tmp_path, episodes=4, facts={"model": "own"}, resume=True, val=own_loader(64, 5))
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_a_refused_run_leaves_the_folder_free(trained: OwnNet, tmp_path: Path) -> None:
+    with pytest.raises(AmcError, match="smallest reachable value"):
+        run(trained, run_dir=tmp_path / "run", budget=0.001)
+    assert run(trained, run_dir=tmp_path / "run", budget=0.5, episodes=1).best.cost.macs > 0
+
+
 def test_latency_budget(trained: OwnNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown = [[out * inp for inp in GRID] for out in GRID]  # a layer's latency in ms, here known without measuring
     layers = ("features.0", "features.3", "head")
     monkeypatch.setattr("amc.problem.measure_tables", lambda *_: (dict.fromkeys(layers, grown), 4.0))
-    settings = Settings(cost="latency_ms", val_images=64, calibration_images=64)
+    settings = Settings(cost="latency_ms", images=64, calibration_images=64)
     result = run(trained, agent="random", budget=0.7, settings=settings, run_dir=tmp_path / "run", episodes=3)
     table = json.loads((tmp_path / "run" / "latency_table.json").read_text())
     assert table["total_ms"] == 4.0
@@ -165,3 +185,5 @@ def test_wrong_input(trained: OwnNet) -> None:
         run(trained, settings=Settings(agent={"speed": 1}))
     with pytest.raises(AmcError, match="recovery=magic"):
         run(trained, recovery="magic")
+    with pytest.raises(AmcError, match="observation=all"):
+        Settings(observation="all")  # type: ignore[arg-type]

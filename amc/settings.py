@@ -1,0 +1,78 @@
+"""What a search can be told beside network and data, checked before anything expensive starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import agents
+from amc import importance as importances
+from amc import recovery as recoveries
+from amc.budget import COSTS
+from amc.checks import require
+from amc.errors import AmcError
+from amc.evaluate import PRECISIONS
+from amc.rewards import Reward, get_reward
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is seldom changed.
+
+    Attributes:
+        cost: what the budget limits: ``macs``, ``params`` or ``latency_ms`` (measures a table first).
+        min_keep: smallest keep ratio of any group.
+        channel_round: kept counts are multiples of it.
+        observation: ``amc`` (as in the paper) or ``portable`` (the same meaning on every network).
+        prune_residual: ``False`` keeps residual streams whole.
+        freeze: names or patterns of layers that stay whole, with what they read and write.
+        calibration_images: training images for importance and recovery.
+        images: validation images that each plan is scored on; ``None``: all.
+        batch_size: images in one forward pass.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
+        agent: settings of the agent, such as ``warmup_episodes``.
+        recovery: settings of the recovery, such as ``positions``.
+    """
+
+    cost: str = "macs"
+    min_keep: float = 0.1
+    channel_round: int = 1
+    observation: Literal["amc", "portable"] = "amc"
+    prune_residual: bool = True
+    freeze: Sequence[str] = ()
+    calibration_images: int = 512
+    images: int | None = 1000
+    batch_size: int = 125
+    precision: str = "auto"
+    agent: Mapping[str, Any] = field(default_factory=dict)
+    recovery: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _one_of("budget.cost", self.cost, COSTS)
+        _one_of("observation", self.observation, ("amc", "portable"))
+        _one_of("evaluate.precision", self.precision, PRECISIONS)
+        require("evaluate.calibration_images", self.calibration_images, int, 1)
+        require("evaluate.batch_size", self.batch_size, int, 1)
+        require("prune_residual", self.prune_residual, bool)
+        if self.images is not None:
+            require("evaluate.images", self.images, int, 1)
+
+
+def check_choices(reward: str | Reward, importance: str, recovery: str, agent: str, episodes: int, seed: int) -> Reward:
+    """Refuses unknown names and impossible numbers, and resolves the reward.
+
+    Raises:
+        AmcError: names the setting and what can be given.
+    """
+    _one_of("importance", importance, importances.NAMES)
+    _one_of("recovery", recovery, recoveries.NAMES)
+    _one_of("agent", agent, agents.NAMES)
+    require("episodes", episodes, int, 1)
+    require("seed", seed, int, 0)
+    return get_reward(reward) if isinstance(reward, str) else reward
+
+
+def _one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise AmcError(f"{name}={value}: unknown; give one of {', '.join(choices)}")
