@@ -60,13 +60,11 @@ class Agent(ABC):
         """
 
     @abstractmethod
-    def save_policy(self, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+    def save_policy(self, folder: str | Path) -> None:
         """Writes ``policy.json``, and the weights as safetensors if there are any; no pickle.
 
-        Args:
-            folder: made if need be.
-            metadata: what the policy reads and writes (observation layout …); by default the environment's own
-                ``metadata["policy"]``.
+        What the policy reads and writes (observation layout …) is the environment's own ``metadata["policy"]``.
+        ``folder`` is made if need be.
         """
 
     def _check(self, state: Mapping[str, Any]) -> None:

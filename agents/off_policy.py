@@ -63,7 +63,7 @@ class OffPolicyAgent(Agent):
     def _build(self, steps: int, seed: int) -> Episodic:
         s, rng = self.settings, np.random.default_rng(seed)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
             model = self.algorithm(
                 "MlpPolicy",
                 DummyVecEnv([lambda: self._env]),  # made here, as SB3 would put a Monitor in between
@@ -146,7 +146,7 @@ class OffPolicyAgent(Agent):
         """Attributes that SB3 would save beside the networks (SAC's entropy coefficient)."""
         return self._model._get_torch_save_params()[1]
 
-    def save_policy(self, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+    def save_policy(self, folder: str | Path) -> None:
         space = self._model.action_space
         assert isinstance(space, gym.spaces.Box)
         shapes = {name: list(tensor.shape) for name, tensor in self._model.actor.state_dict().items()}
@@ -157,7 +157,7 @@ class OffPolicyAgent(Agent):
             "output": f"tanh, then [-1, 1] to [{space.low.item():g}, {space.high.item():g}]",
         }
         details = {"network": network, "episodes": self.episodes}
-        write_policy(folder, self.name, self._env, metadata, details, self._model.actor.state_dict())
+        write_policy(folder, self.name, self._env, details, self._model.actor.state_dict())
 
 
 def _copy(value: Any) -> Any:

@@ -31,8 +31,8 @@ class RandomAgent(Agent):
         self._check(state)
         self._rng.bit_generator.state = state["rng"]
 
-    def save_policy(self, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
-        write_policy(folder, self.name, self._env, metadata)
+    def save_policy(self, folder: str | Path) -> None:
+        write_policy(folder, self.name, self._env)
 
 
 class UniformAgent(Agent):
@@ -70,5 +70,5 @@ class UniformAgent(Agent):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._check(state)
 
-    def save_policy(self, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
-        write_policy(folder, self.name, self._env, metadata, {"keep_ratio": self._keep_ratio})
+    def save_policy(self, folder: str | Path) -> None:
+        write_policy(folder, self.name, self._env, {"keep_ratio": self._keep_ratio})

@@ -21,7 +21,6 @@ def write_policy(
     folder: str | Path,
     agent: str,
     env: Env,
-    metadata: Mapping[str, Any] | None = None,
     details: Mapping[str, Any] | None = None,
     weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
@@ -30,8 +29,7 @@ def write_policy(
     Args:
         folder: made if need be.
         agent: the agent's name.
-        env: its ``metadata["policy"]`` is stored when ``metadata`` is not given.
-        metadata: what the policy reads and writes.
+        env: its ``metadata["policy"]``, what the policy reads and writes, is stored.
         details: further entries of the JSON file.
         weights: name → tensor.
 
@@ -40,7 +38,7 @@ def write_policy(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    facts = env.metadata.get("policy", {}) if metadata is None else metadata
+    facts = env.metadata.get("policy", {})
     content: dict[str, Any] = {"format": POLICY_FORMAT, "agent": agent, **facts, **(details or {})}
     if weights is not None:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from amc.checks import require
 from amc.cost import CostModel
 from amc.errors import AmcError
 from amc.types import LayerGroup
@@ -26,15 +27,15 @@ class Budget:
         """``keep=None`` means no budget: every action passes.
 
         Raises:
-            AmcError: zero prunable groups, unknown cost, ``keep`` outside (0, 1], or smaller than what ``min_keep``
-                lets be reached.
+            AmcError: zero prunable groups, unknown cost, a number of the wrong kind or range, or a ``keep`` smaller
+                than what ``min_keep`` lets be reached.
         """
         if cost not in COSTS:
             raise AmcError(f"budget.cost={cost}: unknown; give one of {', '.join(COSTS)}")
-        if not 0 < min_keep <= 1:
-            raise AmcError(f"min_keep={min_keep}: give a fraction in (0, 1]")
-        if keep is not None and not 0 < keep <= 1:
-            raise AmcError(f"budget.keep={keep}: give a fraction in (0, 1], or budget=none for no budget")
+        require("budget.min_keep", min_keep, float, 0, 1, ends="(]")
+        require("budget.channel_round", channel_round, int, 1)
+        if keep is not None:
+            require("budget.keep", keep, float, 0, 1, ends="(]", hint=", or budget=none for no budget")
         self.cost, self.keep, self.min_keep, self.channel_round = cost, keep, min_keep, channel_round
         self.groups = tuple(g for g in cost_model.groups if g.frozen is None)
         self._model = cost_model

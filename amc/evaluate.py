@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.precision import has_fast_bf16
 from amc.recovery import Recover
 from amc.recovery.norms import fold_norms, following_norms
+from amc.scoring import score
 from amc.surgery import Ranking, Surgeon, select_channels
 from amc.types import Metrics, PruningPlan
 
@@ -110,14 +110,9 @@ class Evaluator:
         """
         images, dtype = images or self._images, dtype or self.dtype
         fold_norms(model, self._norms)
-        model.eval().to(dtype).to(memory_format=torch.channels_last)
-        correct, loss = 0, 0.0
-        for x, y in images.batches(self._batch_size, dtype=dtype):
-            logits = model(x).float()
-            finite = logits.isfinite().all(1)  # the argmax of NaN would be a class like any other
-            correct += int(((logits.argmax(1) == y) & finite).sum())
-            loss += float(F.cross_entropy(logits, y, reduction="sum"))
-        return Metrics(correct / len(images), loss / len(images), len(images))
+        model.to(dtype).to(memory_format=torch.channels_last)
+        correct, loss = score(model, images, self._batch_size, dtype)
+        return Metrics(correct / len(images), loss, len(images))
 
 
 @torch.no_grad()

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from amc.augment import NAMES as AUGMENTATIONS
 from amc.augment import augment
+from amc.checks import require
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.precision import autocast, resolve_bf16
+from amc.scoring import score
 
 WARM_UP = 0.3
 START = 0.04
@@ -51,7 +53,7 @@ class Recipe:
         bf16: ``True``, ``False``, or ``auto``: bf16 autocast where the hardware has it.
 
     Raises:
-        AmcError: a value out of its range.
+        AmcError: a value of the wrong type or out of its range.
     """
 
     epochs: int = 10
@@ -65,19 +67,17 @@ class Recipe:
     bf16: bool | str = "auto"
 
     def __post_init__(self) -> None:
-        for name, fits, wanted in (
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("lr", 0 < self.lr < math.inf, "a positive number"),
-            ("batch_size", self.batch_size >= 2, "at least 2 (batch norm needs two values)"),
-            ("momentum", 0 < self.momentum < 1, "a fraction in (0, 1)"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
-            ("schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "a fraction in [0, 1)"),
-            ("augment", self.augment in AUGMENTATIONS, " or ".join(AUGMENTATIONS)),
-            ("bf16", self.bf16 in (True, False, "auto"), "auto, true or false"),
-        ):
-            if not fits:
-                raise AmcError(f"training.{name}={getattr(self, name)}: give {wanted}")
+        require("training.epochs", self.epochs, int, 1)
+        require("training.lr", self.lr, float, 0, ends="(]")
+        require("training.batch_size", self.batch_size, int, 2, hint=" (batch norm needs two values)")
+        require("training.momentum", self.momentum, float, 0, 1, ends="()")
+        require("training.weight_decay", self.weight_decay, float, 0)
+        require("training.label_smoothing", self.label_smoothing, float, 0, 1, ends="[)")
+        if self.bf16 != "auto":
+            require("training.bf16", self.bf16, bool, hint=", or auto")
+        for name, choices in (("schedule", tuple(SCHEDULES)), ("augment", AUGMENTATIONS)):
+            if getattr(self, name) not in choices:
+                raise AmcError(f"training.{name}={getattr(self, name)}: give {' or '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -160,20 +160,10 @@ def train(
     return TrainResult(tuple(history), time.perf_counter() - started)
 
 
-@torch.inference_mode()
-def evaluate(model: nn.Module, images: ImageSet, *, batch_size: int = 250, bf16: bool = False) -> tuple[float, float]:
+def evaluate(model: nn.Module, images: ImageSet, *, batch_size: int = 250) -> tuple[float, float]:
     """Top-1 accuracy as a fraction and mean cross-entropy in nats, on the device that holds the images."""
-    training = model.training
-    model.eval()
-    correct, loss = 0, 0.0
-    for x, y in images.batches(batch_size):
-        with autocast(images.device, bf16):
-            logits: Tensor = model(x).float()
-        finite = logits.isfinite().all(1)  # the argmax of NaN would be a class like any other
-        correct += int(((logits.argmax(1) == y) & finite).sum())
-        loss += float(F.cross_entropy(logits, y, reduction="sum"))
-    model.train(training)
-    return correct / len(images), loss / len(images)
+    correct, loss = score(model, images, batch_size)
+    return correct / len(images), loss
 
 
 def _epoch(

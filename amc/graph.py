@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import functools
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +17,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from amc.errors import AmcError
+from amc.errors import AmcError, first_line
 from amc.layers import LayerCall, Mixing, is_cuttable, is_depthwise, kind_of, layer_shapes, record_calls
 from amc.surgery import Kept, Surgeon
 from amc.types import ChannelSlice, LayerGroup
 
 PROOF_IMAGES = 4
-PROOF_TOLERANCE = 1e-9  # of the largest output, in float64
+PROOF_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest output
 
 OUTPUT = "its channels are the network's output"
 RESIDUAL = "residual stream (prune_residual=false)"
@@ -34,7 +35,7 @@ def trace(
     example_input: torch.Tensor,
     *,
     prune_residual: bool = True,
-    freeze: Iterable[str] = (),
+    freeze: Iterable[str] | str = (),
 ) -> tuple[LayerGroup, ...]:
     """The coupled layer groups of ``model`` in forward order, each proved by a trial cut.
 
@@ -49,18 +50,21 @@ def trace(
         freeze: names or patterns (``layer1.*``) of layers whose groups must stay whole.
 
     Raises:
-        AmcError: the graph can't be followed (names the layer), a weight is NaN or infinite, or a pattern in
-            ``freeze`` matches no layer.
+        AmcError: the network doesn't run on ``example_input``, its graph can't be followed (names the layer), a weight
+            is NaN or infinite, or a pattern in ``freeze`` matches no layer.
     """
     _check_finite(model)
-    calls = record_calls(model, example_input)
+    try:
+        calls = record_calls(model, example_input)
+    except Exception as error:  # whatever the network's own code raises
+        raise _cannot_run(example_input, error) from error
     found = dependency_groups(model, example_input)
     shapes, _ = layer_shapes(model, calls)
     macs = {s.name: s.out_size * (s.macs_per_pair * s.in_size + s.macs_per_out) for s in shapes}
     groups = [g for g in (_layer_group(model, item, calls, macs) for item in found) if g is not None]
     order = {name: i for i, name in enumerate(calls)}
     groups.sort(key=lambda g: order[g.name])
-    patterns = list(freeze)
+    patterns = [freeze] if isinstance(freeze, str) else [str(pattern) for pattern in freeze]
     _check_patterns(model, patterns)
     for i, group in enumerate(groups):
         if group.frozen is not None:
@@ -84,8 +88,9 @@ def dependency_groups(model: nn.Module, example_input: torch.Tensor) -> list[tp.
         # torch-pruning gives up with whatever its index arithmetic raised: a ZeroDivisionError, an AssertionError …
         layer = _smallest_untraceable(twin, example)
         raise AmcError(
-            f"the network's graph can't be followed at layer {layer!r} ({type(error).__name__}: {error}). Operations "
-            "such as channel shuffle or reshapes that mix channels are not supported; give a model without them."
+            f"the network's graph can't be followed at layer {layer!r} ({type(error).__name__}: {first_line(error)}). "
+            "Operations such as channel shuffle or reshapes that mix channels are not supported; "
+            "give a model without them."
         ) from error
 
 
@@ -128,6 +133,13 @@ def _smallest_untraceable(model: nn.Module, example: torch.Tensor) -> str:
         if deeper is None:
             return name or type(model).__name__
         name, module = (f"{name}.{deeper[0]}" if name else deeper[0]), deeper[1]
+
+
+def _cannot_run(example_input: torch.Tensor, error: Exception) -> AmcError:
+    shape = "×".join(map(str, example_input.shape[1:]))
+    return AmcError(
+        f"model: can't run on inputs of {shape} ({type(error).__name__}: {first_line(error)}); change either"
+    )
 
 
 def _check_finite(model: nn.Module) -> None:
@@ -227,17 +239,22 @@ def _prove(model: nn.Module, groups: Sequence[LayerGroup], example_input: torch.
     rng = np.random.default_rng(0)
     trial = {g.name: _half(g, rng) for g in groups if g.frozen is None and g.channels > g.step}
     reasons: dict[str, str] = {}
-    pending = [list(trial)] if trial else []
+
+    @functools.cache  # the first cut, of all groups, is as a rule the only one that is needed
+    def failure(*names: str) -> str | None:
+        return _trial_cut(surgeon, {n: trial[n] for n in names}, example)
+
+    pending = [tuple(trial)] if trial else []
     while pending:
         names = pending.pop()
-        failure = _trial_cut(surgeon, {n: trial[n] for n in names}, example)
-        if failure is None:
+        found = failure(*names)
+        if found is None:
             continue
         if len(names) == 1:
-            reasons[names[0]] = failure
+            reasons[names[0]] = found
         else:
             pending += [names[: len(names) // 2], names[len(names) // 2 :]]
-    reasons |= _clashes(surgeon, {n: kept for n, kept in trial.items() if n not in reasons}, example)
+    reasons |= _clashes(failure, [n for n in trial if n not in reasons])
     single = "has only {} channel{}, the fewest that can be kept"
     result = []
     for g in groups:
@@ -247,18 +264,18 @@ def _prove(model: nn.Module, groups: Sequence[LayerGroup], example_input: torch.
     return tuple(result)
 
 
-def _clashes(surgeon: Surgeon, trial: Kept, example: torch.Tensor) -> dict[str, str]:
+def _clashes(failure: Callable[..., str | None], names: Sequence[str]) -> dict[str, str]:
     """Groups that can be cut by themselves but not together with those before them, with the reason."""
-    if not trial or _trial_cut(surgeon, trial, example) is None:
+    if not names or failure(*names) is None:
         return {}
-    together: dict[str, np.ndarray] = {}
+    together: list[str] = []
     reasons = {}
-    for name, kept in trial.items():
-        failure = _trial_cut(surgeon, {**together, name: kept}, example)
-        if failure is None:
-            together[name] = kept
+    for name in names:
+        found = failure(*together, name)
+        if found is None:
+            together.append(name)
         else:
-            reasons[name] = f"together with other groups {failure}"
+            reasons[name] = f"together with other groups {found}"
     return reasons
 
 
@@ -270,19 +287,29 @@ def _half(group: LayerGroup, rng: np.random.Generator) -> np.ndarray:
     return np.sort(chosen.reshape(-1)).astype(np.int64)
 
 
-@torch.no_grad()
 def _proof_model(model: nn.Module, example_input: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
-    """A float64 copy in which every channel matters.
+    """A copy in which every channel matters, and inputs for it: in float64, or in float32 if it runs in that alone."""
+    for dtype in PROOF_TOLERANCES:
+        try:
+            return _lively(model, example_input, dtype)
+        except Exception as error:  # whatever the network's own code raises
+            failure = error
+    raise _cannot_run(example_input, failure) from failure
+
+
+@torch.no_grad()
+def _lively(model: nn.Module, example_input: torch.Tensor, dtype: torch.dtype) -> tuple[nn.Module, torch.Tensor]:
+    """A copy in ``dtype`` that has run on the inputs it comes with.
 
     Batch norms get scales and shifts away from 0 (a zero scale, as in ``zero_init_residual``, would hide a wrong
     cut) and the statistics of the proof's own inputs, so that signals neither vanish nor blow up.
     """
     generator = torch.Generator().manual_seed(0)
-    twin = copy.deepcopy(model).to(torch.float64).eval()
+    twin = copy.deepcopy(model).to(dtype).eval()
     example = example_input
     if example.is_floating_point():
         shape = (PROOF_IMAGES, *example_input.shape[1:])
-        example = torch.randn(shape, generator=generator, dtype=torch.float64).to(example_input.device)
+        example = torch.randn(shape, generator=generator, dtype=dtype).to(example_input.device)
     norms = [m for m in twin.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:
         if norm.affine:
@@ -290,23 +317,25 @@ def _proof_model(model: nn.Module, example_input: torch.Tensor) -> tuple[nn.Modu
             norm.bias.copy_(0.1 * torch.randn(norm.bias.shape, generator=generator))
         norm.momentum = 1.0
         norm.train()
-    twin(example)
+    _as_tensor(twin(example))
     return twin.eval(), example
 
 
 @torch.no_grad()
 def _trial_cut(surgeon: Surgeon, kept: Kept, example: torch.Tensor) -> str | None:
     """Why cutting ``kept`` is wrong; ``None`` if the cut network computes what the zeroed one does."""
-    expected = _as_tensor(surgeon.zeroed(kept)(example))
     try:
+        expected = _as_tensor(surgeon.zeroed(kept)(example))
         actual = _as_tensor(surgeon.cut(kept)(example))
     except Exception as error:
-        return f"a trial cut does not run: {str(error).splitlines()[0][:120]}"
+        return f"a trial cut does not run: {first_line(error)[:120]}"
     if actual.shape != expected.shape:
         return OUTPUT
     scale = max(float(expected.abs().max()), 1e-30)
     difference = float((actual - expected).abs().max()) / scale
-    return None if difference <= PROOF_TOLERANCE else f"{WRONG} (they differ by {difference:.0e})"
+    # A network that runs in float64 may still give float32 back.
+    tolerance = PROOF_TOLERANCES.get(expected.dtype, PROOF_TOLERANCES[torch.float32])
+    return None if difference <= tolerance else f"{WRONG} (they differ by {difference:.0e})"
 
 
 def _as_tensor(output: object) -> torch.Tensor:

@@ -13,14 +13,16 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     """``auto``: CUDA where there is a card, else the CPU.
 
     Raises:
-        AmcError: unknown device, or one that this machine lacks.
+        AmcError: neither a CPU nor a CUDA device, or one that this machine lacks.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise AmcError(f"device={name}: unknown; give auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise AmcError(f"device={name}: not supported; give auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise AmcError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; give device=cpu")
     return device

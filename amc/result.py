@@ -60,7 +60,7 @@ def score_both(
 
 def _copy(model: nn.Module) -> nn.Module:
     """A network of its own for scoring, which folds it, in the layout that suits convolutions best."""
-    return Surgeon(model, ()).cut({}).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return Surgeon(model, ()).cut({}).to(memory_format=torch.channels_last)
 
 
 def summary_of(result: SearchResult, facts: Mapping[str, Any]) -> dict[str, Any]:

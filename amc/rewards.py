@@ -14,17 +14,14 @@ A user's own reward is any callable with the same three arguments, given by its 
 
 # ruff: noqa: ARG001 (every reward takes the same three arguments)
 
-# ruff: noqa: ARG001 (every reward takes the same three arguments)
-
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from amc.errors import AmcError
+from amc.dotted import find_callable
 from amc.types import Cost, Metrics
 
 Reward = Callable[[Metrics, Cost, Cost], float]
@@ -67,20 +64,6 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
     Raises:
         AmcError: there is no such reward.
     """
-    reward = REWARDS[name] if name in REWARDS else _from_path(name)
-    return partial(reward, **kwargs) if kwargs else reward
-
-
-def _from_path(path: str) -> Reward:
-    module, _, attribute = path.rpartition(".")
     advice = f"give one of {', '.join(REWARDS)}, or the dotted path of your own callable (my_pkg.my_reward)"
-    if not all(path.split(".")) or not module:
-        raise AmcError(f"reward={path}: unknown; {advice}")
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        raise AmcError(f"reward={path}: {module} can't be imported ({error}); {advice}") from error
-    if not callable(found):
-        raise AmcError(f"reward={path}: {module} has no callable {attribute!r}; {advice}")
-    reward: Reward = found
-    return reward
+    reward: Reward = REWARDS[name] if name in REWARDS else find_callable("reward", name, advice)
+    return partial(reward, **kwargs) if kwargs else reward

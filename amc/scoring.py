@@ -11,9 +11,7 @@ from amc.layers import frozen_eval
 
 
 @torch.inference_mode()
-def score(
-    model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32
-) -> tuple[int, float]:
+def score(model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32) -> tuple[int, float]:
     """Right top-1 answers and mean cross-entropy in nats, on the device that holds the images.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from torch import nn
 
 import agents
 from amc.budget import Budget
+from amc.checks import refuse_unknown
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
@@ -257,16 +258,17 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
 
 def _settings(plain: Mapping[str, Any]) -> Settings:
     """Raises ``AmcError`` for a setting that doesn't exist or has an impossible value."""
-    try:
-        return Settings(
-            **{key: value for key, value in plain["budget"].items() if key not in ("name", "keep")},
-            **plain["evaluate"],
-            **{key: plain[key] for key in ("observation", "prune_residual", "freeze")},
-            agent={key: value for key, value in plain["agent"].items() if key != "name"},
-            recovery={key: value for key, value in plain["recovery"].items() if key != "name"},
-        )
-    except TypeError as error:
-        raise AmcError(f"budget or evaluate: {str(error).partition(' ')[2]}; see conf/search.yaml") from error
+    given: dict[str, Any] = {}
+    for section, apart in (("budget", ("name", "keep")), ("evaluate", ())):
+        values = {key: value for key, value in plain[section].items() if key not in apart}
+        refuse_unknown(section, values, (f.name for f in fields(Settings)))
+        given |= values
+    return Settings(
+        **given,
+        **{key: plain[key] for key in ("observation", "prune_residual", "freeze")},
+        agent={key: value for key, value in plain["agent"].items() if key != "name"},
+        recovery={key: value for key, value in plain["recovery"].items() if key != "name"},
+    )
 
 
 def _choices(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from amc.checks import refuse_unknown, require
 from amc.data.decode import Progress
 from amc.data.images import ImageSet, Triple
 from amc.data.order import fixed_order
@@ -19,6 +22,9 @@ from amc.files import cache_folder
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 DIGITS_STATS = ((0.305,) * 3, (0.376,) * 3)
 VAL_FROM = ("auto", "train", "test", "val")
+SETTINGS = (
+    "name", "root", "val_from", "train_images", "val_images", "test_images", "image_size", "mean", "std",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +58,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and value < 1:
-                raise AmcError(f"dataset.{name}={value}: give at least 1, or null for all images")
+            if value is not None:
+                require(f"dataset.{name}", value, int, 1, hint=", or null for all images")
 
 
 def load_dataset(
@@ -70,6 +76,7 @@ def load_dataset(
     std: Triple | None = None,
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
+    **unknown: Any,
 ) -> Splits:
     """Loads ``digits``, ``cifar10``, ``imagenet`` or ``imagefolder`` into memory.
 
@@ -88,20 +95,23 @@ def load_dataset(
         mean, std: normalisation per channel, of images in [0, 1]; default: ImageNet's, or for digits their own.
         cache_dir: see :func:`amc.files.cache_folder`.
         progress: called with (files decoded, files) while image files are read.
+        **unknown: refused.
 
     Raises:
-        AmcError: unknown name, missing folder, empty class, broken image, or more validation images than there are.
+        AmcError: unknown name or setting, a value of the wrong type or range, missing folder, empty class, broken
+            image, or more validation images than there are.
     """
+    refuse_unknown("dataset", unknown, SETTINGS)
     if val_from not in VAL_FROM:
         raise AmcError(f"dataset.val_from={val_from}: unknown; give one of {', '.join(VAL_FROM)}")
-    if image_size is not None and image_size < 1:
-        raise AmcError(f"dataset.image_size={image_size}: give at least 1, or null to leave images as they are")
+    if image_size is not None:
+        require("dataset.image_size", image_size, int, 1, hint=", or null to leave images as they are")
+    default_mean, default_std = DIGITS_STATS if name == "digits" else IMAGENET_STATS
+    stats = _colours("mean", mean, default_mean), _colours("std", std, default_std, above=0)
     limits = Limits(train_images, val_images, test_images)
     train, test, val = _sources(name, root, image_size, cache_folder(cache_dir), progress)
     if val_from == "auto":
         val_from = "val" if val is not None else "test" if imported_weights else "train"
-    default_mean, default_std = DIGITS_STATS if name == "digits" else IMAGENET_STATS
-    stats = (tuple(mean or default_mean), tuple(std or default_std))
     if val_from == "train":
         first, rest = _divide(train, limits.val_images, limits.train_images, stats)
         return Splits(name, rest, first, _whole(test, limits.test_images, stats), len(train.classes), val_from)
@@ -115,6 +125,17 @@ def load_dataset(
         )
     tested = _whole(test, limits.test_images, stats)
     return Splits(name, whole, _whole(val, limits.val_images, stats), tested, len(train.classes), val_from)
+
+
+def _colours(key: str, values: Triple | None, default: Triple, above: float = -math.inf) -> Triple:
+    """One number for each of the three colours that every data set here is decoded to."""
+    if values is None:
+        return default
+    if not isinstance(values, (list, tuple)) or len(values) != 3:
+        raise AmcError(f"dataset.{key}={values}: give three numbers, for red, green and blue")
+    for value in values:
+        require(f"dataset.{key}", value, float, above, ends="(]", hint=" for each colour")
+    return tuple(map(float, values))
 
 
 def _sources(

@@ -45,7 +45,6 @@ class ArraySource:
 class FolderSource:
     """A folder with a folder of image files per class; files are decoded when fetched."""
 
-    folder: Path
     files: tuple[Path, ...]
     labels: Indices
     classes: tuple[str, ...]
@@ -89,11 +88,11 @@ class FolderSource:
                 raise AmcError(f"{folder / name}: no images; add some or remove the class folder")
             files += images
             labels += [label] * len(images)
-        return cls(folder, tuple(files), np.array(labels, dtype=np.int64), found, size, cache_dir, progress)
+        return cls(tuple(files), np.array(labels, dtype=np.int64), found, size, cache_dir, progress)
 
     def fetch(self, indices: Indices) -> Pixels:
         chosen = [self.files[i] for i in indices]
-        return decode_cached(chosen, self.folder, self.size, self.cache_dir, self.progress)
+        return decode_cached(chosen, self.size, self.cache_dir, self.progress)
 
 
 def digits() -> tuple[ArraySource, ArraySource]:

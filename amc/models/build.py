@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from amc.errors import AmcError
+from amc.dotted import find_callable
+from amc.errors import AmcError, first_line
 from amc.models.checkpoint import load_checkpoint
 from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
 
@@ -54,7 +53,7 @@ def build(
     """
     if stem not in STEMS:
         raise AmcError(f"model.stem={stem}: unknown; give one of {', '.join(STEMS)}")
-    maker = find_callable(target)
+    maker = find_callable("model", target, "give a dotted path, such as my_pkg.my_net or torchvision.models.resnet50")
     arguments = {**_defaults(maker, target), "num_classes": num_classes, **kwargs}
     if pretrained and target.startswith(TORCHVISION):
         if stem == "small":
@@ -62,7 +61,7 @@ def build(
         arguments["weights"] = _imagenet_weights(target, num_classes)
         stem = "imagenet"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
         model = _call(maker, target, arguments)
         _drop_auxiliary_heads(model)
         if _wants_small_stem(stem, target, image_shape):
@@ -72,27 +71,6 @@ def build(
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     return model.eval()
-
-
-def find_callable(target: str) -> Callable[..., Any]:
-    """The callable at a dotted path.
-
-    Raises:
-        AmcError: no such module or name, with the nearest name that exists.
-    """
-    path, _, name = target.rpartition(".")
-    try:
-        module = importlib.import_module(path) if path else None
-    except ImportError as error:
-        raise AmcError(f"model {target!r}: module {path!r} can't be imported ({error})") from error
-    if module is None:
-        raise AmcError(f"model {target!r}: give a dotted path, such as my_pkg.my_net or torchvision.models.resnet50")
-    found = getattr(module, name, None)
-    if not callable(found):
-        near = difflib.get_close_matches(name, [n for n in dir(module) if not n.startswith("_")], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise AmcError(f"model {target!r}: {path} has no callable {name!r}{hint}")
-    return found  # type: ignore[no-any-return]
 
 
 def _defaults(maker: Callable[..., Any], target: str) -> dict[str, Any]:
@@ -131,7 +109,7 @@ def _call(maker: Callable[..., Any], target: str, arguments: dict[str, Any]) -> 
         ) from error
     except (TypeError, ValueError, RuntimeError) as error:
         given = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise AmcError(f"model {target!r}: can't be built with {given}: {_first_line(error)}") from error
+        raise AmcError(f"model {target!r}: can't be built with {given}: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise AmcError(f"model {target!r}: returned a {type(model).__name__}; it must return an nn.Module")
     return model
@@ -159,7 +137,7 @@ def _check(
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         size = "×".join(str(n) for n in image_shape)
         raise AmcError(
-            f"model {target!r}: can't run on {size} images: {_first_line(error)}; change dataset.image_size, "
+            f"model {target!r}: can't run on {size} images: {first_line(error)}; change dataset.image_size, "
             "model.stem or the network"
         ) from error
 
@@ -169,7 +147,3 @@ def _check_output(model: nn.Module, image_shape: tuple[int, int, int], num_class
     if not isinstance(output, Tensor) or tuple(output.shape) != (1, num_classes):
         got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise ValueError(f"its output for one image is {got} instead of a tensor of shape (1, {num_classes})")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

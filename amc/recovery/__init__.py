@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
+from amc.checks import refuse_unknown, require
 from amc.errors import AmcError
 from amc.recovery.norms import recalibrate
 from amc.recovery.sequential import SequentialLeastSquares
@@ -17,6 +19,7 @@ from amc.types import LayerGroup
 
 Recover = Callable[[nn.Module, Kept], None]
 NAMES = ("none", "bn", "least_squares", "sequential")
+POSITIONS = {"least_squares": 32, "sequential": 10}
 
 
 def make_recovery(
@@ -30,6 +33,7 @@ def make_recovery(
     damping: float = 1e-3,
     batch_size: int = 128,
     seed: int = 0,
+    **unknown: Any,
 ) -> Recover:
     """A function that recovers a network cut by the given surgeon, in place. What needs no plan is computed here.
 
@@ -41,21 +45,29 @@ def make_recovery(
         images: normalised calibration images ``[n, c, h, w]``, never validation or test images.
         positions: output positions sampled from each image; by default 32 (static) or 10 (sequential).
         damping: ridge strength relative to the mean diagonal of the Gram matrix.
+        batch_size: images in one forward pass, where they needn't all go at once.
+        seed: of the sampled positions.
+        **unknown: refused.
 
     Raises:
-        AmcError: unknown name, or calibration activations that are not finite.
+        AmcError: unknown name or setting, a number out of its range, or calibration activations that are not finite.
     """
     if name not in NAMES:
         raise AmcError(f"recovery={name}: unknown; give one of {', '.join(NAMES)}")
+    refuse_unknown("recovery", unknown, ("positions", "damping", "batch_size"))
+    positions = POSITIONS.get(name, 1) if positions is None else positions
+    require("recovery.positions", positions, int, 1)
+    require("recovery.damping", damping, float, 0)
+    require("recovery.batch_size", batch_size, int, 1)
     try:
         if name == "least_squares":
             return StaticLeastSquares(
                 surgeon, groups, ranking, images,
-                positions=positions or 32, damping=damping, batch_size=batch_size, seed=seed,
+                positions=positions, damping=damping, batch_size=batch_size, seed=seed,
             ).recover  # fmt: skip
         if name == "sequential":
             return SequentialLeastSquares(
-                surgeon, images, positions=positions or 10, damping=damping, batch_size=batch_size, seed=seed
+                surgeon, images, positions=positions, damping=damping, batch_size=batch_size, seed=seed
             ).recover
     except ValueError as error:
         raise AmcError(f"recovery={name}: {error}; check the model's weights and the images") from error

@@ -32,7 +32,8 @@ class SequentialLeastSquares:
 
     The target is the dense layer's output. For the layer that ends a residual branch it is what, added to the pruned
     shortcut, gives the dense block's output. One forward pass of all calibration images does it: a layer is fitted
-    in the moment it is about to run, and everything behind it sees the result.
+    in the moment it is about to run, and everything behind it sees the result. So the activations of all calibration
+    images are in memory at once.
     """
 
     def __init__(
@@ -156,26 +157,29 @@ class SequentialLeastSquares:
         own_bias = bias_of(module)
         bias = weight.new_zeros(len(weight)) if own_bias is None else own_bias
         refit_bias = own_bias is not None or name in self._norms
-        width = len(weight) // groups
-        shifts = []
-        for j, x in enumerate(rows.chunk(groups, dim=1)):
-            outs = slice(j * width, (j + 1) * width)
-            solution, shift = _ridge(x, target[:, outs], weight[outs].T, bias[outs], self._damping, refit_bias)
-            module.weight[outs] = solution.T.reshape(module.weight[outs].shape)
-            shifts.append(shift)
+        x, y = (t.unflatten(1, (groups, -1)).transpose(0, 1) for t in (rows, target))
+        start = weight.unflatten(0, (groups, -1)).mT
+        solution, shift = _ridge(x, y, start, bias.unflatten(0, (groups, 1, -1)), self._damping, refit_bias)
+        module.weight.copy_(solution.mT.reshape(module.weight.shape))
         if own_bias is not None:
-            own_bias.copy_(torch.cat(shifts))
+            own_bias.copy_(shift.flatten())
         elif name in self._norms:
-            absorb_bias(norm_of(small, self._norms[name]), torch.cat(shifts))
+            absorb_bias(norm_of(small, self._norms[name]), shift.flatten())
 
 
 def _ridge(
     x: torch.Tensor, y: torch.Tensor, start: torch.Tensor, bias: torch.Tensor, damping: float, refit_bias: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights ``[p, out]`` and bias ``[out]`` minimising ``‖x V + b − y‖² + λ‖V − start‖²``."""
-    mean_x = x.mean(0) if refit_bias else x.new_zeros(x.shape[1])
+    """Weights and biases that minimise ``‖x V + b − y‖² + λ‖V − start‖²``, for each convolution group ``g``.
+
+    Args:
+        x: ``[g, n, p]``.
+        y: ``[g, n, out]``.
+        start: ``[g, p, out]``.
+        bias: ``[g, 1, out]``, what ``b`` is without ``refit_bias``.
+    """
+    mean_x = x.mean(1, keepdim=True) if refit_bias else x.new_zeros(len(x), 1, x.shape[2])
     residual = y - x @ start - bias
-    mean_r = residual.mean(0) if refit_bias else y.new_zeros(y.shape[1])
-    x, residual = x - mean_x, residual - mean_r
-    step = ridge_step(x, residual, damping)
+    mean_r = residual.mean(1, keepdim=True) if refit_bias else torch.zeros_like(bias)
+    step = ridge_step(x - mean_x, residual - mean_r, damping)
     return start + step, bias + mean_r - mean_x @ step

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from amc.layers import is_depthwise
+from amc.layers import frozen_eval, is_depthwise
 from amc.recovery.norms import absorb_bias, following_norms, norm_of
 from amc.recovery.rows import (
     Reconstructible,
@@ -195,13 +195,11 @@ class _Gatherer:
             self._model.get_submodule(n).register_forward_hook(lambda m, i, o, n=n: self._add(n, m, i[0], o))
             for n in self._layers
         ]
-        training = self._model.training
-        self._model.eval()
         try:
-            for batch in images.split(batch_size):
-                self._model(batch)
+            with frozen_eval(self._model):
+                for batch in images.split(batch_size):
+                    self._model(batch)
         finally:
-            self._model.train(training)
             for handle in handles:
                 handle.remove()
         return self._data

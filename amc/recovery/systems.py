@@ -23,7 +23,9 @@ class System(Protocol):
 
 
 def cholesky(gram: torch.Tensor, damping: float) -> torch.Tensor:
-    """Upper triangular ``U`` with ``UᵀU = gram + λI``; ``λ`` is ``damping`` × the mean diagonal.
+    """Upper triangular ``U`` with ``UᵀU = A + λI`` for each ``A`` in ``gram`` ``[…, p, p]``.
+
+    ``λ`` is ``damping`` × the mean diagonal of ``A``.
 
     A system that is singular all the same is damped ten times more, until it is not.
 
@@ -32,29 +34,31 @@ def cholesky(gram: torch.Tensor, damping: float) -> torch.Tensor:
     """
     if not torch.isfinite(gram).all():
         raise ValueError("the calibration activations have NaN or infinite values")
-    scale = float(gram.diagonal().mean()) or 1.0
-    for attempt in range(MAX_ATTEMPTS):
+    scale = gram.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True)
+    strength = torch.where(scale == 0, 1.0, scale) * max(damping, 1e-12)
+    for _ in range(MAX_ATTEMPTS):
         damped = gram.clone()
-        damped.diagonal().add_(scale * max(damping, 1e-12) * 10**attempt)
+        damped.diagonal(dim1=-2, dim2=-1).add_(strength)
         factor: torch.Tensor
         factor, info = torch.linalg.cholesky_ex(damped, upper=True)
-        if int(info) == 0:
+        if not info.any():
             return factor
+        strength = torch.where(info[..., None] > 0, 10 * strength, strength)
     raise ValueError("the least-squares system stays singular under any damping")
 
 
 def ridge_step(x: torch.Tensor, residual: torch.Tensor, damping: float) -> torch.Tensor:
-    """``(XᵀX + λI)⁻¹ Xᵀ R`` for ``X`` ``[n, p]`` and ``R`` ``[n, out]``, solved in the smaller of both spaces.
+    """``(XᵀX + λI)⁻¹ Xᵀ R`` for ``X`` ``[…, n, p]`` and ``R`` ``[…, n, out]``, solved in the smaller of both spaces.
 
     ``λ`` is ``damping`` × the mean diagonal of ``XᵀX``. With fewer rows than features it is ``Xᵀ(XXᵀ + λI)⁻¹ R``.
     """
-    n, p = x.shape
+    n, p = x.shape[-2:]
     damping = max(damping, MIN_DAMPING)
     if p <= n:
-        factor = cholesky((x.T @ x).double(), damping)
-        return torch.cholesky_solve((x.T @ residual).double(), factor, upper=True).float()
-    factor = cholesky((x @ x.T).double(), damping * n / p)
-    return x.T @ torch.cholesky_solve(residual.double(), factor, upper=True).float()
+        factor = cholesky((x.mT @ x).double(), damping)
+        return torch.cholesky_solve((x.mT @ residual).double(), factor, upper=True).float()
+    factor = cholesky((x @ x.mT).double(), damping * n / p)
+    return x.mT @ torch.cholesky_solve(residual.double(), factor, upper=True).float()
 
 
 class GramSystem:

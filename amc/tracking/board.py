@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -115,14 +114,6 @@ class Board:
             self._records.flush()
         except OSError as error:
             raise write_error(self._path, error) from error
-
-    def __enter__(self) -> Board:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _scalars(values: Mapping[str, float]) -> Summary:

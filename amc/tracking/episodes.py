@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from amc.errors import AmcError
@@ -45,23 +45,21 @@ class EpisodeLog:
         self._original, self._parts, self._groups = original, tuple(parts), tuple(group_names)
         self.columns = (*SCORES, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
 
-    def append(self, episode: Episode, seconds: Mapping[str, float] | None = None) -> None:
+    def append(self, episode: Episode) -> None:
         """Adds a row and hands it to the operating system at once, so that a killed process loses none.
 
         Args:
-            episode: the finished episode.
-            seconds: timings by part; those of ``episode.metrics`` by default. A part left out counts 0.
+            episode: the finished episode; of the timings in its metrics a part left out counts 0.
 
         Raises:
             AmcError: the file can't be written (full disk).
         """
-        seconds = episode.metrics.seconds if seconds is None else seconds
         ratios = episode.plan.keep_ratios()
         cost, metrics, original = episode.cost, episode.metrics, self._original
         values: list[float | None] = [
             episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss),
             cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
-            float(episode.seconds), *(float(seconds.get(part, 0.0)) for part in self._parts),
+            float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in self._parts),
             *(ratios[name] for name in self._groups),
         ]  # fmt: skip
         try:

@@ -142,11 +142,6 @@ def test_a_policy_is_json_and_safetensors(name: str, make_env: MakeEnv, tmp_path
     assert [16, 4] in policy["network"]["shapes"].values()
 
 
-def test_given_metadata_takes_the_place_of_the_environments(make_env: MakeEnv, tmp_path: Path) -> None:
-    agents.make("random", make_env(), 0).save_policy(tmp_path, {"observation": "mine"})
-    assert json.loads((tmp_path / "policy.json").read_text())["observation"] == "mine"
-
-
 def test_uniform_plays_the_environments_uniform_action(make_env: MakeEnv) -> None:
     assert actions_of(agents.make("uniform", make_env(), 0), 1) == [(0.5, 0.5, 0.5)]
 

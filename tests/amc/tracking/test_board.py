@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -60,17 +60,17 @@ def test_scalars_are_on_disk_before_the_board_is_closed(tmp_path: Path) -> None:
 
 
 def test_resuming_takes_back_what_came_after_the_checkpoint(tmp_path: Path) -> None:
-    with Board(tmp_path, NAMES) as killed:
+    with closing(Board(tmp_path, NAMES)) as killed:
         for index in range(4):
             killed.episode(episode(index, float(index)), ORIGINAL, float(index))
-    with Board(tmp_path, NAMES, purge_step=2) as resumed:
+    with closing(Board(tmp_path, NAMES, purge_step=2)) as resumed:
         resumed.episode(episode(2, 20.0), ORIGINAL, 20.0)
     assert points(tmp_path, "search/reward") == [(0, 0.0), (1, 1.0), (2, 20.0)]
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path: Path) -> None:
     for reward in (1.0, 2.0):
-        with Board(tmp_path, NAMES, purge_step=0) as board:
+        with closing(Board(tmp_path, NAMES, purge_step=0)) as board:
             board.episode(episode(0, reward), ORIGINAL, reward)
     assert points(tmp_path, "search/reward") == [(0, 2.0)]
 
@@ -78,7 +78,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path: Path) ->
 def test_a_full_disk_is_one_line_and_loses_nothing(
     tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    with Board(tmp_path, NAMES) as board:
+    with closing(Board(tmp_path, NAMES)) as board:
         board.episode(episode(0, 1.0), ORIGINAL, 1.0)
         (size,) = (path.stat().st_size for path in tmp_path.iterdir())
         with full_disk(size), pytest.raises(AmcError, match=r"tfevents\S+: can't be written"):
@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
 
 
 def test_one_chart_has_every_groups_curve(tmp_path: Path) -> None:
-    with Board(tmp_path, NAMES) as board:
+    with closing(Board(tmp_path, NAMES)) as board:
         board.episode(episode(0, 0.0), ORIGINAL, 0.0)
     found = events(tmp_path)
     layout = layout_pb2.Layout()
@@ -100,7 +100,7 @@ def test_one_chart_has_every_groups_curve(tmp_path: Path) -> None:
 
 
 def test_figures_become_images_of_their_size(tmp_path: Path) -> None:
-    with Board(tmp_path, NAMES) as board:
+    with closing(Board(tmp_path, NAMES)) as board:
         board.figure("best_plan", Figure(figsize=(2, 1), dpi=50), 3)
     (image,) = events(tmp_path).Images("best_plan")
     assert (image.step, image.width, image.height) == (3, 100, 50)
@@ -109,7 +109,7 @@ def test_figures_become_images_of_their_size(tmp_path: Path) -> None:
 def test_hparams_are_always_the_same_keys(tmp_path: Path) -> None:
     values = {**dict.fromkeys(HPARAMS, "x"), "budget.keep": None}
     results = {**dict.fromkeys(HPARAM_METRICS, 0.5), "best/test_accuracy": None}
-    with Board(tmp_path, NAMES) as board:
+    with closing(Board(tmp_path, NAMES)) as board:
         board.hparams(values, results)
         with pytest.raises(ValueError, match="need exactly"):
             board.hparams({**values, "extra": 1}, results)

@@ -19,9 +19,11 @@ GROUPS = [
 ORIGINAL = Cost(200, 40)
 
 
-def episode(index: int, reward: float = -0.5, loss: float = 1.25, latency_ms: float | None = None) -> Episode:
+def episode(
+    index: int, reward: float = -0.5, loss: float = 1.25, latency_ms: float | None = None, part: str = "forward"
+) -> Episode:
     plan = PruningPlan.make(GROUPS, {"conv1": 2, "a,b": 1})
-    metrics = Metrics(0.75, loss, 100, {"forward": 0.5, "unknown": 9.0})
+    metrics = Metrics(0.75, loss, 100, {part: 0.5, "unknown": 9.0})
     return Episode(index, reward, plan, metrics, Cost(50, 30, latency_ms), 2.0)
 
 
@@ -31,12 +33,12 @@ def log(folder: Path) -> EpisodeLog:
 
 def test_the_file_literally(tmp_path: Path) -> None:
     log(tmp_path).append(episode(0))
-    log(tmp_path).append(episode(1, latency_ms=0.1), seconds={"agent": 0.25})
+    log(tmp_path).append(episode(1, latency_ms=0.1, part="agent"))
     assert (tmp_path / "episodes.csv").read_text().splitlines() == [
         "episode,reward,accuracy,loss,macs,macs_ratio,params,params_ratio,latency_ms,"
         'seconds,forward_seconds,agent_seconds,keep_ratio/conv1,"keep_ratio/a,b"',
         "0,-0.5,0.75,1.25,50,0.25,30,0.75,,2.0,0.5,0.0,0.25,0.3333333333333333",
-        "1,-0.5,0.75,1.25,50,0.25,30,0.75,0.1,2.0,0.0,0.25,0.25,0.3333333333333333",
+        "1,-0.5,0.75,1.25,50,0.25,30,0.75,0.1,2.0,0.0,0.5,0.25,0.3333333333333333",
     ]
 
 

@@ -1,0 +1,73 @@
+"""Every ready configuration file fits into the commands it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from amc.dotted import find_callable
+from amc.fit import Recipe
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+FILES = {
+    "search": sorted((p.parent.name, p.stem) for p in CONF.glob("*/*.yaml")),
+    "train": sorted(
+        (p.parent.name, p.stem) for g in ("model", "dataset", "training") for p in (CONF / g).glob("*.yaml")
+    ),
+}
+# What the templates leave to the user.
+MODEL = ["model.name=mine", "model.net._target_=torchvision.models.resnet101"]
+GIVEN = {
+    ("model", "custom"): MODEL,
+    ("model", "torchvision"): MODEL,
+    ("reward", "custom"): ["reward.name=mine", "reward._target_=amc.rewards.accuracy"],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def conf_folder() -> Iterator[None]:
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        yield
+
+
+def composed(command: str, group: str, name: str) -> dict[str, Any]:
+    config = compose(command, [f"{group}={name}", *GIVEN.get((group, name), [])])
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return plain
+
+
+def test_every_group_is_there() -> None:
+    assert {group for group, _ in FILES["search"]} == {
+        "model", "dataset", "training", "budget", "reward", "importance", "recovery", "agent",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "group", "name"), [(c, *file) for c, files in FILES.items() for file in files])
+def test_every_file_composes(command: str, group: str, name: str) -> None:
+    chosen = composed(command, group, name)[group]
+    assert chosen["name"] == ("mine" if (group, name) in GIVEN else name)
+
+
+@pytest.mark.parametrize("name", [name for group, name in FILES["search"] if group == "model"])
+def test_every_model_has_the_same_settings_and_exists(name: str) -> None:
+    model = composed("search", "model", name)["model"]
+    assert set(model) == {"name", "net", "checkpoint", "stem", "pretrained"}
+    find_callable("model", model["net"]["_target_"], "")
+
+
+@pytest.mark.parametrize("name", [name for group, name in FILES["search"] if group == "reward"])
+def test_every_reward_exists(name: str) -> None:
+    find_callable("reward", composed("search", "reward", name)["reward"]["_target_"], "")
+
+
+@pytest.mark.parametrize("name", [name for group, name in FILES["train"] if group == "training" and name != "auto"])
+def test_every_recipe_is_complete(name: str) -> None:
+    training = composed("train", "training", name)["training"]
+    assert training.pop("name") == name
+    assert set(training) == set(Recipe.__dataclass_fields__)
+    Recipe(**training)
