@@ -9,7 +9,7 @@ from typing import Any
 
 from amc.errors import AmcError
 
-TYPES = {int: Integral, float: Real}  # numpy's numbers are numbers too
+TYPES: dict[type, Any] = {int: Integral, float: Real}  # numpy's numbers are numbers too
 NOUNS = {int: "a whole number", float: "a number"}
 
 

@@ -23,7 +23,7 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         raise AmcError(f"device={name}: unknown; give auto, cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise AmcError(f"device={name}: not supported; give auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
         raise AmcError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; give device=cpu")
     return device
 

@@ -85,6 +85,7 @@ def test_the_wheel_holds_the_packages_and_the_configuration_only(wheel: Path, re
     configs = {f"amc/{path.relative_to(repo)}" for path in (repo / "conf").rglob("*.yaml")}
     assert {name for name in names if name.endswith(".yaml")} == configs
     assert configs
+    assert {f"{package}/py.typed" for package in ("amc", "envs", "agents")} <= set(names)
 
 
 def test_what_it_needs_is_declared_and_its_modules_are_its_own(python: Path, tmp_path: Path) -> None:

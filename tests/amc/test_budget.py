@@ -158,3 +158,19 @@ def test_zero_prunable_groups_are_refused_with_the_reasons() -> None:
     ]
     with pytest.raises(AmcError, match=r"zero prunable groups.*2 × frozen by the user; 1 × network output"):
         Budget(CostModel(groups, []), keep=None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"keep": "half"}, "budget.keep=half: give a number in (0, 1], or budget=none for no budget"),
+        ({"keep": True}, "budget.keep=True: give a number in (0, 1], or budget=none for no budget"),
+        ({"min_keep": "x"}, "budget.min_keep=x: give a number in (0, 1]"),
+        ({"channel_round": 0}, "budget.channel_round=0: give a whole number of at least 1"),
+        ({"channel_round": 2.5}, "budget.channel_round=2.5: give a whole number of at least 1"),
+    ],
+)
+def test_wrong_numbers_are_one_line(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(AmcError) as caught:
+        Budget(one_group(), **settings)  # type: ignore[arg-type]
+    assert str(caught.value) == message

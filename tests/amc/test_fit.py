@@ -103,9 +103,18 @@ def test_one_image_is_refused() -> None:
     "wrong",
     [
         {"epochs": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"batch_size": 1}, {"momentum": 1.0}, {"weight_decay": -1.0},
-        {"schedule": "steps"}, {"label_smoothing": 1.0}, {"augment": "rotate"}, {"bf16": "maybe"},
+        {"schedule": "steps"}, {"label_smoothing": 1.0}, {"augment": "rotate"}, {"bf16": "maybe"}, {"lr": "abc"},
+        {"epochs": 1.5}, {"batch_size": "x"}, {"momentum": None}, {"schedule": ["cosine"]}, {"augment": {}},
     ],
 )  # fmt: skip
 def test_wrong_recipe_is_one_line(wrong: dict[str, object]) -> None:
     with pytest.raises(AmcError, match=rf"training\.{next(iter(wrong))}="):
         Recipe(**wrong)  # type: ignore[arg-type]
+
+
+def test_evaluating_leaves_every_layers_mode_as_it_was() -> None:
+    model = net().train()
+    model[1].eval()
+    modes = [m.training for m in model.modules()]
+    evaluate(model, ImageSet(torch.ones(2, 3, 8, 8), torch.tensor([0, 0]), 10))
+    assert [m.training for m in model.modules()] == modes

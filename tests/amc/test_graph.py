@@ -271,3 +271,65 @@ def test_regnet_keeps_a_multiple_of_its_convolution_groups(get_ready: GetReady) 
     for layer, convolution_groups in grouped.items():
         coupled = [g.name for g in ready.groups if any(s.layer == layer for s in g.slices)]
         assert {steps[name] for name in coupled} == {convolution_groups}
+
+
+def test_one_pattern_may_be_a_plain_string_or_a_number() -> None:
+    for freeze in ("features.0.*", ["features.0.*"]):
+        assert prunable(by_name(nets.chain(), freeze=freeze)) == ["features.1.0"]
+    assert prunable(trace(nets.flat(), IMAGE, freeze=[5])) == ["0.0"]  # type: ignore[list-item]
+
+
+class Float32(nn.Module):
+    """Code that was written for float32: in float64 the next layer's input doesn't fit its weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(torch.float32)
+
+
+def test_networks_that_run_in_float32_alone_are_proved_in_it() -> None:
+    assert prunable(by_name(nets.chain(Float32()))) == ["features.0.0", "features.2.0"]
+    first, second, _ = trace(nets.chain(Float32(), nets.Flips()), IMAGE)
+    assert first.frozen is not None
+    assert "trial cut" in first.frozen
+    assert second.frozen is None
+
+
+def test_float32_outputs_of_a_float64_proof() -> None:
+    model = nn.Sequential(nets.chain(), Float32())
+    assert len([g for g in trace(model, IMAGE) if g.frozen is None]) == 2
+
+
+def test_a_network_that_fails_is_one_line() -> None:
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise NotImplementedError
+
+    with pytest.raises(
+        AmcError, match=r"^model: can't run on inputs of 3×8×8 \(NotImplementedError: NotImplementedError\)"
+    ):
+        trace(nets.chain(Fails()), IMAGE)
+
+
+def test_a_network_that_cannot_be_proved_is_one_line() -> None:
+    class OneImage(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 1:
+                raise RuntimeError("one image\nat a time")
+            return x
+
+    with pytest.raises(AmcError, match=r"\(RuntimeError: one image\); ") as caught:
+        trace(nets.chain(OneImage()), IMAGE)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_cut_proves_a_network_without_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts: list[int] = []
+    real = graph._trial_cut
+
+    def count(surgeon: Surgeon, kept: dict[str, object], example: Tensor) -> str | None:
+        cuts.append(len(kept))
+        return real(surgeon, kept, example)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(graph, "_trial_cut", count)
+    trace(nets.residual(), IMAGE)
+    assert cuts == [3]

@@ -79,5 +79,5 @@ def test_command_from_another_folder(tmp_path: Path) -> None:
 def test_command_with_wrong_input_is_one_line(tmp_path: Path) -> None:
     done = command(tmp_path, "model=resnet20", "training.lr=-1")
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
-    assert "training.lr=-1: give a positive number" in done.stderr
+    assert "training.lr=-1: give a number above 0" in done.stderr
     assert not (tmp_path / "run" / "train.json").exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from amc.data import ImageSet, Splits, load_dataset
+from amc.data.decode import decode_cached
 from amc.data.order import fixed_order
 from amc.errors import AmcError
 
@@ -132,6 +134,29 @@ def test_decodes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [(8, 8)]
 
 
+def test_the_cache_knows_images_by_their_content(tmp_path: Path) -> None:
+    """Two data sets, or two splits, whose files have the same names, sizes and times."""
+    found = []
+    for name, value in (("first", 10), ("second", 20)):
+        for part in ("train", "test"):
+            for kind in ("cat", "dog"):
+                folder = tmp_path / name / part / kind
+                folder.mkdir(parents=True)
+                for index in range(4):
+                    file = folder / f"{index}.ppm"
+                    grey = value + (part == "test")
+                    Image.new("RGB", (6, 6), (grey, grey, grey)).save(file)
+                    os.utime(file, (0, 0))
+        splits = load_dataset("imagefolder", tmp_path / name, val_images=2, cache_dir=tmp_path / "cache")
+        found += [int(splits.train.images[0, 0, 0, 0]), int(splits.test.images[0, 0, 0, 0])]
+    assert found == [10, 11, 20, 21]
+
+
+def test_a_file_that_vanished_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(AmcError, match=r"^image \S+gone\.png: can't be read \(No such file"):
+        decode_cached([tmp_path / "gone.png"], None, tmp_path)
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "data", {"train": 6, "test": 4})
     (tmp_path / "cache").write_text("a file in the folder's place")
@@ -173,7 +198,18 @@ def test_wrong_folders_are_one_line(tmp_path: Path) -> None:
         ("imagefolder", tmp_path / "sizes", {}, "give dataset.image_size"),
         ("imagefolder", root, {"val_images": 6}, "dataset.val_images=6: there are only 6"),
         ("imagefolder", root, {"val_images": None}, "dataset.val_images=null"),
-        ("imagefolder", root, {"val_images": 0}, "dataset.val_images=0: give at least 1"),
+        (
+            "imagefolder",
+            root,
+            {"val_images": 0},
+            "dataset.val_images=0: give a whole number of at least 1, or null for all",
+        ),
+        ("imagefolder", root, {"val_images": "abc"}, "dataset.val_images=abc: give a whole number of at least 1"),
+        ("imagefolder", root, {"image_size": "x"}, "dataset.image_size=x: give a whole number of at least 1"),
+        ("imagefolder", root, {"mean": [0.5]}, "dataset.mean=[0.5]: give three numbers"),
+        ("imagefolder", root, {"mean": 0.5}, "dataset.mean=0.5: give three numbers"),
+        ("imagefolder", root, {"std": [1, 0, 1]}, "dataset.std=0: give a number above 0 for each colour"),
+        ("imagefolder", root, {"size": 3}, "dataset.size: unknown; give one of name, root, val_from"),
         ("imagefolder", root, {"val_from": "val"}, "needs dataset=imagefolder with train/, val/ and test/"),
         ("imagefolder", root, {"val_from": "moon"}, "dataset.val_from=moon"),
         ("imagefolder", root, {"image_size": 0}, "dataset.image_size=0"),

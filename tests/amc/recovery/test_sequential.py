@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from amc.errors import AmcError
 from amc.graph import trace
 from amc.problem import Network
 from amc.recovery import make_recovery, sequential
@@ -157,3 +158,21 @@ def test_every_family_is_recovered(get_ready: Callable[[str], Network], network:
     with torch.no_grad():
         assert torch.isfinite(small(images)).all()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.modules())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"positions": 0}, "recovery.positions=0: give a whole number of at least 1"),
+        ({"positions": "x"}, "recovery.positions=x: give a whole number of at least 1"),
+        ({"damping": -1}, "recovery.damping=-1: give a number of at least 0"),
+        ({"damping": "x"}, "recovery.damping=x: give a number of at least 0"),
+        ({"batch_size": 0}, "recovery.batch_size=0: give a whole number of at least 1"),
+        ({"dampning": 1}, "recovery.dampning: unknown; give one of positions, damping, batch_size"),
+    ],
+)
+@pytest.mark.parametrize("name", ["least_squares", "sequential"])
+def test_wrong_settings_are_one_line(name: str, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(AmcError) as caught:
+        cut_and_recover(name, nets.chain(), {}, **settings)
+    assert str(caught.value) == message

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amc.recovery.systems import GramSystem, RowSystem, cholesky
+from amc.recovery.systems import GramSystem, RowSystem, cholesky, ridge_step
 
 ROWS, FEATURES, OUTS = 60, 9, 4
 
@@ -95,3 +95,24 @@ def test_damaged_activations_are_refused(value: float) -> None:
 def test_cholesky_damps_by_the_mean_diagonal() -> None:
     factor = cholesky(torch.diag(torch.tensor([1.0, 3.0])), 0.5)
     torch.testing.assert_close(factor.T @ factor, torch.diag(torch.tensor([2.0, 4.0])))
+
+
+def test_only_the_singular_of_many_systems_is_damped_more() -> None:
+    good, dead, singular = (
+        torch.diag(torch.tensor([1.0, 3.0])),
+        torch.zeros(2, 2),
+        torch.tensor([[4.0, 4.0], [4.0, 4.0]]),
+    )
+    factors = cholesky(torch.stack([good, dead, singular]).double(), 1e-18)
+    products = factors.mT @ factors
+    torch.testing.assert_close(products[0], good.double(), rtol=0, atol=1e-11)
+    torch.testing.assert_close(products[1], torch.eye(2).double() * 1e-12)
+    assert torch.isfinite(factors).all()
+
+
+@pytest.mark.parametrize("rows", [5, 60])
+def test_many_systems_are_solved_like_each(rows: int) -> None:
+    x = torch.randn(3, rows, 7) * torch.tensor([1.0, 10.0, 0.1])[:, None, None]
+    residual = torch.randn(3, rows, 2)
+    alone = torch.stack([ridge_step(x[i], residual[i], 1e-2) for i in range(3)])
+    torch.testing.assert_close(ridge_step(x, residual, 1e-2), alone, rtol=1e-4, atol=1e-5)
