@@ -10,7 +10,7 @@ import agents
 from amc import importance as importances
 from amc import recovery as recoveries
 from amc.budget import COSTS
-from amc.checks import require
+from amc.checks import refuse_unknown, require
 from amc.errors import AmcError
 from amc.evaluate import PRECISIONS
 from amc.rewards import Reward, get_reward
@@ -55,6 +55,7 @@ class Settings:
         require("evaluate.calibration_images", self.calibration_images, int, 1)
         require("evaluate.batch_size", self.batch_size, int, 1)
         require("prune_residual", self.prune_residual, bool)
+        refuse_unknown("recovery", self.recovery, ("positions", "damping"))
         if self.images is not None:
             require("evaluate.images", self.images, int, 1)
 
