@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -64,12 +65,17 @@ class Evaluator:
         self.dense = self.score(surgeon.cut({}))
 
     def _bf16_agrees(self, probes: Sequence[ImageSet]) -> bool:
-        """Whether bf16 changes the dense network's top-1 by less than 0.1 point."""
+        """Whether bf16 changes the dense network's top-1 by less than 0.1 point.
+
+        Of ``n`` images with ``f`` answers that flip between right and wrong, the change in right answers has a
+        standard error of √f if flips either way are equally likely; within that, a change says nothing.
+        """
         fp32, bf16 = (
-            sum(self.score(self._surgeon.cut({}), images, dtype).accuracy * len(images) for images in probes)
+            torch.cat([self._right(self._surgeon.cut({}), images, dtype)[0] for images in probes])
             for dtype in (torch.float32, torch.bfloat16)
         )
-        return abs(bf16 - fp32) < BF16_TOLERANCE * sum(map(len, probes))
+        flipped, change = int((fp32 != bf16).sum()), abs(int(bf16.sum()) - int(fp32.sum()))
+        return change < BF16_TOLERANCE * len(fp32) + math.sqrt(flipped)
 
     def __call__(self, plan: PruningPlan) -> Metrics:
         """Accuracy and loss of the cut and recovered network."""
@@ -108,11 +114,14 @@ class Evaluator:
             images: other images than the evaluator's own.
             dtype: another precision than the one that was settled on.
         """
-        images, dtype = images or self._images, dtype or self.dtype
+        images = images or self._images
+        right, loss = self._right(model, images, dtype or self.dtype)
+        return Metrics(int(right.sum()) / len(images), loss, len(images))
+
+    def _right(self, model: nn.Module, images: ImageSet, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
         fold_norms(model, self._norms)
         model.to(dtype).to(memory_format=torch.channels_last)
-        correct, loss = score(model, images, self._batch_size, dtype)
-        return Metrics(correct / len(images), loss, len(images))
+        return score(model, images, self._batch_size, dtype)
 
 
 @torch.no_grad()

@@ -162,8 +162,8 @@ def train(
 
 def evaluate(model: nn.Module, images: ImageSet, *, batch_size: int = 250) -> tuple[float, float]:
     """Top-1 accuracy as a fraction and mean cross-entropy in nats, on the device that holds the images."""
-    correct, loss = score(model, images, batch_size)
-    return correct / len(images), loss
+    right, loss = score(model, images, batch_size)
+    return int(right.sum()) / len(images), loss
 
 
 def _epoch(

@@ -11,8 +11,10 @@ from amc.layers import frozen_eval
 
 
 @torch.inference_mode()
-def score(model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32) -> tuple[int, float]:
-    """Right top-1 answers and mean cross-entropy in nats, on the device that holds the images.
+def score(
+    model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32
+) -> tuple[torch.Tensor, float]:
+    """Which images are classified right, bool ``[n]``, and the mean cross-entropy in nats.
 
     Args:
         model: maps images ``[n, c, h, w]`` to logits ``[n, classes]``; used in evaluation mode and left as it was.
@@ -20,11 +22,11 @@ def score(model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtyp
         batch_size: images in one forward pass.
         dtype: of the model's weights, and so of the images that it is given.
     """
-    correct, loss = 0, 0.0
+    right, loss = [], 0.0
     with frozen_eval(model):
         for x, y in images.batches(batch_size, dtype=dtype):
             logits = model(x).float()
             finite = logits.isfinite().all(1)  # the argmax of NaN would be a class like any other
-            correct += int(((logits.argmax(1) == y) & finite).sum())
+            right.append((logits.argmax(1) == y) & finite)
             loss += float(F.cross_entropy(logits, y, reduction="sum"))
-    return correct, loss / len(images)
+    return torch.cat(right), loss / len(images)
