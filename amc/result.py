@@ -43,7 +43,7 @@ class SearchResult:
     episodes: tuple[Episode, ...]
     groups: tuple[LayerGroup, ...]
     seconds: Mapping[str, float]
-    wall_seconds: float
+    wall_seconds: float = 0.0
 
 
 def score_both(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.files import read_json, write_json
 from amc.latency import LatencyCostModel
-from amc.loop import best_episode, play, restore
+from amc.loop import Played, best_episode, play, restore
 from amc.precision import resolve_device
 from amc.problem import Network, identity, make_evaluator, trace_network
 from amc.recorder import PARTS, Recorder
@@ -122,28 +122,36 @@ def search(
         before = restore(player, evaluator, recorder)
         preparation = time.perf_counter() - started
         played = play(player, before, episodes, original, recorder, verbose)
-        best = best_episode(played.episodes)
-        small = evaluator.prune(best.plan)
-        baseline_scored, best_scored = score_both(network, small, best, evaluator, test)
-        seconds = {part: sum(e.metrics.seconds.get(part, 0.0) for e in played.episodes) for part in PARTS}
-        result = SearchResult(
-            plan=best.plan,
-            model=small,
-            baseline=baseline_scored,
-            best=best_scored,
-            episodes=played.episodes,
-            groups=network.groups,
-            seconds={**seconds, "recording": played.recording_seconds, "preparation": preparation},
-            wall_seconds=time.perf_counter() - started + sum(e.seconds for e in before),
-        )
+        result = _conclude(network, evaluator, played, test)
+        seconds = {**result.seconds, "preparation": preparation}
+        wall_seconds = time.perf_counter() - started + sum(e.seconds for e in before)
+        result = replace(result, seconds=seconds, wall_seconds=wall_seconds)
         if folder is not None and recorder is not None:
             player.save_policy(folder.path / "policy")
             facts["precision"] = str(evaluator.dtype).removeprefix("torch.")
-            recorder.finish(played.episodes, best, summary_of(result, facts), *hparams_of(result, facts))
+            best = best_episode(result.episodes)
+            recorder.finish(result.episodes, best, summary_of(result, facts), *hparams_of(result, facts))
         if verbose:
             where = "nothing was recorded" if folder is None else folder.path
-            print_result(baseline_scored, best_scored, result.wall_seconds, result.seconds, where)
+            print_result(result.baseline, result.best, result.wall_seconds, result.seconds, where)
     return result
+
+
+def _conclude(network: Network, evaluator: Evaluator, played: Played, test: ImageSet | None) -> SearchResult:
+    """The best plan's network and its scores; the time of the whole search is the caller's to fill in."""
+    best = best_episode(played.episodes)
+    small = evaluator.prune(best.plan)
+    baseline_scored, best_scored = score_both(network, small, best, evaluator, test)
+    seconds = {part: sum(e.metrics.seconds.get(part, 0.0) for e in played.episodes) for part in PARTS}
+    return SearchResult(
+        plan=best.plan,
+        model=small,
+        baseline=baseline_scored,
+        best=best_scored,
+        episodes=played.episodes,
+        groups=network.groups,
+        seconds={**seconds, "recording": played.recording_seconds},
+    )
 
 
 @contextmanager
