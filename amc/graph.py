@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from amc.errors import AmcError, first_line
-from amc.layers import LayerCall, Mixing, is_cuttable, is_depthwise, kind_of, layer_shapes, record_calls
+from amc.layers import LayerCall, Mixing, is_cuttable, is_depthwise, kind_of, layer_shapes, record_calls, watched
 from amc.surgery import Kept, Surgeon
 from amc.types import ChannelSlice, LayerGroup
 
@@ -110,13 +110,10 @@ def _smallest_untraceable(model: nn.Module, example: torch.Tensor) -> str:
 
     handles = [m.register_forward_pre_hook(hook) for m in model.modules()]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), watched(model, handles):
             model(example)
     except Exception:
         return type(model).__name__
-    finally:
-        for handle in handles:
-            handle.remove()
 
     def fails(module: nn.Module) -> bool:
         if module not in inputs or not isinstance(inputs[module], torch.Tensor) or not list(module.parameters()):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from amc.errors import AmcError
 from amc.graph import dependency_groups
-from amc.layers import Mixing, frozen_eval, is_transposed
+from amc.layers import Mixing, is_transposed, watched
 from amc.types import LayerGroup
 
 Scores = dict[str, npt.NDArray[np.float64]]
@@ -131,13 +131,9 @@ def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tens
         positive[name] = positive.get(name, torch.zeros_like(active)) + active
 
     handles = [model.get_submodule(n).register_forward_pre_hook(lambda m, i, n=n: hook(n, m, i[0])) for n in consumers]
-    try:
-        with frozen_eval(model):
-            for batch in images.split(batch_size):
-                model(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watched(model, handles):
+        for batch in images.split(batch_size):
+            model(batch)
     scores: Scores = {}
     for group in groups:
         shares = []

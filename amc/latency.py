@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from amc.cost import CostModel, LayerShape
-from amc.layers import Mixing, frozen_eval, is_depthwise
+from amc.layers import Mixing, frozen_eval, is_depthwise, watched
 from amc.types import LayerGroup
 
 GRID = (0.125, 0.25, 0.5, 0.75, 1.0)  # fractions of a layer's channels that are measured along each axis
@@ -117,11 +117,8 @@ def measure_tables(model: nn.Module, example_input: torch.Tensor) -> tuple[dict[
         for n, m in model.named_modules()
         if isinstance(m, Mixing)
     ]
-    try:
+    with watched(model, handles):
         (total,) = measure_ms([model], example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
     measured: dict[tuple[str, torch.Size], list[list[float]]] = {}
     tables = {}
     for name, shape in inputs.items():

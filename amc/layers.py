@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.utils.hooks import RemovableHandle
 
 from amc.cost import LayerShape
 
@@ -69,6 +70,17 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def watched(model: nn.Module, handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Evaluation mode with these hooks for the block; both are taken back afterwards."""
+    try:
+        with frozen_eval(model):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 @torch.no_grad()
 def record_calls(model: nn.Module, example_input: torch.Tensor) -> dict[str, LayerCall]:
     """Every mixing or per-channel layer that a forward pass of ``example_input[:1]`` calls, in order of first call."""
@@ -83,12 +95,8 @@ def record_calls(model: nn.Module, example_input: torch.Tensor) -> dict[str, Lay
         calls[names[module]] = LayerCall(positions + (before.positions if before else 0), int(height), int(width))
 
     handles = [m.register_forward_hook(hook) for m in names if isinstance(m, Mixing + PerChannel)]
-    try:
-        with frozen_eval(model):
-            model(example_input[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watched(model, handles):
+        model(example_input[:1])
     return calls
 
 
@@ -145,10 +153,6 @@ def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
             total += output.numel() * module.weight[0].numel()
 
     handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, Mixing)]
-    try:
-        with frozen_eval(model):
-            model(example_input[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watched(model, handles):
+        model(example_input[:1])
     return total

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from amc.layers import Mixing, frozen_eval
+from amc.layers import Mixing, watched
 from amc.recovery.norms import has_statistics
 
 ADDITIONS = ("add", "__add__", "__iadd__", "add_", "__radd__")
@@ -98,7 +98,7 @@ def find_joins(model: nn.Module, example: torch.Tensor) -> dict[str, Join]:
         made_by_norm.pop(id(result), None)
         alive.append(result)
 
-    with Events(on_call) as events, frozen_eval(model):
+    with Events(on_call) as events:
         started: dict[nn.Module, int] = {}
         handles = []
         for module, name in names.items():
@@ -116,9 +116,6 @@ def find_joins(model: nn.Module, example: torch.Tensor) -> dict[str, Join]:
                         made_by_norm[id(output)] = (name, *made_by_layer[id(inputs[0])])
 
                 handles.append(module.register_forward_hook(norm_hook))
-        try:
+        with watched(model, handles):
             model(example)
-        finally:
-            for handle in handles:
-                handle.remove()
     return joins

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from amc.layers import Mixing, frozen_eval
+from amc.layers import Mixing, watched
 
 
 def norm_of(model: nn.Module, name: str) -> _BatchNorm:
@@ -44,12 +44,8 @@ def following_norms(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
 
     handles = [m.register_forward_hook(produced) for m in names if isinstance(m, Mixing)]
     handles += [m.register_forward_pre_hook(consumed) for m in names if not list(m.children())]
-    try:
-        with frozen_eval(model):
-            model(example[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watched(model, handles):
+        model(example[:1])
     times_read = Counter(reader for found in readers.values() for reader in found)
     return {
         layer: names[found[0]]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from amc.layers import frozen_eval
+from amc.layers import watched
 from amc.recovery.joins import Events, Join, find_joins
 from amc.recovery.norms import absorb_bias, following_norms, norm_of, undo_norm
 from amc.recovery.rows import (
@@ -86,15 +86,11 @@ class SequentialLeastSquares:
             for n, m in model.named_modules()
             if can_reconstruct(m)
         ]
-        try:
-            with frozen_eval(model):
-                for batch in self._images.split(batch_size):
-                    with events:
-                        model(batch)
-                    events.count = 0
-        finally:
-            for handle in handles:
-                handle.remove()
+        with watched(model, handles):
+            for batch in self._images.split(batch_size):
+                with events:
+                    model(batch)
+                events.count = 0
         self._picks = {n: torch.cat(p) for n, p in picks.items()}
         self._targets = {n: torch.cat(t) for n, t in targets.items()}
 
@@ -126,12 +122,8 @@ class SequentialLeastSquares:
             small.get_submodule(n).register_forward_pre_hook(events.hook(lambda m, i, n=n: before(n, m, i[0])))
             for n in self._picks
         ]
-        try:
-            with events, frozen_eval(small):
-                small(self._images)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with events, watched(small, handles):
+            small(self._images)
 
     def _target(
         self, small: nn.Module, name: str, outputs: npt.NDArray[np.int64] | None, shortcuts: dict[int, torch.Tensor]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from amc.layers import frozen_eval, is_depthwise
+from amc.layers import is_depthwise, watched
 from amc.recovery.norms import absorb_bias, following_norms, norm_of
 from amc.recovery.rows import (
     Reconstructible,
@@ -195,13 +195,9 @@ class _Gatherer:
             self._model.get_submodule(n).register_forward_hook(lambda m, i, o, n=n: self._add(n, m, i[0], o))
             for n in self._layers
         ]
-        try:
-            with frozen_eval(self._model):
-                for batch in images.split(batch_size):
-                    self._model(batch)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with watched(self._model, handles):
+            for batch in images.split(batch_size):
+                self._model(batch)
         return self._data
 
     def _add(self, name: str, module: nn.Module, inputs: torch.Tensor, output: torch.Tensor) -> None:
