@@ -121,7 +121,8 @@ def search_figure(
     ends = []
     for index, (label, seeds) in enumerate(runs.items()):
         best = best_so_far(seeds)
-        mean, deviation, episodes = best.mean(axis=0), best.std(axis=0), np.arange(1, best.shape[1] + 1)
+        mean, episodes = best.mean(axis=0), np.arange(1, best.shape[1] + 1)
+        deviation = best.std(axis=0, ddof=1) if len(best) > 1 else np.zeros_like(mean)
         colour = CURVES[index % len(CURVES)]
         text = f"{label}: {mean[-1]:.4g}" + (f" ± {deviation[-1]:.2g} ({len(best)} seeds)" if len(best) > 1 else "")
         axes.plot(episodes, mean, color=colour, linewidth=1.8, label=text)
