@@ -110,7 +110,7 @@ def search(
         if verbose:
             show(group_table(network.groups, original))
         limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
-        evaluator = make_evaluator(network, train, val, importance, recovery, settings, seed)
+        evaluator = make_evaluator(network, train, val, importance, recovery, _settled(settings, folder), seed)
         if verbose:
             show(_baseline_line(evaluator, place))
         env = ChannelPruningEnv(network.cost_model, limit, evaluator, rewarded, observation=settings.observation)
@@ -205,6 +205,14 @@ def _trace(
     if table is not None and isinstance(network.cost_model, LatencyCostModel):
         write_json(table, network.cost_model.to_json())
     return network
+
+
+def _settled(settings: Settings, folder: RunDir | None) -> Settings:
+    """With the precision that the run began with: where bf16 is a close call, ``auto`` could decide otherwise now."""
+    checkpoint = folder.load_checkpoint() if folder is not None else None
+    if checkpoint is None:
+        return settings
+    return replace(settings, precision="bf16" if checkpoint["task"]["precision"] == str(torch.bfloat16) else "fp32")
 
 
 def _agent(name: str, env: ChannelPruningEnv, seed: int, settings: Mapping[str, Any]) -> agents.Agent:

@@ -9,6 +9,7 @@ memory of the whole process.
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import tempfile
@@ -52,12 +53,13 @@ def main() -> None:
         fixed = [f"episodes={EPISODES}", f"agent.warmup_episodes={WARM_UP}", "verbose=false"]
         config = compose("search", [*CASES[case], *fixed, *overrides])
         task = load_task(config)
-        images = task.splits.val.take(config.evaluate.val_images)
+        images = task.splits.val.take(config.evaluate.images)
         dense = dense_forward_seconds(task.model, images, config.evaluate.batch_size)
         started = time.perf_counter()
         main_from_config(config, Path(folder) / "run")
         wall = time.perf_counter() - started
         rows = read_episodes(Path(folder) / "run" / "episodes.csv")[WARM_UP:]
+        summary = json.loads((Path(folder) / "run" / "summary.json").read_text())
     total = median(row["seconds"] for row in rows)
     print(f"{case}: {len(images)} images, medians over {len(rows)} episodes, mean MACs ratio "
           f"{sum(r['macs_ratio'] for r in rows) / len(rows):.3f}")  # fmt: skip
@@ -67,6 +69,9 @@ def main() -> None:
     forward = median(row["forward_seconds"] for row in rows)
     print(f"  episode   {total * 1e3:8.1f} ms  beside forward {(total - forward) / total:.1%}")
     print(f"  dense fp32 forward over the same images {dense * 1e3:.1f} ms; an episode is {total / dense:.2f} of it")
+    recording = summary["recording_seconds"] / EPISODES
+    print(f"  recording (table, checkpoint, TensorBoard, figures), mean beside the above {recording * 1e3:.1f} ms")
+    print(f"  precision {summary['precision']}")
     print(f"  whole run of {EPISODES} episodes with preparation and recording {wall:.1f} s")
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
