@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,12 +17,22 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from amc.errors import AmcError
-from amc.files import NO_SPACE, write_error
+from amc.files import NO_SPACE, read_json, write_error
 from amc.tracking import RunDir
-from amc.tracking.run_dir import FREE_ON_RESUME
+from amc.tracking.run_dir import CONFIG, FREE_ON_RESUME
 
 Main = Callable[[DictConfig, Path], None]
 EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 2, 130
+RESUMABLE = ("search", "finetune")
+INHERITED = (
+    "model",
+    "dataset",
+    "training",
+    "importance",
+    "prune_residual",
+    "freeze",
+    "seed",
+)  # by a plan's fine-tuning
 
 
 def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None:
@@ -36,7 +48,7 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
         if resumed is not None:
             main(_stored_config(config_name, Path(resumed), arguments), Path(resumed))
         else:
-            _compose_and_call(config_name, main, _named_callables(arguments))
+            _compose_and_call(config_name, main, [*_inherited(config_name, arguments), *_named_callables(arguments)])
     except AmcError as error:
         _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -116,18 +128,61 @@ def _named_model(name: str) -> list[str]:
     )
 
 
+def _inherited(command: str, arguments: Sequence[str]) -> list[str]:
+    """Overrides that make a fine-tuning use the network, images and settings of the search that made its plan.
+
+    What the command line says itself goes before it: a group that is chosen there is not inherited at all.
+    """
+    plan = _value_of("plan", arguments)
+    if command != "finetune" or plan is None:
+        return []
+    folder = Path(plan) if Path(plan).is_dir() else Path(plan).parent
+    if not (folder / CONFIG).is_file():
+        return []
+    stored = read_json(folder / CONFIG)
+    chosen = {argument.partition("=")[0] for argument in arguments}
+    overrides: list[str] = []
+    for key in INHERITED:
+        if not isinstance(stored, dict) or key not in stored or key in chosen:
+            continue
+        value = stored[key]
+        if isinstance(value, dict) and (config_folder() / key).is_dir():
+            ready = (config_folder() / key / f"{value.get('name')}.yaml").is_file()
+            overrides.append(f"{key}={value['name'] if ready else 'custom'}")
+        overrides += _leaves(key, value)
+    return overrides
+
+
+def _leaves(key: str, value: object) -> list[str]:
+    """``value`` as overrides that set ``key``, or every entry below it."""
+    if isinstance(value, dict) and value:
+        return [override for name, entry in value.items() for override in _leaves(f"{key}.{name}", entry)]
+    return [f"++{key}={_quoted(value)}"]
+
+
+def _quoted(value: object) -> str:
+    """``value`` in the grammar of Hydra's overrides."""
+    if isinstance(value, str):
+        # a backslash means something only before a quote
+        escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+        return f"'{escaped}'"
+    if isinstance(value, list):
+        return f"[{','.join(map(_quoted, value))}]"
+    return json.dumps(value)
+
+
 def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> DictConfig:
     """The configuration of the run in ``folder``, with the further overrides that a resumed run may have.
 
     Raises:
         AmcError: no run there, a run of another command, or an override that contradicts it.
     """
-    if command != "search":
+    if command not in RESUMABLE:
         raise AmcError(f"resume={folder}: amc.{command} can't go on with a run; start a new one")
     with RunDir.open(folder) as run_dir:
         stored = run_dir.read_config()
     if stored.pop("command", None) != command or "settings" in stored:
-        raise AmcError(f"resume={folder}: no run of python -m amc.search; go on with it where it was started")
+        raise AmcError(f"resume={folder}: no run of python -m amc.{command}; go on with it where it was started")
     config = OmegaConf.create({**stored, "resume": str(folder), "dry_run": False, "verbose": True})
     for argument in _named_callables(arguments):
         key, _, text = argument.lstrip("+").partition("=")

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from amc.cutter import Cutter
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.precision import has_fast_bf16
-from amc.recovery import Recover
 from amc.recovery.norms import fold_norms, following_norms
 from amc.scoring import score
-from amc.surgery import Ranking, Surgeon, select_channels
+from amc.surgery import Surgeon, select_channels
 from amc.types import Metrics, PruningPlan
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -28,9 +28,7 @@ class Evaluator:
 
     def __init__(
         self,
-        surgeon: Surgeon,
-        ranking: Ranking,
-        recover: Recover,
+        cutter: Cutter,
         images: ImageSet,
         *,
         batch_size: int = 125,
@@ -40,9 +38,7 @@ class Evaluator:
         """Scores the dense network and settles the precision.
 
         Args:
-            surgeon: of the dense model.
-            ranking: group name → channels by falling importance.
-            recover: from :func:`amc.recovery.make_recovery`.
+            cutter: makes the pruned networks.
             images: what plans are scored on.
             batch_size: images in one forward pass.
             precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
@@ -54,15 +50,15 @@ class Evaluator:
         """
         if precision not in PRECISIONS:
             raise AmcError(f"evaluate.precision={precision}: unknown; give one of {', '.join(PRECISIONS)}")
-        self._surgeon, self._ranking, self._recover = surgeon, ranking, recover
+        self.cutter, self._surgeon = cutter, cutter.surgeon
         self._images, self._batch_size = images, batch_size
         example = images.take(2).normalised()
-        self._norms = _safe_folds(surgeon.model, example)
+        self._norms = _safe_folds(self._surgeon.model, example)
         self._seen: dict[PruningPlan, Metrics] = {}
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probes or [images]):
             self.dtype = torch.bfloat16
-        self.dense = self.score(surgeon.cut({}))
+        self.dense = self.score(self._surgeon.cut({}))
 
     def _bf16_agrees(self, probes: Sequence[ImageSet]) -> bool:
         """Whether bf16 changes the dense network's top-1 by less than 0.1 point.
@@ -82,10 +78,10 @@ class Evaluator:
         if plan in self._seen:
             return self._seen[plan]
         started = time.perf_counter()
-        kept = select_channels(plan, self._ranking)
+        kept = select_channels(plan, self.cutter.ranking)
         small = self._surgeon.cut(kept)
         cut = time.perf_counter()
-        self._recover(small, kept)
+        self.cutter.recover(small, kept)
         recovered = time.perf_counter()
         metrics = self.score(small)
         done = time.perf_counter()
@@ -98,19 +94,12 @@ class Evaluator:
         """Plans that were evaluated before, in an earlier part of a resumed run."""
         self._seen.update({p: Metrics(m.accuracy, m.loss, m.images) for p, m in seen.items()})
 
-    def prune(self, plan: PruningPlan) -> nn.Module:
-        """The cut and recovered network itself, in float32, ready for fine-tuning."""
-        kept = select_channels(plan, self._ranking)
-        small = self._surgeon.cut(kept)
-        self._recover(small, kept)
-        return small
-
     @torch.inference_mode()
     def score(self, model: nn.Module, images: ImageSet | None = None, dtype: torch.dtype | None = None) -> Metrics:
         """Top-1 accuracy and mean cross-entropy of ``model``, which is used up: folded and cast in place.
 
         Args:
-            model: a network that :meth:`prune` or the surgeon made.
+            model: a network that the cutter or its surgeon made.
             images: other images than the evaluator's own.
             dtype: another precision than the one that was settled on.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -167,6 +168,36 @@ def _keep_bars(
             axes.axhline(means[label][0], color=COLOURS[label], linestyle=(0, (5, 3)), linewidth=1.3, zorder=3)
     axes.set(ylabel="keep ratio", ylim=(0, 1.09), xlim=(-0.7, len(groups) - 0.3))
     axes.set_yticks(np.arange(0, 1.01, 0.2))
+
+
+def training_figure(history: Sequence[Mapping[str, Any]], dense_accuracy: float) -> Figure:
+    """Validation accuracy over the epochs of all phases, each phase with the MACs that it was cut to.
+
+    Args:
+        history: a row per epoch with ``phase``, ``epoch`` (0: cut and recovered, not trained), ``macs_ratio`` and
+            ``val_accuracy``.
+        dense_accuracy: the uncut network's, as a fraction.
+    """
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(100 * dense_accuracy, color="#777777", linewidth=1, linestyle="--", label="uncut")
+    phases = list(dict.fromkeys(row["phase"] for row in history))
+    position = 0
+    for number, phase in enumerate(phases):
+        rows = [row for row in history if row["phase"] == phase]
+        places = [position + i for i in range(len(rows))]
+        label = f"{phase}: MACs × {rows[0]['macs_ratio']:.3f}"
+        colour = CURVES[number % len(CURVES)]
+        axes.plot(places, [100 * row["val_accuracy"] for row in rows], "o-", markersize=3, color=colour, label=label)
+        if number:
+            axes.axvline(position - 0.5, color=GRID, linewidth=1)
+        position = places[-1] + 1
+    axes.set_xlabel("epochs (the first point of each curve: cut and recovered, not trained)")
+    axes.set_ylabel("validation accuracy, %")
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
 
 
 def _share_bars(axes: Axes, groups: Sequence[LayerGroup], total_macs: int) -> None:

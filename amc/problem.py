@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from amc.cost import CostModel
+from amc.cutter import Cutter
 from amc.data import ImageSet
 from amc.evaluate import Evaluator
 from amc.graph import trace
@@ -19,7 +20,7 @@ from amc.latency import LatencyCostModel, measure_tables
 from amc.layers import layer_shapes, record_calls
 from amc.recovery import make_recovery
 from amc.settings import Settings
-from amc.surgery import Surgeon, rank_channels
+from amc.surgery import Ranking, Surgeon, rank_channels
 from amc.types import LayerGroup
 
 PROBE_IMAGES = 5000  # of the validation split, on which bf16 is compared with fp32
@@ -68,6 +69,43 @@ def trace_network(
     return Network(model, groups, LatencyCostModel(groups, layers, rest, tables, total_ms), example)
 
 
+def make_cutter(
+    network: Network,
+    train: ImageSet,
+    importance: str,
+    recovery: str,
+    *,
+    calibration_images: int = 512,
+    seed: int = 0,
+    **settings: Any,
+) -> Cutter:
+    """Scores the channels and gathers what recovery needs.
+
+    Args:
+        network: from :func:`trace_network`.
+        train: calibration images are its first ones.
+        importance: one of :data:`amc.importance.NAMES`.
+        recovery: one of :data:`amc.recovery.NAMES`.
+        calibration_images: how many.
+        seed: of what is sampled: calibration positions, ``importance=random``.
+        **settings: of the recovery, such as ``positions``.
+
+    Raises:
+        AmcError: an unknown name, or damaged data.
+    """
+    surgeon = Surgeon(network.model, network.groups)
+    images = train.take(calibration_images)
+    ranking = rank_groups(network, images, importance, seed)
+    recover = make_recovery(recovery, surgeon, network.groups, ranking, images.normalised(), seed=seed, **settings)
+    return Cutter(network.groups, surgeon, ranking, recover)
+
+
+def rank_groups(network: Network, images: ImageSet, importance: str, seed: int = 0) -> Ranking:
+    """Group name → channels by falling importance, of every group that can be pruned."""
+    scores = score_channels(importance, network.model, network.groups, images.normalised(), images.labels, seed=seed)
+    return {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}
+
+
 def make_evaluator(
     network: Network,
     train: ImageSet,
@@ -77,7 +115,7 @@ def make_evaluator(
     settings: Settings,
     seed: int,
 ) -> Evaluator:
-    """Scores the channels, gathers what recovery needs, and returns the evaluator of plans.
+    """The evaluator of plans, with everything that no plan changes computed.
 
     Args:
         network: from :func:`trace_network`.
@@ -86,23 +124,17 @@ def make_evaluator(
         importance: one of :data:`amc.importance.NAMES`.
         recovery: one of :data:`amc.recovery.NAMES`.
         settings: how many images, in which precision, and what recovery wants to know.
-        seed: of what is sampled: calibration positions, ``importance=random``.
+        seed: see :func:`make_cutter`.
 
     Raises:
         AmcError: an unknown name, or damaged data.
     """
-    surgeon = Surgeon(network.model, network.groups)
-    chosen = train.take(settings.calibration_images)
-    images, labels = chosen.normalised(), chosen.labels
-    scores = score_channels(importance, network.model, network.groups, images, labels, seed=seed)
-    ranking = {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}
-    recover = make_recovery(recovery, surgeon, network.groups, ranking, images, seed=seed, **settings.recovery)
+    wanted = {"calibration_images": settings.calibration_images, "seed": seed, **settings.recovery}
+    cutter = make_cutter(network, train, importance, recovery, **wanted)
     unseen = val.take(PROBE_IMAGES)
     probes = [unseen, train.take(ENOUGH_IMAGES - len(unseen))] if len(unseen) < ENOUGH_IMAGES else [unseen]
     return Evaluator(
-        surgeon,
-        ranking,
-        recover,
+        cutter,
         val.take(settings.images),
         batch_size=settings.batch_size,
         precision=settings.precision,
@@ -110,8 +142,8 @@ def make_evaluator(
     )
 
 
-def identity(network: Network, train: ImageSet, val: ImageSet, evaluator: Evaluator) -> dict[str, str]:
-    """What must not change between a run and its resumption, as hashes: weights, images, precision."""
+def identity(network: Network, train: ImageSet, val: ImageSet) -> dict[str, str]:
+    """What must not change between a run and its resumption, as hashes: weights and images."""
     digest = hashlib.sha256()
     for name, tensor in network.model.state_dict().items():
         digest.update(name.encode())
@@ -120,5 +152,4 @@ def identity(network: Network, train: ImageSet, val: ImageSet, evaluator: Evalua
         "weights": digest.hexdigest(),
         "training images": train.fingerprint(),
         "validation images": val.fingerprint(),
-        "precision": str(evaluator.dtype),
     }

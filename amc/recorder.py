@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -53,15 +54,10 @@ class Recorder:
         return [self._episode(row) for row in rows], checkpoint
 
     def _episode(self, row: Mapping[str, float]) -> Episode:
-        kept = {}
-        for group in self._groups:
-            ratio = row.get(f"{KEEP}{group.name}")
-            if group.frozen is None and ratio is not None:
-                kept[group.name] = round(ratio * group.channels)
         return Episode(
             index=int(row["episode"]),
             reward=row["reward"],
-            plan=PruningPlan.make(self._groups, kept),
+            plan=_plan_of(row, self._groups),
             metrics=Metrics(row["accuracy"], row["loss"], self._images, {p: row[f"{p}_seconds"] for p in PARTS}),
             cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
             seconds=row["seconds"],
@@ -108,3 +104,22 @@ class Recorder:
             self._board.hparams(hparams, results)
             self._board.close()
         self._run_dir.write_summary(summary)
+
+
+def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int) -> list[PruningPlan]:
+    """The different plans with the highest rewards that a search tried, best first, at most ``most``.
+
+    Raises:
+        AmcError: the file can't be read, or it is of another network.
+    """
+    rows = sorted(read_episodes(episodes_csv), key=lambda row: -row["reward"])  # of equals, the first in time
+    return list(dict.fromkeys(_plan_of(row, groups) for row in rows))[:most]
+
+
+def _plan_of(row: Mapping[str, float], groups: Sequence[LayerGroup]) -> PruningPlan:
+    kept = {}
+    for group in groups:
+        ratio = row.get(f"{KEEP}{group.name}")
+        if group.frozen is None and ratio is not None:
+            kept[group.name] = round(ratio * group.channels)
+    return PruningPlan.make(groups, kept)

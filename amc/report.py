@@ -66,28 +66,24 @@ def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
     return table
 
 
-def result_table(baseline: Scored, best: Scored) -> Table:
-    """Baseline against best plan: accuracies (nothing fine-tuned), costs, and the second as a share of the first."""
+def result_table(columns: Mapping[str, Scored]) -> Table:
+    """Networks side by side, the uncut one first: accuracies, costs, and the last one's change against the first."""
     table = Table(box=box.SIMPLE_HEAD)
-    for header in ("", "baseline", "best plan", "change"):
+    for header in ("", *columns, "change"):
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
-    for name, before, after in (
-        ("validation accuracy", baseline.val, best.val),
-        ("test accuracy", baseline.test, best.test),
+    scored = list(columns.values())
+    for name, metrics in (
+        ("validation accuracy", [s.val for s in scored]),
+        ("test accuracy", [s.test for s in scored]),
     ):
-        if before is not None and after is not None:
-            points = 100 * (after.accuracy - before.accuracy)
-            table.add_row(name, _percent(before.accuracy), _percent(after.accuracy), f"{points:+.2f} points")
-    table.add_row("MACs", count(baseline.cost.macs), count(best.cost.macs), _ratio(best.cost.macs, baseline.cost.macs))
-    table.add_row(
-        "parameters",
-        count(baseline.cost.params),
-        count(best.cost.params),
-        _ratio(best.cost.params, baseline.cost.params),
-    )
-    before_ms, after_ms = baseline.cost.latency_ms, best.cost.latency_ms
-    if before_ms is not None and after_ms is not None:
-        table.add_row("latency", f"{before_ms:.3g} ms", f"{after_ms:.3g} ms", _ratio(after_ms, before_ms))
+        found = [m.accuracy for m in metrics if m is not None]
+        if len(found) == len(scored):
+            table.add_row(name, *map(_percent, found), f"{100 * (found[-1] - found[0]):+.2f} points")
+    for name, costs in (("MACs", [s.cost.macs for s in scored]), ("parameters", [s.cost.params for s in scored])):
+        table.add_row(name, *map(count, costs), _ratio(costs[-1], costs[0]))
+    latencies_ms = [s.cost.latency_ms for s in scored if s.cost.latency_ms is not None]
+    if len(latencies_ms) == len(scored):
+        table.add_row("latency", *(f"{ms:.3g} ms" for ms in latencies_ms), _ratio(latencies_ms[-1], latencies_ms[0]))
     return table
 
 
@@ -113,7 +109,7 @@ def print_result(
     file: TextIO | None = None,
 ) -> None:
     """The end of a run: results, where the time went (seconds by part), and the run's folder."""
-    show(result_table(baseline, best), file)
+    show(result_table({"baseline": baseline, "best plan": best}), file)
     show(time_table(wall_seconds, seconds), file)
     show(Text(f"run folder: {folder}"), file)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,15 +11,14 @@ import torch
 from torch import nn
 
 from amc.data import ImageSet
-from amc.evaluate import Evaluator
 from amc.latency import measure_ms
-from amc.loop import best_episode
-from amc.problem import Network
 from amc.report import Scored
+from amc.scoring import score
 from amc.surgery import Surgeon
-from amc.types import Episode, LayerGroup, PruningPlan
+from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 
 PACKAGES = ("amc-pruning", "torch", "torchvision", "torch-pruning", "gymnasium", "stable-baselines3", "numpy")
+BATCH = 250  # images in one forward pass
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,33 @@ class SearchResult:
     wall_seconds: float = 0.0
 
 
-def score_both(
-    network: Network, small: nn.Module, best: Episode, evaluator: Evaluator, test: ImageSet | None
-) -> tuple[Scored, Scored]:
-    """Uncut network and best plan: validation as the search saw it, test in float32, costs, latency of one image."""
-    copies = [_copy(model) for model in (network.model, small)]
-    latencies_ms = measure_ms(copies, network.example)
-    tests = [None if test is None else evaluator.score(copy, test, torch.float32) for copy in copies]
-    costs = (network.cost_model.cost(), best.cost)
-    before, after = (replace(cost, latency_ms=ms) for cost, ms in zip(costs, latencies_ms, strict=True))
-    return Scored(evaluator.dense, tests[0], before), Scored(best.metrics, tests[1], after)
+def score_networks(
+    models: Sequence[nn.Module],
+    costs: Sequence[Cost],
+    vals: Sequence[Metrics],
+    test: ImageSet | None,
+    example: torch.Tensor,
+) -> tuple[Scored, ...]:
+    """Networks side by side: validation scores as given, test scores in float32, costs, latency of one image.
+
+    Args:
+        models: left as they are.
+        costs, vals: of each of them.
+        test: images that nothing was chosen by; ``None``: there are none.
+        example: one normalised input ``[1, c, h, w]``.
+    """
+    copies = [_copy(model) for model in models]
+    latencies_ms = measure_ms(copies, example)
+    tests = [None if test is None else _score(copy, test) for copy in copies]
+    return tuple(
+        Scored(val, tested, replace(cost, latency_ms=ms))
+        for val, tested, cost, ms in zip(vals, tests, costs, latencies_ms, strict=True)
+    )
+
+
+def _score(model: nn.Module, images: ImageSet) -> Metrics:
+    right, loss = score(model, images, BATCH)
+    return Metrics(int(right.sum()) / len(images), loss, len(images))
 
 
 def _copy(model: nn.Module) -> nn.Module:
@@ -63,32 +79,39 @@ def _copy(model: nn.Module) -> nn.Module:
     return Surgeon(model, ()).cut({}).to(memory_format=torch.channels_last)
 
 
-def summary_of(result: SearchResult, facts: Mapping[str, Any]) -> dict[str, Any]:
+def summary_of(result: SearchResult, best: Episode, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The content of ``summary.json``; accuracies are fractions."""
     return {
         **facts,
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
         "baseline": result.baseline.to_json(),
-        "best": {**result.best.to_json(), "reward": best_episode(result.episodes).reward},
+        "best": {**result.best.to_json(), "reward": best.reward},
         "episodes": len(result.episodes),
         "wall_seconds": result.wall_seconds,
         **{f"{part}_seconds": seconds for part, seconds in result.seconds.items()},
     }
 
 
-def hparams_of(result: SearchResult, facts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float | None]]:
+def hparams_of(
+    result: SearchResult, best: Episode, facts: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, float | None]]:
     """The run's line in TensorBoard's HParams table: settings and results, always the same keys."""
     keys = ("model", "dataset", "agent", "reward", "importance", "recovery", "seed")
     settings = {key: facts.get(key) for key in keys}
     settings |= {f"budget.{key}": value for key, value in facts["budget"].items()}
-    best, baseline = result.best, result.baseline
+    scored, baseline = result.best, result.baseline
     return {**settings, "episodes": len(result.episodes)}, {
-        "best/reward": best_episode(result.episodes).reward,
-        "best/val_accuracy": best.val.accuracy,
-        "best/test_accuracy": None if best.test is None else best.test.accuracy,
-        "best/macs_ratio": best.cost.macs / baseline.cost.macs,
-        "best/params_ratio": best.cost.params / baseline.cost.params,
+        "best/reward": best.reward,
+        "best/val_accuracy": scored.val.accuracy,
+        "best/test_accuracy": None if scored.test is None else scored.test.accuracy,
+        "best/macs_ratio": scored.cost.macs / baseline.cost.macs,
+        "best/params_ratio": scored.cost.params / baseline.cost.params,
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Version of this project and of every library that results depend on."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +24,13 @@ from amc.loop import Played, best_episode, play, restore
 from amc.precision import resolve_device
 from amc.problem import Network, identity, make_evaluator, trace_network
 from amc.recorder import PARTS, Recorder
+from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
 from amc.report import group_table, print_result, show
-from amc.result import SearchResult, hparams_of, score_both, summary_of
+from amc.result import SearchResult, hparams_of, score_networks, summary_of
 from amc.rewards import Reward, get_reward
 from amc.settings import Settings, check_choices
-from amc.tracking import RunDir
-from amc.tracking.run_dir import FREE_ON_RESUME
+from amc.tracking import RunDir, opened, run_folder
+from amc.types import Episode
 from envs.channel_pruning import ChannelPruningEnv
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def search(
     train, val = _as_images(train, place), _as_images(val, place)
     test = None if test is None else _as_images(test, place)
     own = {"command": "search", **facts, "settings": asdict(settings)}
-    with _opened(run_dir, resume, own) as folder:
+    with opened(run_dir, resume, own) as folder:
         needs_latency = settings.cost == "latency_ms" or reward == "error_log_latency"
         network = _trace(model.to(place), train, settings, needs_latency, folder)
         original = network.cost_model.cost()
@@ -117,31 +117,51 @@ def search(
         player = _agent(agent, env, seed, settings.agent)
         recorder = None
         if folder is not None:
-            task = identity(network, train, val, evaluator)
+            task = {**identity(network, train, val), "precision": str(evaluator.dtype)}
             recorder = Recorder(folder, network.groups, original, evaluator.dense.images, task)
         before = restore(player, evaluator, recorder)
         preparation = time.perf_counter() - started
         played = play(player, before, episodes, original, recorder, verbose)
-        result = _conclude(network, evaluator, played, test)
+        refined: tuple[Refined, ...] = ()
+        if settings.refine_top > 0:
+            evaluator = _closer_look(network, train, val, importance, settings, seed)
+            refined = refine(played.episodes, settings.refine_top, evaluator, rewarded, original, verbose)
+            facts["refined"] = [plan.to_json() for plan in refined]
+        best = refined[0].again if refined else best_episode(played.episodes)
+        result = _conclude(network, evaluator, played, best, test)
         seconds = {**result.seconds, "preparation": preparation}
         wall_seconds = time.perf_counter() - started + sum(e.seconds for e in before)
         result = replace(result, seconds=seconds, wall_seconds=wall_seconds)
         if folder is not None and recorder is not None:
             player.save_policy(folder.path / "policy")
             facts["precision"] = str(evaluator.dtype).removeprefix("torch.")
-            best = best_episode(result.episodes)
-            recorder.finish(result.episodes, best, summary_of(result, facts), *hparams_of(result, facts))
+            recorder.finish(result.episodes, best, summary_of(result, best, facts), *hparams_of(result, best, facts))
         if verbose:
             where = "nothing was recorded" if folder is None else folder.path
             print_result(result.baseline, result.best, result.wall_seconds, result.seconds, where)
     return result
 
 
-def _conclude(network: Network, evaluator: Evaluator, played: Played, test: ImageSet | None) -> SearchResult:
+def _closer_look(
+    network: Network, train: ImageSet, val: ImageSet, importance: str, settings: Settings, seed: int
+) -> Evaluator:
+    images = max(settings.calibration_images, CALIBRATION_IMAGES)
+    wanted = replace(settings, calibration_images=images, images=None, recovery={})
+    return make_evaluator(network, train, val, importance, RECOVERY, wanted, seed)
+
+
+def _conclude(
+    network: Network, evaluator: Evaluator, played: Played, best: Episode, test: ImageSet | None
+) -> SearchResult:
     """The best plan's network and its scores; the time of the whole search is the caller's to fill in."""
-    best = best_episode(played.episodes)
-    small = evaluator.prune(best.plan)
-    baseline_scored, best_scored = score_both(network, small, best, evaluator, test)
+    small = evaluator.cutter.cut(best.plan)
+    baseline_scored, best_scored = score_networks(
+        (network.model, small),
+        (network.cost_model.cost(), best.cost),
+        (evaluator.dense, best.metrics),
+        test,
+        network.example,
+    )
     seconds = {part: sum(e.metrics.seconds.get(part, 0.0) for e in played.episodes) for part in PARTS}
     return SearchResult(
         plan=best.plan,
@@ -152,35 +172,6 @@ def _conclude(network: Network, evaluator: Evaluator, played: Played, test: Imag
         groups=network.groups,
         seconds={**seconds, "recording": played.recording_seconds},
     )
-
-
-@contextmanager
-def run_folder(path: str | Path, resume: bool, config: Mapping[str, Any]) -> Iterator[RunDir]:
-    """The locked run folder, with the configuration written down or, at a resume, compared.
-
-    A new run that is refused before its first episode leaves no configuration behind, so that the corrected command
-    can use the same folder.
-
-    Raises:
-        AmcError: the folder is another run's, or in use; a resumed run had another configuration.
-    """
-    with RunDir.open(path) if resume else RunDir.create(path) as folder:
-        if resume:
-            folder.check_config(config, ignore=FREE_ON_RESUME)
-        else:
-            folder.write_config(config)
-        try:
-            yield folder
-        except AmcError:
-            folder.forget_unless_begun()
-            raise
-
-
-def _opened(path: str | Path | RunDir | None, resume: bool, config: Mapping[str, Any]) -> Any:
-    """The run folder as a context: none, one that the caller has opened, or one to open here."""
-    if path is None or isinstance(path, RunDir):
-        return nullcontext(path)
-    return run_folder(path, resume, config)
 
 
 def _as_images(images: ImageSet | DataLoader[Any], device: torch.device) -> ImageSet:
@@ -281,7 +272,7 @@ def _settings(plain: Mapping[str, Any]) -> Settings:
         given |= values
     return Settings(
         **given,
-        **{key: plain[key] for key in ("observation", "prune_residual", "freeze")},
+        **{key: plain[key] for key in ("observation", "prune_residual", "freeze", "refine_top")},
         agent={key: value for key, value in plain["agent"].items() if key != "name"},
         recovery={key: value for key, value in plain["recovery"].items() if key != "name"},
     )

@@ -31,6 +31,8 @@ class Settings:
         images: validation images that each plan is scored on; ``None``: all.
         batch_size: images in one forward pass.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
+        refine_top: so many of the best plans are judged again at the end, with sequential recovery and on all
+            validation images; the best of them is the result. 0: the best by the search's own reward.
         agent: settings of the agent, such as ``warmup_episodes``.
         recovery: settings of the recovery, such as ``positions``.
     """
@@ -45,6 +47,7 @@ class Settings:
     images: int | None = 1000
     batch_size: int = 125
     precision: str = "auto"
+    refine_top: int = 0
     agent: Mapping[str, Any] = field(default_factory=dict)
     recovery: Mapping[str, Any] = field(default_factory=dict)
 
@@ -54,8 +57,9 @@ class Settings:
         _one_of("evaluate.precision", self.precision, PRECISIONS)
         require("evaluate.calibration_images", self.calibration_images, int, 1)
         require("evaluate.batch_size", self.batch_size, int, 1)
+        require("refine_top", self.refine_top, int, 0)
         require("prune_residual", self.prune_residual, bool)
-        refuse_unknown("recovery", self.recovery, ("positions", "damping"))
+        refuse_unknown("recovery", self.recovery, ("positions", "damping", "batch_size"))
         if self.images is not None:
             require("evaluate.images", self.images, int, 1)
 

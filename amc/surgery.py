@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from amc.layers import is_depthwise, is_transposed
+from amc.layers import is_cuttable, is_depthwise, is_transposed
 from amc.types import LayerGroup, PruningPlan
 
 Kept = Mapping[str, npt.NDArray[np.int64]]
@@ -111,6 +111,51 @@ class Surgeon:
             removed = np.setdiff1d(np.arange(self.axis_size(layer, "in")), positions)
             _zero_inputs(module, removed)
         return twin
+
+
+@torch.no_grad()
+def resized(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    """``model``'s architecture with the tensors of a network that was cut out of it, and the sizes they imply.
+
+    Args:
+        model: uncut, or cut less; left as it is. Its weights are not looked at.
+        tensors: a whole ``state_dict``; copied, onto the model's devices.
+
+    Raises:
+        ValueError: names or numbers of dimensions that are not the model's.
+    """
+    own = model.state_dict(keep_vars=True)
+    if set(own) != set(tensors):
+        odd = min(set(own) ^ set(tensors))
+        raise ValueError(f"tensor {odd!r} is in only one of the two networks")
+    memo: dict[int, Any] = {}
+    for name, tensor in own.items():
+        if tensors[name].dim() != tensor.dim():
+            raise ValueError(f"tensor {name!r} has {tensors[name].dim()} dimensions instead of {tensor.dim()}")
+        memo[id(tensor)] = _like(tensor, tensors[name].detach().clone().to(tensor.device))
+    small = copy.deepcopy(model, memo)
+    for module in small.modules():
+        sizes = _implied_sizes(module)
+        if sizes is not None:
+            _resize(module, *sizes)
+    return small
+
+
+def _implied_sizes(module: nn.Module) -> tuple[int, int | None] | None:
+    """(outputs, inputs) of a layer by its tensors; ``None`` for a layer that the surgery doesn't know."""
+    if not is_cuttable(module):
+        return None
+    weight = getattr(module, "weight", None)
+    if isinstance(module, _ConvNd):
+        assert isinstance(weight, torch.Tensor)
+        first, second = weight.shape[:2]
+        return (second, first) if is_transposed(module) else (first, second * module.groups)
+    if isinstance(module, nn.Linear):
+        return module.weight.shape[0], module.weight.shape[1]
+    if isinstance(module, (_NormBase, nn.PReLU)):
+        size = weight if weight is not None else getattr(module, "running_mean", None)
+        return None if size is None else (len(size), None)
+    return None
 
 
 def _axis_size(module: nn.Module, axis: str) -> int:

@@ -32,11 +32,10 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Identity() if stride == 1 else PadShortcut(channels - in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.shortcut(x) if self.residual else None  # first: recovery then fits the branch to it
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        if self.residual:
-            out = out + self.shortcut(x)
-        return F.relu(out)
+        return F.relu(out if shortcut is None else out + shortcut)
 
 
 class CifarResNet(nn.Module):

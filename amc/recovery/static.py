@@ -10,23 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from amc.layers import is_depthwise, watched
+from amc.recovery.gather import Gatherer, consumers
 from amc.recovery.norms import absorb_bias, following_norms, norm_of
-from amc.recovery.rows import (
-    Reconstructible,
-    bias_of,
-    can_reconstruct,
-    flat_outputs,
-    layer_of,
-    pick_positions,
-    sample_rows,
-)
+from amc.recovery.rows import Reconstructible, bias_of, layer_of
 from amc.recovery.systems import GramSystem, RowSystem, System
 from amc.surgery import Kept, Surgeon
 from amc.types import LayerGroup
-
-MAX_GRAM_FEATURES = 6000  # above, the rows are kept instead: 6000² float32 are 144 MB
-MAX_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -71,14 +60,9 @@ class StaticLeastSquares:
         """
         self._surgeon = surgeon
         self._norms = following_norms(surgeon.model, images)
-        self._layers = self._consumers(groups)
-        rows = _Gatherer(surgeon.model, self._layers, positions, seed).run(images, batch_size)
+        self._layers = consumers(surgeon.model, groups)
+        rows = Gatherer(surgeon.model, self._layers, positions, seed).run(images, batch_size)
         self._blocks = {layer: self._factor(layer, rows.pop(layer), groups, ranking, damping) for layer in self._layers}
-
-    def _consumers(self, groups: Sequence[LayerGroup]) -> list[str]:
-        names = dict.fromkeys(s.layer for g in groups if g.frozen is None for s in g.slices if s.axis == "in")
-        modules = {n: self._surgeon.model.get_submodule(n) for n in names}
-        return [n for n, m in modules.items() if can_reconstruct(m) and not is_depthwise(m)]
 
     def _has_bias(self, layer: str) -> bool:
         """Whether a refitted bias has a place to go: the layer's own bias or the batch norm behind it."""
@@ -178,39 +162,3 @@ class StaticLeastSquares:
 
 def _taps(module: Reconstructible) -> int:
     return module.weight[0, 0].numel()
-
-
-class _Gatherer:
-    """One pass over the calibration images, adding up ``[1, X]ᵀ[1, X]`` for each layer and convolution group."""
-
-    def __init__(self, model: nn.Module, layers: Sequence[str], positions: int, seed: int) -> None:
-        self._model, self._layers, self._positions = model, layers, positions
-        self._generator = torch.Generator().manual_seed(seed)
-        self._data: dict[str, list[torch.Tensor]] = {}
-
-    @torch.no_grad()
-    def run(self, images: torch.Tensor, batch_size: int) -> dict[str, list[torch.Tensor]]:
-        """Layer → for each convolution group the Gram matrix ``[1 + p, 1 + p]`` or the rows ``[n, 1 + p]``."""
-        handles = [
-            self._model.get_submodule(n).register_forward_hook(lambda m, i, o, n=n: self._add(n, m, i[0], o))
-            for n in self._layers
-        ]
-        with watched(self._model, handles):
-            for batch in images.split(batch_size):
-                self._model(batch)
-        return self._data
-
-    def _add(self, name: str, module: nn.Module, inputs: torch.Tensor, output: torch.Tensor) -> None:
-        flat = flat_outputs(module, output)
-        picks = pick_positions(flat.shape[0], flat.shape[1], self._positions, self._generator)
-        rows = sample_rows(module, inputs, picks).float()
-        groups = getattr(module, "groups", 1)
-        parts = [torch.cat([r.new_ones(len(r), 1), r], dim=1) for r in rows.chunk(groups, dim=1)]
-        if parts[0].shape[1] > MAX_GRAM_FEATURES:
-            before = self._data.get(name, [p[:0] for p in parts])
-            self._data[name] = [torch.cat([b, p])[:MAX_ROWS] for b, p in zip(before, parts, strict=True)]
-            return
-        grams = [(p.T @ p).double() for p in parts]
-        before = self._data.setdefault(name, [torch.zeros_like(g) for g in grams])
-        for total, gram in zip(before, grams, strict=True):
-            total += gram

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -47,18 +48,24 @@ def cholesky(gram: torch.Tensor, damping: float) -> torch.Tensor:
     raise ValueError("the least-squares system stays singular under any damping")
 
 
-def ridge_step(x: torch.Tensor, residual: torch.Tensor, damping: float) -> torch.Tensor:
-    """``(XᵀX + λI)⁻¹ Xᵀ R`` for ``X`` ``[…, n, p]`` and ``R`` ``[…, n, out]``, solved in the smaller of both spaces.
+def ridge_solver(x: torch.Tensor, damping: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """``R`` ↦ ``(XᵀX + λI)⁻¹ Xᵀ R`` for ``X`` ``[…, n, p]`` and ``R`` ``[…, n, out]``, factored once.
 
-    ``λ`` is ``damping`` × the mean diagonal of ``XᵀX``. With fewer rows than features it is ``Xᵀ(XXᵀ + λI)⁻¹ R``.
+    ``λ`` is ``damping`` × the mean diagonal of ``XᵀX``. Solved in the smaller of both spaces: with fewer rows than
+    features it is ``Xᵀ(XXᵀ + λI)⁻¹ R``.
     """
     n, p = x.shape[-2:]
     damping = max(damping, MIN_DAMPING)
     if p <= n:
         factor = cholesky((x.mT @ x).double(), damping)
-        return torch.cholesky_solve((x.mT @ residual).double(), factor, upper=True).float()
+        return lambda residual: torch.cholesky_solve((x.mT @ residual).double(), factor, upper=True).float()
     factor = cholesky((x @ x.mT).double(), damping * n / p)
-    return x.mT @ torch.cholesky_solve(residual.double(), factor, upper=True).float()
+    return lambda residual: x.mT @ torch.cholesky_solve(residual.double(), factor, upper=True).float()
+
+
+def ridge_step(x: torch.Tensor, residual: torch.Tensor, damping: float) -> torch.Tensor:
+    """One solution of :func:`ridge_solver`."""
+    return ridge_solver(x, damping)(residual)
 
 
 class GramSystem:

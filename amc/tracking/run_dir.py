@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +17,9 @@ from amc.types import PruningPlan
 CONFIG = "config.json"
 EPISODES = "episodes.csv"
 # What may differ when a run goes on: how it shows itself, how long it is, and where its unchanged inputs lie now.
-FREE_ON_RESUME = ("verbose", "dry_run", "episodes", "device", "dataset.root", "model.checkpoint", "cache_dir")
+FREE_ON_RESUME = (
+    "verbose", "dry_run", "episodes", "device", "dataset.root", "model.checkpoint", "cache_dir", "plan",
+)  # fmt: skip
 # A folder with one of these holds a run; Hydra's own files and a lock alone do not count.
 TRACES = (CONFIG, EPISODES, "checkpoint", "summary.json", "plan.json")
 
@@ -146,6 +149,37 @@ class RunDir:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def run_folder(path: str | Path, resume: bool, config: Mapping[str, Any]) -> Iterator[RunDir]:
+    """The locked run folder, with the configuration written down or, at a resume, compared.
+
+    A new run that is refused before its first episode leaves no configuration behind, so that the corrected command
+    can use the same folder.
+
+    Raises:
+        AmcError: the folder is another run's, or in use; a resumed run had another configuration.
+    """
+    with RunDir.open(path) if resume else RunDir.create(path) as folder:
+        if resume:
+            folder.check_config(config, ignore=FREE_ON_RESUME)
+        else:
+            folder.write_config(config)
+        try:
+            yield folder
+        except AmcError:
+            folder.forget_unless_begun()
+            raise
+
+
+def opened(
+    path: str | Path | RunDir | None, resume: bool, config: Mapping[str, Any]
+) -> AbstractContextManager[RunDir | None]:
+    """The run folder as a context: none, one that the caller has opened, or one to open here."""
+    if path is None or isinstance(path, RunDir):
+        return nullcontext(path)
+    return run_folder(path, resume, config)
 
 
 def _lock(path: Path) -> int:

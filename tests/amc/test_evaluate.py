@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from amc.cutter import Cutter
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
@@ -30,7 +31,8 @@ def identity_ranking(surgeon: Surgeon, model: nn.Module) -> Ranking:
 def evaluator(model: nn.Module, recover: Recover = lambda small, kept: None, **kwargs: object) -> Evaluator:
     surgeon = Surgeon(model, trace(model, IMAGES))
     settings = {"batch_size": 8, "precision": "fp32", **kwargs}
-    return Evaluator(surgeon, identity_ranking(surgeon, model), recover, SET, **settings)  # type: ignore[arg-type]
+    cutter = Cutter((), surgeon, identity_ranking(surgeon, model), recover)
+    return Evaluator(cutter, SET, **settings)  # type: ignore[arg-type]
 
 
 def plan_for(model: nn.Module, **kept: int) -> PruningPlan:
@@ -93,7 +95,7 @@ def test_the_original_is_untouched() -> None:
     before = copy.deepcopy(model.state_dict())
     evaluate = evaluator(model, precision="bf16")
     evaluate(plan_for(model, stem=3))
-    pruned = evaluate.prune(plan_for(model, stem=3))
+    pruned = evaluate.cutter.cut(plan_for(model, stem=3))
     assert all(torch.equal(value, before[n]) for n, value in model.state_dict().items())
     assert {p.dtype for p in pruned.parameters()} == {torch.float32}
     assert isinstance(pruned.features[0][1], nn.BatchNorm2d)  # what is fine-tuned later keeps its norms

@@ -8,7 +8,8 @@ from torch import nn
 
 from amc.data import ImageSet, load_dataset
 from amc.errors import AmcError
-from amc.fit import Epoch, Recipe, cosine, evaluate, one_cycle, train
+from amc.fit import Epoch, Recipe, evaluate, train
+from amc.recipe import cosine, one_cycle
 
 
 def net(seed: int = 0) -> nn.Module:

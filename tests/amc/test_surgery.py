@@ -13,7 +13,7 @@ from torch import nn
 from amc.graph import trace
 from amc.layers import count_macs
 from amc.problem import Network
-from amc.surgery import Surgeon, rank_channels, select_channels
+from amc.surgery import Surgeon, rank_channels, resized, select_channels
 from amc.types import LayerGroup, PruningPlan
 from tests.amc import nets
 
@@ -152,3 +152,39 @@ def test_selection_leaves_whole_groups_out() -> None:
     chosen = select_channels(plan, {"a": np.array([3, 0, 1, 2]), "b": np.arange(4)})
     assert list(chosen) == ["a"]
     assert chosen["a"].tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2", "regnet_y_400mf", "vgg16_cifar", "densenet121"])
+def test_resized_computes_what_the_cut_network_does(name: str, get_ready: Callable[[str], Network]) -> None:
+    network = get_ready(name)
+    kept = {g.name: _half(g) for g in network.groups if g.frozen is None}
+    small = Surgeon(network.model, network.groups).cut(kept).eval()
+    other = build_like(network.model)
+    again = resized(other, small.state_dict()).eval()
+    x = torch.randn(2, *network.example.shape[1:])
+    with torch.no_grad():
+        assert torch.equal(again(x), small(x))
+    assert str(again) == str(small)  # every layer states its own size
+    assert count_macs(again, x[:1]) == count_macs(small, x[:1])
+
+
+def build_like(model: nn.Module) -> nn.Module:
+    """The same architecture with other weights."""
+    twin = copy.deepcopy(model)
+    for tensor in twin.state_dict().values():
+        tensor.zero_()
+    return twin
+
+
+def _half(group: LayerGroup) -> np.ndarray:
+    width = group.channels // group.step
+    return np.concatenate([np.arange(max(1, width // 2)) + i * width for i in range(group.step)])
+
+
+def test_resized_refuses_another_network() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Linear(4, 2))
+    tensors = model.state_dict()
+    with pytest.raises(ValueError, match="only one"):
+        resized(model, {name: tensors[name] for name in list(tensors)[:-1]})
+    with pytest.raises(ValueError, match="dimensions"):
+        resized(model, {**tensors, "0.weight": torch.zeros(4, 1)})

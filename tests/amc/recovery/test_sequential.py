@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from amc.errors import AmcError
 from amc.graph import trace
 from amc.problem import Network
-from amc.recovery import make_recovery, sequential
+from amc.recovery import ends, make_recovery
 from amc.recovery.sequential import SequentialLeastSquares
 from amc.surgery import Surgeon
 from tests.amc import nets
@@ -62,7 +63,7 @@ def test_a_joined_layer_makes_up_for_its_shortcut(monkeypatch: pytest.MonkeyPatc
     model = nets.enliven(nets.residual(), IMAGES)
     kept = {"features.1.conv1": np.arange(1), "features.2.conv1": np.arange(5)}
     joined = logit_error(model, cut_and_recover("sequential", model, kept, positions=64))
-    monkeypatch.setattr(sequential, "find_joins", lambda model, images: {})
+    monkeypatch.setattr(ends, "ADDITIONS", ())
     assert joined < logit_error(model, cut_and_recover("sequential", model, kept, positions=64))
 
 
@@ -111,28 +112,61 @@ def test_branches_that_start_at_one_shortcut() -> None:
             return first + (self.b(first.relu()) + x)
 
     model = nets.enliven(nets.Classifier(nn.Sequential(nets.norm_conv(3, 8), Twice()), 8), IMAGES)
-    assert set(sequential.find_joins(model, IMAGES)) == {"features.1.a", "features.1.b"}
+    found = ends.find_ends(model, IMAGES)
+    assert found["features.1.a"].shortcut_event == found["features.1.b"].shortcut_event
     kept = {"features.0.0": np.arange(6)}
     assert logit_error(model, cut_and_recover("sequential", model, kept)) < logit_error(
         model, cut_and_recover("none", model, kept)
     )
 
 
-def test_shortcuts_are_let_go_when_they_have_been_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeping every block's input for all calibration images would need gigabytes."""
-    blocks = nn.Sequential(nets.norm_conv(3, 8), *(nets.Block(8, 6) for _ in range(5)))
-    model = nets.enliven(nets.Classifier(blocks, 8), IMAGES)
-    held: list[int] = []
-    real = SequentialLeastSquares._target
+class Breaks(nn.Module):
+    """Raises in one of several chunks."""
 
-    def spy(self: SequentialLeastSquares, small: nn.Module, name: str, outputs: object, shortcuts: dict) -> Tensor:
-        held.append(len(shortcuts))
-        return real(self, small, name, outputs, shortcuts)  # type: ignore[arg-type]
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error, self.armed, self.calls = error, False, 0
 
-    monkeypatch.setattr(SequentialLeastSquares, "_target", spy)
-    cut_and_recover("sequential", model, {"features.4.conv1": np.arange(2)})
-    assert held
-    assert max(held) == 1
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.armed
+        if self.calls == 3:
+            raise self.error
+        return x
+
+
+@pytest.mark.parametrize("batch_size", [7, 32, 63])
+@torch.no_grad()
+def test_chunks_change_nothing_but_rounding(batch_size: int) -> None:
+    model = nets.enliven(nets.residual(), IMAGES)
+    kept = {"features.0.0": np.arange(6), "features.1.conv1": np.arange(3)}
+    whole = cut_and_recover("sequential", model, kept, batch_size=64).state_dict()
+    chunked = cut_and_recover("sequential", model, kept, batch_size=batch_size).state_dict()
+    torch.testing.assert_close(chunked, whole, rtol=1e-3, atol=1e-4)
+    again = cut_and_recover("sequential", model, kept, batch_size=batch_size).state_dict()
+    assert all(torch.equal(chunked[name], again[name]) for name in again)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), KeyboardInterrupt()])
+def test_an_error_in_the_network_is_raised_once_and_leaves_nothing_behind(error: BaseException) -> None:
+    breaks = Breaks(error)
+    model = nets.enliven(nets.chain(breaks), IMAGES)
+    groups = trace(model, IMAGES)
+    surgeon = Surgeon(model, groups)
+    recovery = SequentialLeastSquares(surgeon, IMAGES, batch_size=16)
+    kept = {"features.0.0": np.arange(5)}
+    small = surgeon.cut(kept)
+    next(m for m in small.modules() if isinstance(m, Breaks)).armed = True
+    with pytest.raises(type(error)):
+        recovery.recover(small, kept)
+    assert not [t for t in threading.enumerate() if t.name == "amc-lockstep"]
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.modules())
+
+
+def test_grad_mode_is_as_it_was() -> None:
+    model = nets.enliven(nets.residual(), IMAGES)
+    small = cut_and_recover("sequential", model, {"features.1.conv1": np.arange(3)}, batch_size=16)
+    assert torch.is_grad_enabled()
+    assert all(p.requires_grad and p.grad_fn is None for p in small.parameters())
 
 
 def test_wide_layers_need_no_gram_matrix() -> None:

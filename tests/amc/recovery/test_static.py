@@ -13,7 +13,7 @@ from amc.errors import AmcError
 from amc.graph import trace
 from amc.problem import Network
 from amc.recovery import make_recovery
-from amc.recovery import static as static_module
+from amc.recovery import gather as gather_module
 from amc.recovery.static import StaticLeastSquares
 from amc.surgery import Ranking, Surgeon
 from amc.types import LayerGroup
@@ -169,13 +169,13 @@ def test_wide_layers_are_solved_by_rows(monkeypatch: pytest.MonkeyPatch, bias: b
     ranking = {"0.0": np.array([0, 2, 3, 1, 4, 5]), "3": np.arange(5)}
     results = []
     for largest in (6000, 10):
-        monkeypatch.setattr(static_module, "MAX_GRAM_FEATURES", largest)
+        monkeypatch.setattr(gather_module, "MAX_GRAM_FEATURES", largest)
         small = surgeon.cut(kept)
         StaticLeastSquares(surgeon, groups, ranking, IMAGES, damping=1e-6, batch_size=10).recover(small, kept)
         results.append(small[3].weight.detach())
     torch.testing.assert_close(results[0], results[1], rtol=1e-2, atol=1e-3)
-    monkeypatch.setattr(static_module, "MAX_ROWS", 7)
-    rows = static_module._Gatherer(model, ["3"], 1, 0).run(IMAGES, 10)["3"]
+    monkeypatch.setattr(gather_module, "MAX_ROWS", 7)
+    rows = gather_module.Gatherer(model, ["3"], 1, 0).run(IMAGES, 10)["3"]
     assert [r.shape for r in rows] == [(7, 25)]
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from amc.errors import AmcError
 from amc.graph import dependency_groups
+from amc.importance.reconstruction import reconstruction_scores
 from amc.layers import Mixing, is_transposed, watched
 from amc.types import LayerGroup
 
@@ -25,7 +26,7 @@ _MAGNITUDE: Mapping[str, Callable[[], tp.importance.Importance]] = {
     "bn_scale": tp.importance.BNScaleImportance,  # Liu et al. 2017, network slimming
     "taylor": tp.importance.GroupTaylorImportance,  # Molchanov et al. 2019
 }
-NAMES = (*_MAGNITUDE, "fpgm", "activation", "random")
+NAMES = (*_MAGNITUDE, "fpgm", "activation", "reconstruction", "random")
 
 
 def score_channels(
@@ -40,18 +41,21 @@ def score_channels(
 ) -> Scores:
     """Group name → score of each channel ``[channels]``; higher is more important.
 
-    A group without the layers that a criterion looks at (``bn_scale`` without batch norm) is scored by ``l1``.
+    A group without the layers that a criterion looks at (``bn_scale`` without batch norm, ``reconstruction`` without
+    a consumer to refit) is scored by ``l1``.
 
     Args:
         name: one of :data:`NAMES`.
         model: the uncut network, in evaluation mode throughout; left as it is.
         groups: from :func:`amc.graph.trace`.
-        images: normalised calibration images ``[n, c, h, w]``, used by ``taylor`` and ``activation``.
+        images: normalised calibration images ``[n, c, h, w]``, used by ``taylor``, ``activation`` and
+            ``reconstruction``.
         labels: their classes ``[n]``.
-        seed: of ``random``; no criterion looks at the global random state.
+        seed: of ``random`` and of the positions that ``reconstruction`` samples; no criterion looks at the global
+            random state.
 
     Raises:
-        AmcError: unknown name.
+        AmcError: unknown name, or activations that are not finite (``reconstruction``).
     """
     if name not in NAMES:
         raise AmcError(f"importance={name}: unknown; give one of {', '.join(NAMES)}")
@@ -63,7 +67,25 @@ def score_channels(
         return _activity(model, prunable, images, batch_size)
     if name == "fpgm":
         return {g.name: _distances(model, g) for g in prunable}
+    if name == "reconstruction":
+        return _reconstruction(model, prunable, images, labels, batch_size, seed)
     return _by_torch_pruning(name, model, prunable, images, labels, batch_size)
+
+
+def _reconstruction(
+    model: nn.Module,
+    groups: Sequence[LayerGroup],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    batch_size: int,
+    seed: int,
+) -> Scores:
+    try:
+        scores = reconstruction_scores(model, groups, images, batch_size=batch_size, seed=seed)
+    except ValueError as error:
+        raise AmcError(f"importance=reconstruction: {error}; check the model's weights and the images") from error
+    rest = [g for g in groups if g.name not in scores]
+    return scores | (_by_torch_pruning("l1", model, rest, images, labels, batch_size) if rest else {})
 
 
 def _by_torch_pruning(

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from amc.refine import refine
+from amc.types import Cost, Episode, Metrics, PruningPlan
+
+
+def plan(kept: int) -> PruningPlan:
+    return PruningPlan((("a", kept),), (("a", 10),))
+
+
+def episode(index: int, kept: int, reward: float) -> Episode:
+    return Episode(index, reward, plan(kept), Metrics(reward, 1.0, 100), Cost(kept, kept), 1.0)
+
+
+def test_the_best_different_plans_are_judged_again() -> None:
+    episodes = [episode(0, 1, 0.3), episode(1, 2, 0.9), episode(2, 3, 0.8), episode(3, 2, 0.9), episode(4, 4, 0.1)]
+    truth = {plan(1): 0.99, plan(2): 0.5, plan(3): 0.7, plan(4): 0.98}
+    asked: list[PruningPlan] = []
+
+    def closer(wanted: PruningPlan) -> Metrics:
+        asked.append(wanted)
+        return Metrics(truth[wanted], 0.1, 500)
+
+    refined = refine(
+        episodes, 3, closer, lambda metrics, cost, original: metrics.accuracy - cost.macs / original.macs / 100,
+        Cost(10, 10), verbose=False,
+    )  # fmt: skip
+    assert asked == [plan(2), plan(3), plan(1)]  # the fourth best is not looked at, nor a plan twice
+    assert [r.again.plan for r in refined] == [plan(1), plan(3), plan(2)]
+    assert refined[0].again.reward == 0.99 - 0.001
+    assert refined[0].searched == episodes[0]
+    assert refined[0].to_json() == {
+        "episode": 0,
+        "searched": {"reward": 0.3, "accuracy": 0.3, "loss": 1.0},
+        "again": {"reward": 0.989, "accuracy": 0.99, "loss": 0.1},
+    }
