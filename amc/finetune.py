@@ -212,7 +212,7 @@ class _Run:
                 num_classes=self._train.num_classes,
                 mean=self._train.mean,
                 std=self._train.std,
-                facts={"val_accuracy": metrics.accuracy, "macs_ratio": self._ratio(phase.plan)},
+                facts={"val_accuracy": metrics.accuracy, "macs": self._network.cost_model.cost(phase.plan).macs},
             )
 
 
@@ -274,7 +274,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     own = replace(recipe, **given)
     with run_folder(run_dir, resume is not None, {"command": "finetune", **plain}) as folder:
         task = load_task(config)
-        splits, net = task.splits, plain["model"]["net"]
+        splits = task.splits
         facts = {
             "command": "finetune",
             "model": plain["model"]["name"],
@@ -297,11 +297,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
             device=plain["device"],
             run_dir=folder,
             resume=resume is not None,
-            description={
-                "target": net["_target_"],
-                "stem": plain["model"]["stem"],
-                "arguments": {key: value for key, value in net.items() if key != "_target_"},
-            },
+            description=task.description,
             facts=facts,
             verbose=verbose,
         )

@@ -10,9 +10,10 @@ from torch import nn
 
 from amc.data import ImageSet
 from amc.recipe import Recipe
+from amc.regularise import Penalty
 from amc.scoring import score
 from amc.teacher import Teacher
-from amc.trainer import Epoch, Penalty, Trainer
+from amc.trainer import Epoch, Trainer
 
 __all__ = ["Epoch", "Recipe", "TrainResult", "evaluate", "train"]
 

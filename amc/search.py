@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -23,6 +24,7 @@ from amc.latency import LatencyCostModel
 from amc.loop import Played, best_episode, play, restore
 from amc.precision import resolve_device
 from amc.problem import Network, identity, make_evaluator, trace_network
+from amc.pruned import save_pruned
 from amc.recorder import PARTS, Recorder
 from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
 from amc.report import group_table, print_result, show
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "Settings", "main", "main_from_config", "search"]
 
 LATENCY_TABLE = "latency_table.json"
+log = logging.getLogger(__name__)
 
 
 def search(
@@ -59,6 +62,7 @@ def search(
     settings: Settings | None = None,
     run_dir: str | Path | RunDir | None = None,
     resume: bool = False,
+    description: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> SearchResult:
@@ -81,6 +85,7 @@ def search(
         settings: everything else.
         run_dir: folder to record the run in; nothing is written without one.
         resume: go on with the run in ``run_dir`` instead of refusing to write there.
+        description: how the network is built, see :func:`amc.pruned.save_pruned`.
         facts: further entries for ``summary.json``, such as the model's name.
         verbose: print the groups, the progress and the result.
 
@@ -136,10 +141,29 @@ def search(
             player.save_policy(folder.path / "policy")
             facts["precision"] = str(evaluator.dtype).removeprefix("torch.")
             recorder.finish(result.episodes, best, summary_of(result, best, facts), *hparams_of(result, best, facts))
+            _save_pruned(folder, result, train, description)
         if verbose:
             where = "nothing was recorded" if folder is None else folder.path
             print_result(result.baseline, result.best, result.wall_seconds, result.seconds, where)
     return result
+
+
+def _save_pruned(folder: RunDir, result: SearchResult, images: ImageSet, description: Mapping[str, Any] | None) -> None:
+    """The best plan's network as it is, not fine-tuned. One that can't be saved takes nothing from the search."""
+    try:
+        save_pruned(
+            folder.path / "pruned",
+            result.model,
+            plan=result.plan,
+            description=description,
+            image_shape=images.shape,
+            num_classes=images.num_classes,
+            mean=images.mean,
+            std=images.std,
+            facts={"val_accuracy": result.best.val.accuracy, "macs": result.best.cost.macs},
+        )
+    except AmcError as error:
+        log.warning("the pruned network is not saved: %s", error)
 
 
 def _closer_look(
@@ -258,6 +282,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
             device=plain["device"],
             settings=settings,
             run_dir=folder,
+            description=task.description,
             facts=facts,
             verbose=verbose,
         )

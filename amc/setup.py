@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,15 @@ class Task:
         splits: training, validation and test images.
         imported_weights: whether the weights come from elsewhere and may have seen every training image.
         source: where the weights come from, for people.
+        description: what :func:`amc.models.build` takes to make the network, without its weights: ``target``, ``stem``
+            and ``arguments``.
     """
 
     model: nn.Module
     splits: Splits
     imported_weights: bool
     source: str
+    description: Mapping[str, Any]
 
 
 def load_task(config: DictConfig) -> Task:
@@ -63,7 +66,7 @@ def load_task(config: DictConfig) -> Task:
             on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, describe(epoch)),
         )
     source = f"{'cached' if found.cached else 'trained'} baseline {found.path.name}"
-    return Task(task.model, task.splits, False, source)
+    return replace(task, imported_weights=False, source=source)
 
 
 def load_untrained(config: DictConfig) -> Task:
@@ -88,7 +91,10 @@ def load_untrained(config: DictConfig) -> Task:
     source = "pretrained" if pretrained else "untrained"
     if wanted["checkpoint"] is not None:
         source = f"checkpoint {Path(wanted['checkpoint']).name}"
-    return Task(model.to(device), splits.to(device), imported, source)
+    # torchvision's weights come with their own stem
+    stem = "imagenet" if pretrained and target.startswith(TORCHVISION) else wanted["stem"]
+    description = {"target": target, "stem": stem, "arguments": kwargs}
+    return Task(model.to(device), splits.to(device), imported, source, description)
 
 
 def load_recipe(config: DictConfig) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +20,11 @@ from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.precision import autocast, resolve_bf16
 from amc.recipe import SCHEDULES, Recipe
+from amc.regularise import Penalty
 from amc.scoring import score
 from amc.teacher import Teacher
 
 CHECK_STEPS = 100  # between looks at the loss: a GPU waits for each
-
-Penalty = Callable[[nn.Module], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,8 @@ class Trainer:
 
     def _diverged(self, what: str) -> AmcError:
         return AmcError(
-            f"training: {what} in epoch {self._done + 1}; lower training.lr={self._recipe.lr}, or check the images"
+            f"training: {what} in epoch {self._done + 1}; lower the learning rate, now up to {self._recipe.lr:g}, "
+            "or check the images"
         )
 
     def _cards(self) -> list[torch.device]:

@@ -88,14 +88,15 @@ def removal_order(losses: Sequence[Loss], channels: int, step: int = 1, max_pass
         step: so many equal parts of the channels lose one each before any loses the next, as in every plan.
         max_passes: at most so many passes over all channels.
     """
-    width = channels // step
-    rounds = -(-width // max_passes)
-    left = torch.arange(channels, device=losses[0].channels.device).view(step, width)
+    left = torch.arange(channels, device=losses[0].channels.device).view(step, -1)
+    rounds = -(-left.shape[1] // max_passes)
+    if rounds == 1:
+        return _greedy(losses, left, left.shape[1])
     order: list[int] = []
     while left.shape[1]:
         total = _total(losses, channels)[left]  # [step, left]
         pool = left.gather(1, total.argsort(dim=1, stable=True)[:, : 2 * rounds])
-        picked = _greedy([x.among(pool) for x in losses], channels, pool, min(rounds, left.shape[1]))
+        picked = _greedy([x.among(pool) for x in losses], pool, min(rounds, left.shape[1]))
         gone = torch.tensor(picked, device=left.device)
         for x in losses:
             x.remove(gone)
@@ -104,8 +105,9 @@ def removal_order(losses: Sequence[Loss], channels: int, step: int = 1, max_pass
     return order
 
 
-def _greedy(losses: Sequence[Loss], channels: int, pool: torch.Tensor, rounds: int) -> list[int]:
+def _greedy(losses: Sequence[Loss], pool: torch.Tensor, rounds: int) -> list[int]:
     """So many channels of each row of ``pool`` ``[step, n]``, one by one; a row waits until all have lost as many."""
+    channels = int(pool.max()) + 1
     row = pool.new_full((channels,), -1)
     row[pool] = torch.arange(len(pool), device=pool.device)[:, None]
     order: list[int] = []

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -105,7 +106,8 @@ class _Regression:
     """Ridge regression of a layer's outputs on its rows, factored once; all convolution groups ``g`` at once."""
 
     def __init__(self, layer: Reconstructible, rows: torch.Tensor, damping: float, has_bias: bool) -> None:
-        self._groups, self._has_bias = getattr(layer, "groups", 1), has_bias
+        self._groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+        self._has_bias = has_bias
         self._x = self._by_group(rows)  # [g, n, p]
         start = layer.weight.detach().flatten(1).unflatten(0, (self._groups, -1)).mT  # [g, p, out / g]
         self._mean = self._mean_of(self._x)
@@ -127,8 +129,10 @@ class _Regression:
         return (self._before + self._x @ change.step + change.shift).transpose(0, 1).flatten(1)
 
     def _by_group(self, values: torch.Tensor) -> torch.Tensor:
-        return values.unflatten(1, (self._groups, -1)).transpose(0, 1)
+        grouped: torch.Tensor = values.unflatten(1, (self._groups, -1))
+        return grouped.transpose(0, 1)
 
     def _mean_of(self, values: torch.Tensor) -> torch.Tensor:
         """What the bias can take up; nothing without one."""
-        return values.mean(1, keepdim=True) if self._has_bias else values.new_zeros(len(values), 1, values.shape[2])
+        mean = values.mean(1, keepdim=True)
+        return mean if self._has_bias else torch.zeros_like(mean)

@@ -206,7 +206,7 @@ def test_an_export_that_computes_something_else_leaves_nothing(run_dir: Path, mo
         )
 
     monkeypatch.setitem(FORMATS, "torch_export", replace(honest, read=read))
-    with pytest.raises(AmcError, match="differ from torch's by 0.0002 of the largest, more than 1e-04"):
+    with pytest.raises(AmcError, match=r"differ from torch's by 0\.0002 of the largest, more than 1e-04"):
         export(run_dir, "torch_export")
     assert not (run_dir / "export").exists()
 
@@ -247,7 +247,7 @@ def test_a_folder_that_cannot_be_written(
     run_dir: Path, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     (run_dir / "export").write_text("a file stands in the way")
-    with pytest.raises(AmcError, match="export/model.pt2: can't be written"):
+    with pytest.raises(AmcError, match=r"export/model\.pt2: can't be written"):
         export(run_dir, "torch_export", verbose=False)
     (run_dir / "export").unlink()
     with full_disk(50_000), pytest.raises(AmcError, match="free some disk space"):

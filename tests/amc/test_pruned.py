@@ -420,3 +420,13 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
     assert amc.load is load
     with pytest.raises(AttributeError, match="'lod'"):
         _ = amc.lod
+
+
+def test_layers_that_are_never_cut_keep_their_sizes(tmp_path: Path) -> None:
+    def make() -> nn.Module:
+        up = nn.ConvTranspose2d(8, 12, 2, 2, groups=2)  # transposed in groups: not for the surgery
+        return nets.Classifier(nn.Sequential(nets.norm_conv(3, 8), up, nets.norm_conv(12, 6)), 6).eval()
+
+    small, plan = randomly_cut(make(), trace(make(), torch.randn(2, *SHAPE)))
+    save(tmp_path, small, plan, description=None, num_classes=4)
+    assert repr(load(tmp_path, make())) == repr(small)

@@ -111,6 +111,6 @@ def test_a_penalty_is_part_of_the_loss(images: ImageSet) -> None:
 def test_diverging_is_one_line_that_names_the_epoch(images: ImageSet) -> None:
     model = net()
     trainer = Trainer(model, images, None, Recipe(epochs=3, bf16=False), penalty=lambda m: m[6].weight.sum() * math.nan)
-    with pytest.raises(AmcError, match="epoch 1; lower training.lr") as error:
+    with pytest.raises(AmcError, match="epoch 1; lower the learning rate") as error:
         trainer.epoch()
     assert "\n" not in str(error.value)

@@ -49,11 +49,10 @@ def test_a_goal_within_reach_is_met(limits: tuple[float, float], with_norm: bool
 def test_knowing_what_is_cut_off_helps(limits: tuple[float, float], with_norm: bool, with_shortcut: bool) -> None:
     """Half the features are missing: the goal is out of reach, but less so behind the activation."""
     x, shortcut = torch.randn(400, 6, generator=G), torch.randn(400, 4, generator=G) if with_shortcut else None
-    wanted = nn.Linear(6, 4).requires_grad_(False)
+    norm = lively_norm(4) if with_norm else None
+    values = before(norm, nn.Linear(6, 4).requires_grad_(False)(x), shortcut)
     errors = []
     for told in ((-math.inf, math.inf), limits):
-        norm = lively_norm(4) if with_norm else None
-        values = before(norm, wanted(x), shortcut)
         layer = nn.Linear(3, 4).requires_grad_(False)
         refit(layer, x[:, :3].clone(), Goal(values, norm, shortcut, *told), 0.0)
         found = behind(norm, layer(x[:, :3]), shortcut, *limits)
