@@ -12,13 +12,17 @@ from omegaconf import OmegaConf
 
 from amc.dotted import find_callable
 from amc.fit import Recipe
+from amc.regularise import NAMES as REGULARISERS
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+GROUPS = {
+    "search": ("model", "dataset", "training", "budget", "reward", "importance", "recovery", "agent"),
+    "train": ("model", "dataset", "training"),
+    "finetune": ("model", "dataset", "training", "importance", "recovery", "regulariser"),
+}
 FILES = {
-    "search": sorted((p.parent.name, p.stem) for p in CONF.glob("*/*.yaml")),
-    "train": sorted(
-        (p.parent.name, p.stem) for g in ("model", "dataset", "training") for p in (CONF / g).glob("*.yaml")
-    ),
+    command: sorted((p.parent.name, p.stem) for group in groups for p in (CONF / group).glob("*.yaml"))
+    for command, groups in GROUPS.items()
 }
 # What the templates leave to the user.
 MODEL = ["model.name=mine", "model.net._target_=torchvision.models.resnet101"]
@@ -41,10 +45,8 @@ def composed(command: str, group: str, name: str) -> dict[str, Any]:
     return plain
 
 
-def test_every_group_is_there() -> None:
-    assert {group for group, _ in FILES["search"]} == {
-        "model", "dataset", "training", "budget", "reward", "importance", "recovery", "agent",
-    }  # fmt: skip
+def test_every_group_belongs_to_a_command() -> None:
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} == {g for groups in GROUPS.values() for g in groups}
 
 
 @pytest.mark.parametrize(("command", "group", "name"), [(c, *file) for c, files in FILES.items() for file in files])
@@ -63,6 +65,13 @@ def test_every_model_has_the_same_settings_and_exists(name: str) -> None:
 @pytest.mark.parametrize("name", [name for group, name in FILES["search"] if group == "reward"])
 def test_every_reward_exists(name: str) -> None:
     find_callable("reward", composed("search", "reward", name)["reward"]["_target_"], "")
+
+
+@pytest.mark.parametrize("name", [name for group, name in FILES["finetune"] if group == "regulariser"])
+def test_every_regulariser_exists(name: str) -> None:
+    regulariser = composed("finetune", "regulariser", name)["regulariser"]
+    assert regulariser["name"] in REGULARISERS
+    assert (regulariser["strength"] > 0) == (name != "none")
 
 
 @pytest.mark.parametrize("name", [name for group, name in FILES["train"] if group == "training" and name != "auto"])

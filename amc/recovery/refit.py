@@ -126,7 +126,8 @@ class _Regression:
 
     def outputs(self, change: _Change) -> torch.Tensor:
         """``[n, out]``, after ``change``."""
-        return (self._before + self._x @ change.step + change.shift).transpose(0, 1).flatten(1)
+        found: torch.Tensor = self._before + self._x @ change.step + change.shift
+        return found.transpose(0, 1).flatten(1)
 
     def _by_group(self, values: torch.Tensor) -> torch.Tensor:
         grouped: torch.Tensor = values.unflatten(1, (self._groups, -1))

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Half the MACs of three CIFAR-10 networks: search (sequential recovery inside), then fine-tune the plan it found.
+#   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/both/.th/files experiments/half_macs/run.sh
+# NETWORKS, SEEDS and EPOCHS choose what runs. Killed runs go on where they were; finished ones are left alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+runs=${RUNS:-runs}/half_macs
+python=${PYTHON:-.venv/bin/python}
+common="dataset=cifar10 dataset.root=$DATA"
+
+once() { # FOLDER COMMAND...: starts the run, or goes on with it
+  local folder=$1
+  shift
+  if [ -f "$folder/summary.json" ]; then return; fi
+  if [ -f "$folder/config.json" ]; then "$python" -m "$1" resume="$folder"; else "$python" -m "$@" hydra.run.dir="$folder"; fi
+}
+
+for network in ${NETWORKS:-resnet20 resnet56 plain20}; do
+  case $network in
+    resnet20) checkpoint=$CHECKPOINTS/resnet20-12fca82f.th images=512 ;;
+    resnet56) checkpoint=$CHECKPOINTS/resnet56-4bfd9763.th images=256 ;;
+    plain20)
+      checkpoint=$runs/plain20/dense/model.safetensors images=512
+      [ -f "$checkpoint" ] || "$python" -m amc.train model=plain20 $common training.epochs=16 \
+        hydra.run.dir="$runs/plain20/dense"
+      ;;
+  esac
+  once "$runs/$network/search" amc.search model="$network" $common model.checkpoint="$checkpoint" \
+    importance=reconstruction recovery=sequential evaluate.calibration_images=$images evaluate.precision=bf16 \
+    refine_top=10
+  for seed in ${SEEDS:-0 1 2}; do
+    once "$runs/$network/finetuned-seed$seed" amc.finetune plan="$runs/$network/search" epochs="${EPOCHS:-12}" seed=$seed
+  done
+done
+"$python" experiments/collect_finetuned.py experiments/half_macs "$runs"

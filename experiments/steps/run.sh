@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# One big step against several at equal epochs: ResNet-20 / CIFAR-10, the plan of experiments/half_macs.
+#   DATA=… CHECKPOINTS=… experiments/steps/run.sh      (after experiments/half_macs/run.sh with NETWORKS=resnet20)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+runs=${RUNS:-runs}
+python=${PYTHON:-.venv/bin/python}
+plan=$runs/half_macs/resnet20/search
+
+run() { # NAME OVERRIDES...
+  local folder=$runs/steps/$1
+  shift
+  if [ -f "$folder/summary.json" ]; then return; fi
+  if [ -f "$folder/config.json" ]; then "$python" -m amc.finetune resume="$folder"
+  else "$python" -m amc.finetune plan="$plan" epochs="${EPOCHS:-12}" "$@" hydra.run.dir="$folder"; fi
+}
+
+for seed in ${SEEDS:-0}; do
+  run "one step-seed$seed" seed=$seed
+  run "three steps-seed$seed" seed=$seed schedule=iterative stages=[0.8,0.65]
+  run "three steps, group lasso-seed$seed" seed=$seed schedule=iterative stages=[0.8,0.65] regulariser=group_lasso
+done
+"$python" experiments/steps/figure.py "$runs/steps"
