@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from amc.files import write_bytes
 from amc.types import LayerGroup, PruningPlan
@@ -192,6 +193,7 @@ def training_figure(history: Sequence[Mapping[str, Any]], dense_accuracy: float)
         if number:
             axes.axvline(position - 0.5, color=GRID, linewidth=1)
         position = places[-1] + 1
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epochs (the first point of each curve: cut and recovered, not trained)")
     axes.set_ylabel("validation accuracy, %")
     axes.grid(axis="y", color=GRID, linewidth=0.8)

@@ -19,7 +19,7 @@ from amc.types import LayerGroup
 
 Recover = Callable[[nn.Module, Kept], None]
 NAMES = ("none", "bn", "least_squares", "sequential")
-POSITIONS = {"least_squares": 32, "sequential": 10}
+POSITIONS = {"least_squares": 32, "sequential": 20}
 
 
 def make_recovery(
@@ -43,7 +43,7 @@ def make_recovery(
         groups: the model's groups.
         ranking: group name → channels by falling importance.
         images: normalised calibration images ``[n, c, h, w]``, never validation or test images.
-        positions: output positions sampled from each image; by default 32 (static) or 10 (sequential).
+        positions: output positions sampled from each image; by default 32 (static) or 20 (sequential).
         damping: ridge strength relative to the mean diagonal of the Gram matrix.
         batch_size: images in one forward pass, where they needn't all go at once.
         seed: of the sampled positions.

@@ -15,7 +15,7 @@ from amc.recovery.rows import Reconstructible, bias_of
 from amc.recovery.systems import ridge_solver
 
 SMALL_SCALE = 1e-2  # of a batch norm's largest scale: below it a channel's goal is not invertible
-SWEEPS = 3
+SWEEPS = 2
 
 
 @dataclass(frozen=True)

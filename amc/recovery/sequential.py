@@ -37,7 +37,7 @@ class SequentialLeastSquares:
         surgeon: Surgeon,
         images: torch.Tensor,
         *,
-        positions: int = 10,
+        positions: int = 20,
         damping: float = 1e-3,
         batch_size: int = 128,
         seed: int = 0,

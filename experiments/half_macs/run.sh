@@ -17,10 +17,10 @@ once() { # FOLDER COMMAND...: starts the run, or goes on with it
 
 for network in ${NETWORKS:-resnet20 resnet56 plain20}; do
   case $network in
-    resnet20) checkpoint=$CHECKPOINTS/resnet20-12fca82f.th images=512 ;;
-    resnet56) checkpoint=$CHECKPOINTS/resnet56-4bfd9763.th images=256 ;;
+    resnet20) checkpoint=$CHECKPOINTS/resnet20-12fca82f.th images=512 epochs=12 lr_scale=0.3 ;;
+    resnet56) checkpoint=$CHECKPOINTS/resnet56-4bfd9763.th images=256 epochs=8 lr_scale=0.1 ;;
     plain20)
-      checkpoint=$runs/plain20/dense/model.safetensors images=512
+      checkpoint=$runs/plain20/dense/model.safetensors images=512 epochs=8 lr_scale=0.3
       [ -f "$checkpoint" ] || "$python" -m amc.train model=plain20 $common training.epochs=16 \
         hydra.run.dir="$runs/plain20/dense"
       ;;
@@ -29,7 +29,8 @@ for network in ${NETWORKS:-resnet20 resnet56 plain20}; do
     importance=reconstruction recovery=sequential evaluate.calibration_images=$images evaluate.precision=bf16 \
     refine_top=10
   for seed in ${SEEDS:-0 1 2}; do
-    once "$runs/$network/finetuned-seed$seed" amc.finetune plan="$runs/$network/search" epochs="${EPOCHS:-12}" seed=$seed
+    once "$runs/$network/finetuned-seed$seed" amc.finetune plan="$runs/$network/search" seed=$seed \
+      epochs="${EPOCHS:-$epochs}" lr_scale=$lr_scale finetuning.weight_decay=1e-4
   done
 done
 "$python" experiments/collect_finetuned.py experiments/half_macs "$runs"

@@ -12,7 +12,8 @@ run() { # NAME OVERRIDES...
   shift
   if [ -f "$folder/summary.json" ]; then return; fi
   if [ -f "$folder/config.json" ]; then "$python" -m amc.finetune resume="$folder"
-  else "$python" -m amc.finetune plan="$plan" epochs="${EPOCHS:-12}" "$@" hydra.run.dir="$folder"; fi
+  else "$python" -m amc.finetune plan="$plan" epochs="${EPOCHS:-12}" lr_scale=0.3 finetuning.weight_decay=1e-4 \
+    "$@" hydra.run.dir="$folder"; fi
 }
 
 for seed in ${SEEDS:-0}; do
