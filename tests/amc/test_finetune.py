@@ -88,11 +88,17 @@ def test_it_takes_over_what_the_search_had(finished: dict[str, Any]) -> None:
 
 
 def test_what_it_leaves_behind(finished: dict[str, Any]) -> None:
-    assert {p.name for p in Path("run").iterdir()} >= {"config.json", "plan.json", "pruned", "summary.json", "training.png"}
+    assert {p.name for p in Path("run").iterdir()} >= {
+        "config.json",
+        "plan.json",
+        "pruned",
+        "summary.json",
+        "training.png",
+    }
     assert Path("run/plan.json").read_text() == Path("search/plan.json").read_text()
     assert [row["epoch"] for row in finished["history"]] == [0, 1, 2]
     assert finished["tuned"]["val"]["accuracy"] == max(row["val_accuracy"] for row in finished["history"])
-    assert "command" in finished
+    assert finished["command"] == "finetune"
     assert str(Path.cwd()) not in Path("run/summary.json").read_text()
 
 
@@ -125,10 +131,7 @@ def test_of_several_plans_the_best_goes_on() -> None:
     winner = max(trials, key=lambda t: t["val_accuracy"])
     # the winner is cut again in the same way
     assert last["cut_val_accuracy"] == winner["cut_val_accuracy"]
-    assert PruningPlan.__name__
-    assert json.loads(Path("several/plan.json").read_text()) == json.loads(
-        Path("several/pruned/plan.json").read_text()
-    )
+    assert json.loads(Path("several/plan.json").read_text()) == json.loads(Path("several/pruned/plan.json").read_text())
 
 
 def untimed(value: Any) -> Any:
@@ -186,7 +189,10 @@ def test_diverging_keeps_the_last_good_network(capsys: pytest.CaptureFixture[str
         (["plan=search/plan.json", "schedule=iterative"], "needs stages"),
         (["plan=search/plan.json", "schedule=iterative", "stages=[0.2,0.1]"], "stages="),
         (["plan=search/plan.json", "schedule=iterative", "stages=[0.8]", "epochs=1"], "fewer than the 2 stages"),
-        (["plan=search/plan.json", "model=vgg16_cifar", "training.epochs=1", "freeze=[]"], "was the plan made for another model"),
+        (
+            ["plan=search/plan.json", "model=vgg16_cifar", "training.epochs=1", "freeze=[]"],
+            "was the plan made for another model",
+        ),
         (["plan=search/plan.json", "finetuning.rate=1"], "finetuning"),
         (["resume=search"], "no run of python -m amc.finetune"),
     ],
@@ -203,9 +209,7 @@ def test_from_python_without_a_folder() -> None:
     from amc.recipe import Recipe
 
     torch.manual_seed(0)
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 10)
-    )
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 10))
     splits = load_dataset("digits", val_images=100, train_images=128)
     network = trace_network(model, splits.train.take(1).normalised())
     plan = PruningPlan.make(network.groups, {"0": 4})

@@ -167,9 +167,7 @@ def test_nearly_singular_systems_stay_accurate() -> None:
     gram = x.T @ x
     ridge = 1e-6 * float(gram.diagonal().mean())
     w = torch.randn(20, 3, generator=generator, dtype=torch.float64)
-    loss = Loss(
-        torch.arange(20), torch.linalg.inv(gram + ridge * torch.eye(20)).view(20, 1, 20, 1), w.view(20, 1, 3)
-    )
+    loss = Loss(torch.arange(20), torch.linalg.inv(gram + ridge * torch.eye(20)).view(20, 1, 20, 1), w.view(20, 1, 3))
     rows = torch.cat([x, ridge**0.5 * torch.eye(20, dtype=torch.float64)])
     gone: list[int] = []
     before = 0.0

@@ -8,14 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amc.errors import AmcError
 from amc.graph import trace
-from amc.importance import score_channels
-from amc.importance import reconstruction as module_under_test
 from amc.importance.reconstruction import reconstruction_scores
-from amc.problem import Network
-from amc.recovery import gather
-from amc.types import ChannelSlice, LayerGroup
 from tests.amc import nets
 
 IMAGES = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -147,7 +141,9 @@ def test_a_grouped_consumer_has_a_system_for_each_convolution_group() -> None:
 def _by_cost(consumers: list[list[BruteForce]], gone: list[int], candidates: list[int]) -> list[int]:
     return sorted(
         candidates,
-        key=lambda c: sum(sum(p.error([*gone, c]) for p in parts) / sum(p.energy for p in parts) for parts in consumers),
+        key=lambda c: sum(
+            sum(p.error([*gone, c]) for p in parts) / sum(p.energy for p in parts) for parts in consumers
+        ),
     )
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from amc.errors import AmcError
 from amc.graph import trace
 from amc.problem import Network
-from amc.recovery import make_recovery
 from amc.recovery import gather as gather_module
+from amc.recovery import make_recovery
 from amc.recovery.static import StaticLeastSquares
 from amc.surgery import Ranking, Surgeon
 from amc.types import LayerGroup
