@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import amc
 from amc.errors import AmcError
 from amc.latency import GRID
 from amc.layers import count_macs
@@ -187,3 +189,21 @@ def test_wrong_input(trained: OwnNet) -> None:
         run(trained, recovery="magic")
     with pytest.raises(AmcError, match="observation=all"):
         Settings(observation="all")  # type: ignore[arg-type]
+
+
+def test_the_best_plans_are_judged_again_and_the_network_is_kept(trained: OwnNet, tmp_path: Path) -> None:
+    result = search(
+        trained, train=own_loader(96, 1), val=own_loader(96, 2), episodes=6, agent="random", seed=1,
+        settings=replace(QUICK, refine_top=3, agent={}), run_dir=tmp_path / "run", verbose=False,
+    )  # fmt: skip
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    refined = summary["refined"]
+    assert len(refined) == len({json.dumps(r) for r in refined}) <= 3
+    best = max(refined, key=lambda r: r["again"]["reward"])
+    assert summary["best"]["reward"] == best["again"]["reward"]
+    assert summary["best"]["val"]["images"] == 96  # all of them, not the 64 that the episodes saw
+    assert result.plan == result.episodes[best["episode"]].plan
+    loaded = amc.load(tmp_path / "run" / "pruned", OwnNet())
+    x = torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), result.model(x))
