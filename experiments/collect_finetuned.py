@@ -36,7 +36,6 @@ def lines_of(network: Path) -> list[dict[str, object]]:
                 "tuned_test": run["tuned"]["test"]["accuracy"],
                 "macs_ratio": run["tuned"]["macs"] / run["baseline"]["macs"],
                 "params_ratio": run["tuned"]["params"] / run["baseline"]["params"],
-                "latency_ratio": run["tuned"]["latency_ms"] / run["baseline"]["latency_ms"],
                 "epochs": run["settings"]["epochs"],
                 "search_minutes": search["wall_seconds"] / 60,
                 "finetune_minutes": run["wall_seconds"] / 60,
