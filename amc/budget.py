@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from amc.checks import require
 from amc.cost import CostModel
 from amc.errors import AmcError
-from amc.types import LayerGroup
+from amc.types import Cost, LayerGroup
 
 COSTS = ("macs", "params", "latency_ms")
 
@@ -53,6 +53,10 @@ class Budget:
                 f"budget.keep={keep}: can't be reached; with min_keep={min_keep} the smallest reachable value is "
                 f"{self.smallest:.4f} of the {cost}. Raise budget.keep or lower min_keep."
             )
+
+    def allows(self, cost: Cost) -> bool:
+        """Whether a plan of this cost meets the budget."""
+        return self.keep is None or cost.get(self.cost) <= self.limit
 
     def clip(self, group: LayerGroup, channels: int, partial: Mapping[str, int]) -> int:
         """The most channels ≤ ``channels`` with which the budget can still be met (AMC, Algorithm 1).

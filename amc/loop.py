@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import agents
+from amc.budget import Budget
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.progress import Progress
@@ -23,8 +24,12 @@ class Played:
 
 
 def best_episode(episodes: Sequence[Episode]) -> Episode:
-    """The one with the highest reward; the first of equals."""
-    return max(episodes, key=lambda episode: episode.reward)
+    """The one with the highest reward of those within the budget, if there are any; the first of equals."""
+    return max(episodes, key=_rank)
+
+
+def _rank(episode: Episode) -> tuple[bool, float]:
+    return episode.within_budget, episode.reward
 
 
 def restore(agent: agents.Agent, evaluator: Evaluator, recorder: Recorder | None) -> list[Episode]:
@@ -48,6 +53,7 @@ def play(
     before: Sequence[Episode],
     episodes: int,
     original: Cost,
+    budget: Budget,
     recorder: Recorder | None,
     verbose: bool,
 ) -> Played:
@@ -58,6 +64,7 @@ def play(
         before: finished episodes of an earlier part of the run.
         episodes: how many there shall be in all.
         original: the uncut network's cost.
+        budget: what a plan must meet to be the best.
         recorder: writes every episode down; none for a search that leaves nothing behind.
         verbose: show the progress.
     """
@@ -66,9 +73,9 @@ def play(
     recording = 0.0
     with Progress("episode", verbose, start=len(played)) as progress:
         for index in range(len(played), episodes):
-            episode = play_episode(agent, index)
+            episode = play_episode(agent, index, budget)
             played.append(episode)
-            best = episode if best is None or episode.reward > best.reward else best
+            best = episode if best is None or _rank(episode) > _rank(best) else best
             finished = time.perf_counter()
             if recorder:
                 recorder.episode(episode, best, agent.state())
@@ -77,7 +84,7 @@ def play(
     return Played(tuple(played), recording)
 
 
-def play_episode(agent: agents.Agent, index: int) -> Episode:
+def play_episode(agent: agents.Agent, index: int, budget: Budget) -> Episode:
     """One walk of the agent over all groups, timed. What the evaluator did not take counts as the agent's."""
     started = time.perf_counter()
     outcome = agent.run_episode()
@@ -85,7 +92,7 @@ def play_episode(agent: agents.Agent, index: int) -> Episode:
     metrics = outcome.info["metrics"]
     timed = replace(metrics, seconds={**metrics.seconds, "agent": elapsed - sum(metrics.seconds.values())})
     plan, cost = outcome.info["plan"], outcome.info["cost"]
-    return Episode(index, outcome.reward, plan, timed, cost, elapsed, dict(outcome.scalars))
+    return Episode(index, outcome.reward, plan, timed, cost, elapsed, dict(outcome.scalars), budget.allows(cost))
 
 
 def _status(episode: Episode, best: Episode, original: Cost) -> str:

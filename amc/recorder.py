@@ -61,6 +61,7 @@ class Recorder:
             metrics=Metrics(row["accuracy"], row["loss"], self._images, {p: row[f"{p}_seconds"] for p in PARTS}),
             cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
             seconds=row["seconds"],
+            within_budget=bool(row["within_budget"]),
         )
 
     def episode(self, episode: Episode, best: Episode, agent_state: Mapping[str, Any]) -> None:
@@ -112,7 +113,8 @@ def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int
     Raises:
         AmcError: the file can't be read, or it is of another network.
     """
-    rows = sorted(read_episodes(episodes_csv), key=lambda row: -row["reward"])  # of equals, the first in time
+    rows = [row for row in read_episodes(episodes_csv) if row.get("within_budget", 1)]
+    rows.sort(key=lambda row: -row["reward"])  # of equals, the first in time
     return list(dict.fromkeys(_plan_of(row, groups) for row in rows))[:most]
 
 

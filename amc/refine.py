@@ -52,7 +52,7 @@ def refine(
         verbose: show the progress.
     """
     best: dict[PruningPlan, Episode] = {}
-    for episode in sorted(episodes, key=lambda e: -e.reward):
+    for episode in sorted((e for e in episodes if e.within_budget), key=lambda e: -e.reward):
         best.setdefault(episode.plan, episode)
     refined = []
     with Progress("judging the best plans again:", verbose) as progress:

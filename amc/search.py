@@ -118,7 +118,9 @@ def search(
         evaluator = make_evaluator(network, train, val, importance, recovery, _settled(settings, folder), seed)
         if verbose:
             show(_baseline_line(evaluator, place))
-        env = ChannelPruningEnv(network.cost_model, limit, evaluator, rewarded, observation=settings.observation)
+        env = ChannelPruningEnv(
+            network.cost_model, limit, evaluator, rewarded, observation=settings.observation, rule=settings.rule
+        )
         player = _agent(agent, env, seed, settings.agent)
         recorder = None
         if folder is not None:
@@ -126,13 +128,15 @@ def search(
             recorder = Recorder(folder, network.groups, original, evaluator.dense.images, task)
         before = restore(player, evaluator, recorder)
         preparation = time.perf_counter() - started
-        played = play(player, before, episodes, original, recorder, verbose)
+        played = play(player, before, episodes, original, limit, recorder, verbose)
         refined: tuple[Refined, ...] = ()
         if settings.refine_top > 0:
             evaluator = _closer_look(network, train, val, importance, settings, seed)
             refined = refine(played.episodes, settings.refine_top, evaluator, rewarded, original, verbose)
             facts["refined"] = [plan.to_json() for plan in refined]
         best = refined[0].again if refined else best_episode(played.episodes)
+        if not best.within_budget:
+            raise AmcError(f"agent={agent}: none of {episodes} episodes met the budget; give more episodes")
         result = _conclude(network, evaluator, played, best, test)
         seconds = {**result.seconds, "preparation": preparation}
         wall_seconds = time.perf_counter() - started + sum(e.seconds for e in before)

@@ -24,6 +24,8 @@ class Settings:
         cost: what the budget limits: ``macs``, ``params`` or ``latency_ms`` (measures a table first).
         min_keep: smallest keep ratio of any group.
         channel_round: kept counts are multiples of it.
+        rule: how the budget is enforced. ``clip``: each action so that the groups to come can still meet it (AMC,
+            Algorithm 1); ``project``: the finished walk is moved onto it by one common shift of the actions' logits.
         observation: ``amc`` (as in the paper) or ``portable`` (the same meaning on every network).
         prune_residual: ``False`` keeps residual streams whole.
         freeze: names or patterns of layers that stay whole, with what they read and write.
@@ -40,6 +42,7 @@ class Settings:
     cost: str = "macs"
     min_keep: float = 0.1
     channel_round: int = 1
+    rule: Literal["clip", "project"] = "clip"
     observation: Literal["amc", "portable"] = "amc"
     prune_residual: bool = True
     freeze: Sequence[str] = ()
@@ -53,6 +56,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         _one_of("budget.cost", self.cost, COSTS)
+        _one_of("budget.rule", self.rule, ("clip", "project"))
         _one_of("observation", self.observation, ("amc", "portable"))
         _one_of("evaluate.precision", self.precision, PRECISIONS)
         require("evaluate.calibration_images", self.calibration_images, int, 1)

@@ -222,7 +222,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Episode:
-    """One finished walk over all groups."""
+    """One finished walk over all groups. Only a plan ``within_budget`` can be a search's result."""
 
     index: int
     reward: float
@@ -231,3 +231,4 @@ class Episode:
     cost: Cost
     seconds: float
     scalars: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    within_budget: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -16,8 +16,10 @@ from amc.cost import CostModel
 from amc.errors import AmcError
 from amc.types import Cost, Metrics, PruningPlan
 from envs.actions import asked_channels, uniform_action
-from envs.observations import FEATURES, LAYOUT_VERSION, static_features
+from envs.observations import FEATURES, LAYOUT_VERSION, PRIOR, static_features
+from envs.projection import ask_for, project, ramp
 
+RULES = ("clip", "project", "free")  # how the budget is enforced
 Vector = npt.NDArray[np.float32]
 
 
@@ -27,8 +29,14 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     ## Action space
 
     ``Box(0, 1, (1,), float32)``. Action ``a`` asks for the keep ratio ``min_keep + a · (1 − min_keep)``, rounded to
-    whole channels (``channel_round``; grouped convolutions to a multiple of their groups), then clipped so that the
-    budget can still be met by pruning the groups to come as far as allowed (AMC, Algorithm 1).
+    whole channels (``channel_round``; grouped convolutions to a multiple of their groups). The budget is enforced by
+    one of three rules:
+
+    * ``clip``: each action is clipped so that the budget can still be met by pruning the groups to come as far as
+      allowed (AMC, Algorithm 1).
+    * ``project``: the finished walk is moved onto the budget by one common shift of the actions' logits, see
+      :func:`envs.projection.project`; during the walk everything counts as it was asked for.
+    * ``free``: nothing is enforced; the agent minds the budget itself, by ``cost_fraction``.
 
     ## Observation space
 
@@ -66,8 +74,11 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     ## Info
 
     * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to
-      all groups, meets the budget without being clipped).
-    * every step: ``group`` (name), ``channels`` (kept), ``keep_ratio``, ``asked`` (channels before clipping).
+      all groups, meets the budget without being clipped), ``keep`` (the budget, 1 without one), ``rules`` (name → an
+      action for each group, within the budget: ``uniform``, ``shallow``, ``deep`` and those that were given),
+      ``cost_fraction`` (actions of all groups → what the plan they ask for costs, as a fraction of the uncut network).
+    * every step: ``group`` (name), ``channels`` (kept; with ``project`` before the shift), ``keep_ratio``, ``asked``
+      (channels before clipping).
     * last step, besides: ``plan``, ``metrics``, ``cost``, ``original_cost``, ``reward``.
 
     ``metadata["policy"]`` says what a learned policy reads and writes, to be stored with it.
@@ -82,6 +93,9 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         evaluate: Callable[[PruningPlan], Metrics],
         reward: Callable[[Metrics, Cost, Cost], float],
         observation: Literal["amc", "portable"] = "amc",
+        rule: Literal["clip", "project", "free"] = "clip",
+        plans: Mapping[str, Mapping[str, int]] | None = None,
+        prior: Mapping[str, float] | None = None,
     ) -> None:
         """An environment for one network.
 
@@ -91,31 +105,45 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             evaluate: scores a finished plan; called once per episode.
             reward: of the plan's metrics, its cost and the uncut network's.
             observation: the layout of the observation, see the class's table.
+            rule: how the budget is enforced.
+            plans: further rules' plans for ``rules``, name → group name → kept channels.
+            prior: group name → how much the network suffers from this group's cut, in [0, 1]; adds a 13th number,
+                ``sensitivity``, to the observation.
 
         Raises:
-            AmcError: unknown layout.
+            AmcError: unknown layout or rule.
         """
+        if rule not in RULES:
+            raise AmcError(f"budget.rule={rule}: unknown; give one of {', '.join(RULES)}")
         self._cost_model, self._budget = cost_model, budget
         self._evaluate, self._reward = evaluate, reward
         self._static = static_features(observation, budget.groups)
+        self._prior = None if prior is None else [[prior[g.name]] for g in budget.groups]
         self._original = cost_model.cost()
         self._full = cost_model.value(budget.cost, cost_model.counts({}))
+        self._rule = rule
         self._uniform_action = uniform_action(cost_model, budget)
+        self._rules = self._all_rules(plans or {})
         self._kept: dict[str, int] = {}
+        self._asked: list[float] = []
         self._last_keep = 1.0
         self._walking = False
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
-        self.metadata = {**type(self).metadata, "policy": _policy_facts(observation, budget)}
+        features = FEATURES if prior is None else (*FEATURES, PRIOR)
+        self.observation_space = spaces.Box(0.0, 1.0, (len(features),), np.float32)
+        self.metadata = {**type(self).metadata, "policy": _policy_facts(observation, features, budget, rule)}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
         """Forgets all decisions. Returns the observation of the first group and the info that the class lists."""
         super().reset(seed=seed)
-        self._kept, self._last_keep, self._walking = {}, 1.0, True
+        self._kept, self._asked, self._last_keep, self._walking = {}, [], 1.0, True
         info = {
             "steps": len(self._budget.groups),
             "min_keep": self._budget.min_keep,
             "uniform_action": self._uniform_action,
+            "keep": 1.0 if self._budget.keep is None else self._budget.keep,
+            "rules": {name: list(actions) for name, actions in self._rules.items()},
+            "cost_fraction": self._cost_fraction,
         }
         return self._observe(), info
 
@@ -139,8 +167,11 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         if np.isnan(asked_for):
             raise AmcError(f"group {group.name}: the action is NaN; the agent has diverged, try smaller learning rates")
         asked = asked_channels(group, asked_for, self._budget)
-        channels = self._budget.clip(group, asked, self._kept)
+        channels = max(asked, self._budget.floor[group.name])
+        if self._rule == "clip":
+            channels = self._budget.clip(group, asked, self._kept)
         self._kept[group.name] = channels
+        self._asked.append(asked_for)
         self._last_keep = channels / group.channels
         info: dict[str, Any] = {
             "group": group.name, "channels": channels, "keep_ratio": self._last_keep, "asked": asked,
@@ -152,6 +183,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         return self._observe(), outcome["reward"], True, False, info | outcome
 
     def _finish(self) -> dict[str, Any]:
+        if self._rule == "project":
+            self._kept = project(self._asked, self._cost_model, self._budget)
         plan = PruningPlan.make(self._cost_model.groups, self._kept)
         cost, metrics = self._cost_model.cost(plan), self._evaluate(plan)
         reward = float(self._reward(metrics, cost, self._original))
@@ -160,18 +193,40 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     def _observe(self) -> Vector:
         now = self._fraction(self._kept)
         smallest = self._fraction({**self._budget.floor, **self._kept})
-        static = self._static[min(len(self._kept), len(self._static) - 1)]
-        observation = np.array([*static, 1 - now, now - smallest, self._last_keep], dtype=np.float32)
+        place = min(len(self._kept), len(self._static) - 1)
+        prior = self._prior[place] if self._prior is not None else []
+        observation = np.array(
+            [*self._static[place], 1 - now, now - smallest, self._last_keep, *prior], dtype=np.float32
+        )
         return np.clip(observation, 0, 1)
 
-    def _fraction(self, kept: dict[str, int]) -> float:
+    def _all_rules(self, plans: Mapping[str, Mapping[str, int]]) -> dict[str, tuple[float, ...]]:
+        """An action for each group by every rule of thumb; all within the budget."""
+        budget, n = self._budget, len(self._budget.groups)
+        ramps = {"uniform": (0.5,) * n, "shallow": ramp(n, rising=True), "deep": ramp(n, rising=False)}
+        kept = {name: project(actions, self._cost_model, budget) for name, actions in ramps.items()}
+        if budget.keep is None:
+            kept["uniform"] = {g.name: g.channels for g in budget.groups}
+        return {name: ask_for(counts, budget) for name, counts in {**kept, **plans}.items()}
+
+    def _cost_fraction(self, actions: Sequence[float]) -> float:
+        budget = self._budget
+        kept = {
+            g.name: max(asked_channels(g, a, budget), budget.floor[g.name])
+            for g, a in zip(budget.groups, actions, strict=True)
+        }
+        return self._fraction(kept)
+
+    def _fraction(self, kept: Mapping[str, int]) -> float:
         """The budget's cost with ``kept`` channels, as a fraction of the uncut network's."""
         return self._cost_model.value(self._budget.cost, self._cost_model.counts(kept)) / self._full
 
 
-def _policy_facts(observation: str, budget: Budget) -> dict[str, Any]:
+def _policy_facts(observation: str, features: Sequence[str], budget: Budget, rule: str) -> dict[str, Any]:
     return {
-        "observation": {"layout": observation, "version": LAYOUT_VERSION, "features": list(FEATURES)},
+        "observation": {"layout": observation, "version": LAYOUT_VERSION, "features": list(features)},
         "action": {"meaning": "keep_ratio = min_keep + action * (1 - min_keep)", "min_keep": budget.min_keep},
         "budget_cost": budget.cost,
+        "budget_keep": budget.keep,
+        "budget_rule": rule,
     }

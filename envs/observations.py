@@ -18,6 +18,7 @@ LAYOUT_VERSION = 1  # raise it when a feature changes its place or meaning: stor
 STATIC = ("index", "type", "in_channels", "out_channels", "height", "width", "stride", "kernel", "macs")
 DYNAMIC = ("reduced", "rest", "last_action")
 FEATURES = STATIC + DYNAMIC
+PRIOR = "sensitivity"  # behind the others, where the environment was given a prior
 
 # From layers that mix all channels to those that mix none.
 TYPES = {"conv": 0.0, "linear": 1 / 3, "grouped": 2 / 3, "depthwise": 1.0}

@@ -12,7 +12,8 @@ from amc.files import write_bytes, write_error
 from amc.types import Cost, Episode
 
 KEEP = "keep_ratio/"
-SCORES = ("episode", "reward", "accuracy", "loss", "macs", "macs_ratio", "params", "params_ratio", "latency_ms")
+COSTS = ("macs", "macs_ratio", "params", "params_ratio", "latency_ms", "within_budget")
+SCORES = ("episode", "reward", "accuracy", "loss", *COSTS)
 Row = dict[str, float]
 
 
@@ -27,6 +28,7 @@ class EpisodeLog:
     ``accuracy``, ``loss``    validation top-1 as a fraction, cross-entropy in nats
     ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the uncut network's
     ``latency_ms``            empty where no latency table was measured
+    ``within_budget``         1; 0 for a plan on the way to the budget, which can't be the result
     ``seconds``               of the whole episode
     ``<part>_seconds``        of its parts
     ``keep_ratio/<group>``    kept / original channels
@@ -59,6 +61,7 @@ class EpisodeLog:
         values: list[float | None] = [
             episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss),
             cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
+            int(episode.within_budget),
             float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in self._parts),
             *(ratios[name] for name in self._groups),
         ]  # fmt: skip

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+from amc.loop import best_episode
 from amc.refine import refine
 from amc.types import Cost, Episode, Metrics, PruningPlan
 
@@ -34,3 +37,12 @@ def test_the_best_different_plans_are_judged_again() -> None:
         "searched": {"reward": 0.3, "accuracy": 0.3, "loss": 1.0},
         "again": {"reward": 0.989, "accuracy": 0.99, "loss": 0.1},
     }
+
+
+def test_plans_over_the_budget_are_neither_looked_at_nor_the_best() -> None:
+    over, within = replace(episode(0, 5, 0.9), within_budget=False), episode(1, 3, 0.2)
+    assert best_episode([over, within]) is within
+    refined = refine(
+        [over, within], 2, lambda plan: Metrics(0.5, 1.0, 10), lambda metrics, cost, original: 1.0, Cost(10, 10), False
+    )
+    assert [r.searched for r in refined] == [within]

@@ -97,6 +97,14 @@ def test_every_agent_runs_through_the_same_loop(trained: OwnNet, agent: str) -> 
     assert result.best.cost.macs <= 0.5 * result.baseline.cost.macs
 
 
+def test_the_finished_plan_can_be_moved_onto_the_budget(trained: OwnNet) -> None:
+    result = run(trained, agent="random", settings=Settings(images=64, calibration_images=64, rule="project"))
+    ratios = [e.cost.macs / result.baseline.cost.macs for e in result.episodes]
+    # One channel more costs at most 64 · 9 + 16 · 9 · 32 = 5,184 of the 84,480 MACs.
+    assert all(0.5 - 0.062 < ratio <= 0.5 for ratio in ratios)
+    assert len({e.plan for e in result.episodes}) > 1
+
+
 def test_the_seed_decides_everything(trained: OwnNet) -> None:
     first = run(trained, seed=3)
     torch.manual_seed(12345)

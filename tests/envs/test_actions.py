@@ -6,23 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amc.budget import Budget
-from amc.cost import CostModel, LayerShape
-from amc.types import ChannelSlice, LayerGroup
 from envs.actions import STEPS, asked_channels, keep_ratio, uniform_action
-
-
-def chain(widths: list[int]) -> CostModel:
-    """3 → widths[0] → … → 5 output channels; one MAC per channel pair."""
-    groups, layers, inputs = [], [], 3
-    for i, width in enumerate([*widths, 5]):
-        layers.append(LayerShape(str(i), width, inputs, macs_per_pair=1))
-        inputs = width
-    for i, width in enumerate(widths):
-        places = [
-            ChannelSlice(str(i + j), axis, np.arange(width), np.arange(width)) for j, axis in enumerate(("out", "in"))
-        ]
-        groups.append(LayerGroup(str(i), "conv1x1", width, 1, False, 1, 1, 1, 1, 1, 1, 1, tuple(places)))
-    return CostModel(groups, layers)
+from tests.envs.chains import chain
 
 
 def test_keep_ratio_spans_min_keep_to_one() -> None:

@@ -51,7 +51,7 @@ def test_seeded_twins_are_equal(make_env: MakeEnv) -> None:
     for _ in range(3):
         (first, info), (second, other) = (env.reset(seed=5) for env in twins)
         np.testing.assert_array_equal(first, second)
-        assert info == other
+        assert {**info, "cost_fraction": None} == {**other, "cost_fraction": None}
         done = False
         while not done:
             action = twins[0].action_space.sample()
@@ -64,7 +64,9 @@ def test_seeded_twins_are_equal(make_env: MakeEnv) -> None:
 def test_a_walk_literally(make_env: MakeEnv) -> None:
     env = make_env(keep=None, min_keep=0.25)
     first, start = env.reset()
-    assert start == {"steps": 2, "min_keep": 0.25, "uniform_action": 1.0}
+    assert {key: start[key] for key in ("steps", "min_keep", "uniform_action", "keep")} == {
+        "steps": 2, "min_keep": 0.25, "uniform_action": 1.0, "keep": 1.0,
+    }  # fmt: skip
     # Smallest plan: 2 of 8 and 4 of 16 channels: 3 · 2 · 576 + 2 · 4 · 16 + 4 · 10 = 3,624 of 16,032 MACs.
     # index, type, in, out, height, width, stride, kernel, MACs, reduced, rest, last action
     np.testing.assert_allclose(first, [0, 0, 0, 0, 1, 1, 0, 1, 1, 0, 1 - 3_624 / 16_032, 1], rtol=1e-6)
@@ -182,3 +184,60 @@ def test_policy_facts_are_plain_data(make_env: MakeEnv) -> None:
     assert facts["observation"]["layout"] == "portable"
     assert facts["action"]["min_keep"] == 0.2
     assert "policy" not in ChannelPruningEnv.metadata
+
+
+def test_rules_meet_the_budget_unclipped(make_env: MakeEnv) -> None:
+    env = make_env(keep=0.6, min_keep=0.25)
+    rules = env.reset()[1]["rules"]
+    assert list(rules) == ["uniform", "shallow", "deep"]
+    assert rules["shallow"][0] < rules["deep"][0]
+    assert rules["shallow"][1] > rules["deep"][1]
+    for actions in rules.values():
+        steps = roll(env, list(actions))
+        assert all(s[4]["asked"] == s[4]["channels"] for s in steps)
+        assert steps[-1][4]["cost"].macs <= 0.6 * 16_032
+
+
+def test_rules_that_are_given(cost_model: CostModel) -> None:
+    env = ChannelPruningEnv(
+        cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, plans={"mine": {"a": 2, "b": 12}}
+    )
+    steps = roll(env, list(env.reset()[1]["rules"]["mine"]))
+    assert [s[4]["channels"] for s in steps] == [2, 12]
+
+
+def test_the_finished_walk_is_moved_onto_the_budget(cost_model: CostModel) -> None:
+    env = ChannelPruningEnv(
+        cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="project"
+    )
+    greedy, modest = (roll(env, [action, action])[-1][4] for action in (1.0, 0.2))
+    # The same preference for both groups, whatever is asked for: the largest such plan within 8,016 MACs.
+    assert greedy["plan"] == modest["plan"]
+    assert 0.4 * 16_032 < greedy["cost"].macs <= 8_016
+    first_cheap, last_cheap = (roll(env, actions)[-1][4]["plan"] for actions in ([0.1, 0.9], [0.9, 0.1]))
+    assert first_cheap["a"] <= last_cheap["a"]
+    assert first_cheap["b"] > last_cheap["b"]
+
+
+def test_free_enforces_nothing_and_tells_costs(cost_model: CostModel) -> None:
+    env = ChannelPruningEnv(cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="free")
+    start = env.reset()[1]
+    assert start["cost_fraction"]([1.0, 1.0]) == 1.0
+    # 0.1 + 4/9 · 0.9 = 0.5: 4 of a's 8 channels, all of b's: 6,912 + 1,024 + 160 = 8,096 MACs.
+    assert start["cost_fraction"]([4 / 9, 1.0]) == pytest.approx(8_096 / 16_032)
+    assert roll(env, [1.0, 1.0])[-1][4]["cost"].macs == 16_032
+
+
+def test_an_unknown_rule_is_refused(cost_model: CostModel) -> None:
+    with pytest.raises(AmcError, match=r"budget.rule=squeeze: unknown; give one of clip, project, free"):
+        ChannelPruningEnv(cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="squeeze")
+
+
+def test_a_prior_is_seen_last(cost_model: CostModel) -> None:
+    env = ChannelPruningEnv(
+        cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, prior={"a": 0.25, "b": 0.75}
+    )
+    first, _ = env.reset()
+    assert env.observation_space.contains(first)
+    assert (first[12], env.step(act(0.5))[0][12]) == (0.25, 0.75)
+    assert env.metadata["policy"]["observation"]["features"][-1] == "sensitivity"

@@ -1,0 +1,90 @@
+"""Plans for a whole vector of actions: moved onto the budget together, and the rules of thumb made this way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from amc.budget import Budget
+from amc.cost import CostModel
+from amc.types import LayerGroup
+from envs.actions import asked_channels, keep_ratio
+
+EDGE = 1e-3  # actions nearer to 0 or 1 count as this far away: their logits stay finite
+FAR = 16.0  # logits: so far beyond both edges that every group is at its smallest or at its largest
+HALVINGS = 40
+
+
+def project(actions: Sequence[float], cost_model: CostModel, budget: Budget) -> dict[str, int]:
+    """The plan that meets the budget, as near to it as whole channels allow, with one common shift of all logits.
+
+    Clipping (AMC, Algorithm 1) makes the groups at the end of the walk pay for what those before them asked; here all
+    pay alike. A plan below the budget is moved up to it. What rounding leaves of the budget goes to the groups that
+    were rounded down most.
+
+    Args:
+        actions: one for each group of the budget, in [0, 1].
+        cost_model: what ``budget`` was made for.
+        budget: without a limit, the actions are taken as they are.
+
+    Returns:
+        Group name → kept channels.
+    """
+    groups, floor = budget.groups, budget.floor
+    if budget.keep is None:
+        return {g.name: max(asked_channels(g, a, budget), floor[g.name]) for g, a in zip(groups, actions, strict=True)}
+    inside = np.clip(np.asarray(actions, dtype=np.float64), EDGE, 1 - EDGE)
+    logits = np.log(inside / (1 - inside))
+
+    def fits(kept: Mapping[str, int]) -> bool:
+        return cost_model.value(budget.cost, cost_model.counts(kept)) <= budget.limit
+
+    def shifted(shift: float) -> dict[str, int]:
+        moved = _sigmoid(logits + shift)
+        return {g.name: max(asked_channels(g, a, budget), floor[g.name]) for g, a in zip(groups, moved, strict=True)}
+
+    low, high = -FAR, FAR  # low fits: everything is at its smallest there, and Budget refuses what that exceeds
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(shifted(middle)) else (low, middle)
+    kept = shifted(low)
+    wanted = {
+        g.name: (keep_ratio(a, budget.min_keep) * g.channels - kept[g.name]) / g.unit(budget.channel_round)
+        for g, a in zip(groups, _sigmoid(logits + low), strict=True)
+    }
+    return _filled(kept, sorted(groups, key=lambda g: -wanted[g.name]), fits, budget.channel_round)
+
+
+def _filled(
+    kept: dict[str, int], order: Sequence[LayerGroup], fits: Callable[[Mapping[str, int]], bool], channel_round: int
+) -> dict[str, int]:
+    """``kept`` with one more unit for each group in turn, until no group can have another."""
+    open_groups = list(order)
+    while open_groups:
+        still_open = []
+        for group in open_groups:
+            more = {**kept, group.name: min(group.channels, kept[group.name] + group.unit(channel_round))}
+            if more != kept and fits(more):
+                kept = more
+                still_open.append(group)
+        open_groups = still_open
+    return kept
+
+
+def ask_for(kept: Mapping[str, int], budget: Budget) -> tuple[float, ...]:
+    """The actions that ask for just these channels, one for each group of the budget."""
+    span = max(1 - budget.min_keep, EDGE)  # with min_keep=1 every action asks for everything
+    return tuple(float(np.clip((kept[g.name] / g.channels - budget.min_keep) / span, 0, 1)) for g in budget.groups)
+
+
+def ramp(groups: int, rising: bool) -> tuple[float, ...]:
+    """Actions that rise (AMC's *shallow*: the first layers pay) or fall (*deep*) evenly along the walk."""
+    steps = tuple((i + 1) / (groups + 1) for i in range(groups))
+    return steps if rising else steps[::-1]
+
+
+def _sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    result: npt.NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+    return result
