@@ -16,7 +16,7 @@ from amc.regularise import NAMES as REGULARISERS
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUPS = {
-    "search": ("model", "dataset", "training", "budget", "reward", "importance", "recovery", "agent"),
+    "search": ("model", "dataset", "training", "budget", "reward", "importance", "recovery", "agent", "experiment"),
     "train": ("model", "dataset", "training"),
     "finetune": ("model", "dataset", "training", "importance", "recovery", "regulariser"),
 }
@@ -49,7 +49,16 @@ def test_every_group_belongs_to_a_command() -> None:
     assert {path.name for path in CONF.iterdir() if path.is_dir()} == {g for groups in GROUPS.values() for g in groups}
 
 
-@pytest.mark.parametrize(("command", "group", "name"), [(c, *file) for c, files in FILES.items() for file in files])
+@pytest.mark.parametrize("name", [name for group, name in FILES["search"] if group == "experiment"])
+def test_every_recipe_composes_and_chooses_network_and_images(name: str) -> None:
+    config = compose("search", [f"experiment={name}"])
+    assert name == f"{config.model.name}_{config.dataset.name}".replace("vgg16_cifar_", "vgg16_")
+
+
+@pytest.mark.parametrize(
+    ("command", "group", "name"),
+    [(c, *file) for c, files in FILES.items() for file in files if file[0] != "experiment"],
+)
 def test_every_file_composes(command: str, group: str, name: str) -> None:
     chosen = composed(command, group, name)[group]
     assert chosen["name"] == ("mine" if (group, name) in GIVEN else name)

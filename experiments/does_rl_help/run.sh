@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Every way to choose keep ratios, under one budget, with one evaluator and equal numbers of evaluations.
+#   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/both/.th/files experiments/does_rl_help/run.sh
+# TASKS (network-budget-evaluations), AGENTS and SEEDS choose what runs; ARGS are further overrides. Killed runs go on
+# where they were; finished ones are left alone; partial results are drawn at the end.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+runs=${RUNS:-runs}/does_rl_help
+python=${PYTHON:-.venv/bin/python}
+tasks=${TASKS:-resnet20-0.5-400 resnet20-0.3-400 resnet20-0.5-100 resnet50-0.5-400 resnet50-0.3-400}
+agents=${AGENTS:-uniform shallow deep threshold size_aware random random-clip annealing evolution tpe cma_es netadapt \
+  ddpg ddpg-clip td3 sac ppo}
+
+network() { # recipe and weights
+  case $1 in
+    resnet20) echo "experiment=resnet20_cifar10 dataset.root=$DATA model.checkpoint=$CHECKPOINTS/resnet20-12fca82f.th" ;;
+    resnet56) echo "experiment=resnet56_cifar10 dataset.root=$DATA model.checkpoint=$CHECKPOINTS/resnet56-4bfd9763.th" ;;
+    mobilenet_v1 | vgg16) echo "experiment=$1_cifar10 dataset.root=$DATA" ;;
+    resnet50) echo "experiment=resnet50_digits" ;;
+  esac
+}
+
+agent() { # NAME EVALUATIONS: an agent's overrides; with 100 evaluations the learning ones warm up for 25
+  local name=${1%-clip} rule=project
+  [ "$name" = "$1" ] || rule=clip
+  echo "agent=$name budget.rule=$rule"
+  case $name in
+    ddpg | td3 | sac) [ "$2" -ge 400 ] || echo "agent.warmup_episodes=25" ;;
+  esac
+}
+
+for task in $tasks; do
+  IFS=- read -r net keep evaluations <<<"$task"
+  for seed in ${SEEDS:-0 1 2 3 4}; do
+    for name in $agents; do
+      folder=$runs/$task/$name-seed$seed
+      [ ! -f "$folder/summary.json" ] || continue
+      if [ -f "$folder/config.json" ]; then
+        "$python" -m amc.search resume="$folder"
+      else
+        # shellcheck disable=SC2046
+        "$python" -m amc.search $(network "$net") $(agent "$name" "$evaluations") budget.keep="$keep" seed="$seed" \
+          episodes="$evaluations" ${ARGS:-} hydra.run.dir="$folder"
+      fi
+    done
+  done
+done
+"$python" experiments/does_rl_help/analyse.py "$runs"
