@@ -53,10 +53,12 @@ def play(
 ) -> Played:
     """Plays the episodes that are still missing, each recorded as soon as it is finished.
 
+    Ends early when the agent has nothing more to propose.
+
     Args:
         agent: plays and learns.
         before: finished episodes of an earlier part of the run.
-        episodes: how many there shall be in all.
+        episodes: how many there may be in all.
         original: the uncut network's cost.
         recorder: writes every episode down; none for a search that leaves nothing behind.
         verbose: show the progress.
@@ -66,6 +68,8 @@ def play(
     recording = 0.0
     with Progress("episode", verbose, start=len(played)) as progress:
         for index in range(len(played), episodes):
+            if agent.finished:
+                break
             episode = play_episode(agent, index)
             played.append(episode)
             best = episode if best is None or episode.reward > best.reward else best
