@@ -46,10 +46,11 @@ class Evolution:
         if len(self._parents) < self._settings.parents:
             return rng.normal(0, self._settings.sigma, self._size)
         first, second = rng.choice(len(self._parents), 2, replace=False)
-        child = np.where(rng.random(self._size) < 0.5, self._parents[first][1], self._parents[second][1])
+        child: Vector = np.where(rng.random(self._size) < 0.5, self._parents[first][1], self._parents[second][1])
         mutated = rng.random(self._size) < self._settings.share
         mutated[rng.integers(self._size)] = True
-        return child + np.where(mutated, rng.normal(0, self._settings.mutation, self._size), 0.0)
+        child[mutated] += rng.normal(0, self._settings.mutation, self._size)[mutated]
+        return child
 
     def tell(self, point: Vector, reward: float, rng: np.random.Generator) -> None:
         self._parents.append((reward, point))

@@ -12,7 +12,9 @@ from agents.base import Agent, Env, EpisodeOutcome, play_actions
 from agents.policy_files import write_policy
 from agents.settings import require
 
-LEVELS = 2**16  # actions are multiples of 1/LEVELS, which float32 holds exactly: what is counted is what is played
+LEVELS = 2**14  # actions are multiples of 1/LEVELS, which float32 holds exactly: what is counted is what is played
+DEFAULT_EPISODES = 400  # as in AMC §4
+EPISODES_PER_STEP = 10
 
 Plan = tuple[int, ...]  # the groups' actions × LEVELS
 
@@ -32,7 +34,7 @@ class NetAdaptAgent(Agent):
     name = "netadapt"
     free_budget = True
 
-    def __init__(self, env: Env, seed: int, episodes: int | None = None, steps: int = 10) -> None:
+    def __init__(self, env: Env, seed: int, episodes: int | None = None, steps: int | None = None) -> None:
         """An agent at the uncut network.
 
         Args:
@@ -40,14 +42,19 @@ class NetAdaptAgent(Agent):
                 ``cost_fraction``, which maps ``n`` actions to the plan's cost as a fraction and never falls as an
                 action grows.
             seed: of which groups are tried where there are too few episodes for all.
-            episodes: what the steps' candidates must fit into; ``None``: every group is tried in every step.
-            steps: from the uncut network to the budget.
+            episodes: what the steps' candidates must fit into; ``None``: 400.
+            steps: from the uncut network to the budget; ``None``: one for every ten episodes. So few that no group
+                alone can save a step's share are no better than cutting all groups together: with n groups of equal
+                cost, n · (1 − keep) / (1 − min_keep) are needed.
 
         Raises:
             ValueError: no budget, more steps than episodes, or a number of steps that makes no sense.
         """
+        episodes = episodes or DEFAULT_EPISODES
+        if steps is None:
+            steps = max(1, episodes // EPISODES_PER_STEP)
         require("steps", steps, type(steps) is int and steps >= 1, "that is a whole number, 1 or more")
-        if episodes is not None and episodes < steps:
+        if episodes < steps:
             raise ValueError(f"agent.steps={steps}: each takes an episode or more, and there are only {episodes}")
         start = env.reset(seed=seed)[1]
         self._keep, self._cost = float(start["keep"]), start["cost_fraction"]
@@ -113,8 +120,6 @@ class NetAdaptAgent(Agent):
 
     def _affordable(self, plans: list[Plan]) -> list[Plan]:
         """As many as this step may play, so that the later ones get their share."""
-        if self._episodes is None:
-            return plans
         quota = max(1, (self._episodes - self._played) // (self._steps - self._step + 1))
         if len(plans) <= quota:
             return plans

@@ -18,13 +18,13 @@ class TPESettings:
     Attributes:
         startup: plans drawn at random before the densities are fitted.
         sigma: standard deviation of those, on logits.
-        reach: largest distance from the uniform plan, on logits.
+        reach: largest distance from the uniform plan, on logits. The densities' widths are proportional to it.
         candidates: drawn from the good plans' density at each proposal; the one with the best ratio is played.
     """
 
     startup: int = 20
     sigma: float = 0.7
-    reach: float = 3.0
+    reach: float = 2.0
     candidates: int = 24
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 
 class ToyEnv(gym.Env):
-    """Reward at the end: −Σ (action − best)², which is 0 for the best actions and negative for all others.
+    """Reward at the end: −Σ weight · (action − best)², which is 0 for the best actions and negative for all others.
 
     A group costs its keep ratio, 0.2 + 0.8 · action; the budget is 0.6 of it all, which the uniform action 0.5 meets:
     0.2 + 0.8 · 0.5 = 0.6. Nothing enforces it.
@@ -21,9 +21,11 @@ class ToyEnv(gym.Env):
     def __init__(
         self,
         best: Sequence[float] = (0.2, 0.8, 0.5),
+        weights: Sequence[float] | None = None,
         rules: Sequence[str] = ("uniform", "shallow", "deep", "threshold", "size_aware"),
     ) -> None:
         self.best = np.array(best)
+        self.weights = np.array(weights or [1.0] * len(best))
         rising = np.linspace(0.1, 0.9, len(best)) if len(best) > 1 else np.array([0.5])
         known = {
             "uniform": np.full(len(best), 0.5),
@@ -57,7 +59,7 @@ class ToyEnv(gym.Env):
         self.taken.append(float(action[0]))
         if len(self.taken) < len(self.best):
             return self._observe(), 0.0, False, False, {}
-        reward = -float(((np.array(self.taken) - self.best) ** 2).sum())
+        reward = -float((self.weights * (np.array(self.taken) - self.best) ** 2).sum())
         return self._observe(), reward, True, False, {"actions": tuple(self.taken)}
 
 
