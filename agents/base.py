@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +39,13 @@ class Agent(ABC):
     """
 
     name: ClassVar[str]
+    free_budget: ClassVar[bool] = False
+    """Whether the agent sees to the budget itself: its environment then enforces nothing."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the agent has nothing more to propose; further episodes would only repeat the last plan."""
+        return False
 
     @abstractmethod
     def run_episode(self) -> EpisodeOutcome:
@@ -89,3 +96,9 @@ def play(env: Env, act: Callable[[npt.NDArray[np.float32], Mapping[str, Any]], f
         observation, reward, terminated, truncated, info = env.step(action)
         finished = terminated or truncated
     return info, float(reward)
+
+
+def play_actions(env: Env, actions: Iterable[float]) -> EpisodeOutcome:
+    """One episode whose actions were all chosen before it began; one action in [0, 1] for each step."""
+    following = iter(actions)
+    return EpisodeOutcome(*play(env, lambda observation, start: next(following)))

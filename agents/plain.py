@@ -8,21 +8,41 @@ from typing import Any
 
 import numpy as np
 
-from agents.base import Agent, Env, EpisodeOutcome, play
+from agents.base import Agent, Env, EpisodeOutcome, play, play_actions
+from agents.logits import around
 from agents.policy_files import write_policy
+from agents.settings import require
 
 
 class RandomAgent(Agent):
-    """Plays actions drawn uniformly from [0, 1]; a surprisingly good search when the budget clips them."""
+    """Plays random actions; a surprisingly good search when the budget clips them."""
 
     name = "random"
 
-    def __init__(self, env: Env, seed: int) -> None:
-        self._env = env
+    def __init__(self, env: Env, seed: int, spread: float | None = None) -> None:
+        """An agent that never learns.
+
+        Args:
+            env: its reset info must hold ``uniform_action`` when ``spread`` is given.
+            seed: of the actions.
+            spread: standard deviation of the actions' logits around the uniform action; ``None``: actions drawn
+                uniformly from [0, 1].
+
+        Raises:
+            ValueError: ``spread`` is no number greater than 0.
+        """
+        if spread is not None:
+            require("spread", spread, type(spread) in (int, float) and spread > 0, "greater than 0, or null")
+        self._env, self._spread = env, spread
         self._rng = np.random.default_rng(seed)
 
+    def _action(self, start: Mapping[str, Any]) -> float:
+        if self._spread is None:
+            return self._rng.random()
+        return around(start["uniform_action"], [self._rng.normal(0, self._spread)])[0]
+
     def run_episode(self) -> EpisodeOutcome:
-        return EpisodeOutcome(*play(self._env, lambda observation, start: self._rng.random()))
+        return EpisodeOutcome(*play(self._env, lambda observation, start: self._action(start)))
 
     def state(self) -> dict[str, Any]:
         return {"agent": self.name, "rng": self._rng.bit_generator.state}
@@ -32,7 +52,7 @@ class RandomAgent(Agent):
         self._rng.bit_generator.state = state["rng"]
 
     def save_policy(self, folder: str | Path) -> None:
-        write_policy(folder, self.name, self._env)
+        write_policy(folder, self.name, self._env, {"spread": self._spread})
 
 
 class UniformAgent(Agent):
@@ -72,3 +92,62 @@ class UniformAgent(Agent):
 
     def save_policy(self, folder: str | Path) -> None:
         write_policy(folder, self.name, self._env, {"keep_ratio": self._keep_ratio})
+
+
+class RuleAgent(Agent):
+    """Plays the actions that a rule of the environment gives, the same in every episode.
+
+    The rules are the environment's, as only it knows the network; their actions meet the budget. AMC's §4.1 compares
+    with *uniform*, *shallow* and *deep*.
+    """
+
+    def __init__(self, env: Env, seed: int) -> None:
+        """An agent that is the same for every ``seed``.
+
+        Args:
+            env: its reset info must hold the rule's actions, ``rules[name]``.
+            seed: not used; every agent takes one.
+
+        Raises:
+            ValueError: the environment has no such rule.
+        """
+        rules = env.reset(seed=seed)[1]["rules"]
+        if self.name not in rules:
+            raise ValueError(f"agent={self.name}: this environment has no such rule; it has {', '.join(rules)}")
+        self._env, self._actions = env, [float(action) for action in rules[self.name]]
+
+    def run_episode(self) -> EpisodeOutcome:
+        return play_actions(self._env, self._actions)
+
+    def state(self) -> dict[str, Any]:
+        return {"agent": self.name}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._check(state)
+
+    def save_policy(self, folder: str | Path) -> None:
+        write_policy(folder, self.name, self._env, {"actions": self._actions})
+
+
+class ShallowAgent(RuleAgent):
+    """Cuts the shallow groups, those near the input, more than the deep ones."""
+
+    name = "shallow"
+
+
+class DeepAgent(RuleAgent):
+    """Cuts the deep groups, those near the output, more than the shallow ones."""
+
+    name = "deep"
+
+
+class ThresholdAgent(RuleAgent):
+    """Cuts every channel whose importance is below one threshold for the whole network."""
+
+    name = "threshold"
+
+
+class SizeAwareAgent(RuleAgent):
+    """Cuts large groups more than small ones."""
+
+    name = "size_aware"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import agents
-from amc.budget import Budget
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.progress import Progress
@@ -53,18 +52,20 @@ def play(
     before: Sequence[Episode],
     episodes: int,
     original: Cost,
-    budget: Budget,
+    allows: Callable[[Cost], bool],
     recorder: Recorder | None,
     verbose: bool,
 ) -> Played:
     """Plays the episodes that are still missing, each recorded as soon as it is finished.
 
+    Ends early when the agent has nothing more to propose.
+
     Args:
         agent: plays and learns.
         before: finished episodes of an earlier part of the run.
-        episodes: how many there shall be in all.
+        episodes: how many there may be in all.
         original: the uncut network's cost.
-        budget: what a plan must meet to be the best.
+        allows: whether a plan of this cost is within the budget; only then can it be the best.
         recorder: writes every episode down; none for a search that leaves nothing behind.
         verbose: show the progress.
     """
@@ -73,7 +74,9 @@ def play(
     recording = 0.0
     with Progress("episode", verbose, start=len(played)) as progress:
         for index in range(len(played), episodes):
-            episode = play_episode(agent, index, budget)
+            if agent.finished:
+                break
+            episode = play_episode(agent, index, allows)
             played.append(episode)
             best = episode if best is None or _rank(episode) > _rank(best) else best
             finished = time.perf_counter()
@@ -84,7 +87,7 @@ def play(
     return Played(tuple(played), recording)
 
 
-def play_episode(agent: agents.Agent, index: int, budget: Budget) -> Episode:
+def play_episode(agent: agents.Agent, index: int, allows: Callable[[Cost], bool]) -> Episode:
     """One walk of the agent over all groups, timed. What the evaluator did not take counts as the agent's."""
     started = time.perf_counter()
     outcome = agent.run_episode()
@@ -92,7 +95,7 @@ def play_episode(agent: agents.Agent, index: int, budget: Budget) -> Episode:
     metrics = outcome.info["metrics"]
     timed = replace(metrics, seconds={**metrics.seconds, "agent": elapsed - sum(metrics.seconds.values())})
     plan, cost = outcome.info["plan"], outcome.info["cost"]
-    return Episode(index, outcome.reward, plan, timed, cost, elapsed, dict(outcome.scalars), budget.allows(cost))
+    return Episode(index, outcome.reward, plan, timed, cost, elapsed, dict(outcome.scalars), allows(cost))
 
 
 def _status(episode: Episode, best: Episode, original: Cost) -> str:

@@ -128,7 +128,7 @@ def search(
             recorder = Recorder(folder, network.groups, original, evaluator.dense.images, task)
         before = restore(player, evaluator, recorder)
         preparation = time.perf_counter() - started
-        played = play(player, before, episodes, original, limit, recorder, verbose)
+        played = play(player, before, episodes, original, limit.allows, recorder, verbose)
         refined: tuple[Refined, ...] = ()
         if settings.refine_top > 0:
             evaluator = _closer_look(network, train, val, importance, settings, seed)

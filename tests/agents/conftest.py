@@ -12,10 +12,36 @@ from gymnasium import spaces
 
 
 class ToyEnv(gym.Env):
-    """Reward at the end: −Σ (action − best)², which is 0 for the best actions and negative for all others."""
+    """Reward at the end: −Σ weight · (action − best)², which is 0 for the best actions and negative for all others.
 
-    def __init__(self, best: Sequence[float] = (0.2, 0.8, 0.5)) -> None:
+    A group costs its keep ratio, 0.2 + 0.8 · action; the budget is 0.6 of it all, which the uniform action 0.5 meets:
+    0.2 + 0.8 · 0.5 = 0.6. Nothing enforces it.
+    """
+
+    def __init__(
+        self,
+        best: Sequence[float] = (0.2, 0.8, 0.5),
+        weights: Sequence[float] | None = None,
+        rules: Sequence[str] = ("uniform", "shallow", "deep", "threshold", "size_aware"),
+    ) -> None:
         self.best = np.array(best)
+        self.weights = np.array(weights or [1.0] * len(best))
+        rising = np.linspace(0.1, 0.9, len(best)) if len(best) > 1 else np.array([0.5])
+        known = {
+            "uniform": np.full(len(best), 0.5),
+            "shallow": rising,
+            "deep": rising[::-1],
+            "threshold": (rising + 0.5) / 2,
+            "size_aware": (rising[::-1] + 0.5) / 2,
+        }
+        self.start = {
+            "steps": len(best),
+            "min_keep": 0.2,
+            "uniform_action": 0.5,
+            "rules": {name: tuple(known[name].tolist()) for name in rules},
+            "keep": 0.6,
+            "cost_fraction": lambda actions: 0.2 + 0.8 * float(np.mean(actions)),
+        }
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self.observation_space = spaces.Box(0.0, 1.0, (len(best) + 1,), np.float32)
         self.metadata = {**self.metadata, "policy": {"observation": {"layout": "toy", "version": 7}}}
@@ -26,14 +52,14 @@ class ToyEnv(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         self.taken: list[float] = []
-        return self._observe(), {"steps": len(self.best), "uniform_action": 0.5, "min_keep": 0.2}
+        return self._observe(), dict(self.start)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         assert self.action_space.contains(action), action
         self.taken.append(float(action[0]))
         if len(self.taken) < len(self.best):
             return self._observe(), 0.0, False, False, {}
-        reward = -float(((np.array(self.taken) - self.best) ** 2).sum())
+        reward = -float((self.weights * (np.array(self.taken) - self.best) ** 2).sum())
         return self._observe(), reward, True, False, {"actions": tuple(self.taken)}
 
 

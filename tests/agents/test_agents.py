@@ -55,10 +55,10 @@ def test_same_seed_same_actions(name: str, make_env: MakeEnv) -> None:
     assert actions_of(first, 8) == actions_of(second, 8)
 
 
-@pytest.mark.parametrize("name", ["ddpg", "td3", "sac", "random"])
+@pytest.mark.parametrize("name", ["ddpg", "td3", "sac", "random", "cma_es", "tpe", "annealing", "evolution"])
 def test_other_seed_other_actions(name: str, make_env: MakeEnv) -> None:
     first, second = (agents.make(name, make_env(), seed, **settings_of(name)) for seed in (3, 4))
-    assert actions_of(first, 1) != actions_of(second, 1)
+    assert actions_of(first, 2)[1] != actions_of(second, 2)[1]
 
 
 @pytest.mark.parametrize("stop", [0, 2, 7])
@@ -91,9 +91,9 @@ def assert_same(first: Any, second: Any) -> None:
         assert first == second
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", agents.NAMES)
 def test_a_state_is_a_copy(name: str, make_env: MakeEnv) -> None:
-    agent = agents.make(name, make_env(), 0, **SMALL)
+    agent = agents.make(name, make_env(), 0, **settings_of(name))
     actions_of(agent, 5)
     state = agent.state()
     before = through_a_file(state)
@@ -167,7 +167,19 @@ def test_random_is_uniform_on_the_unit_interval(make_env: MakeEnv) -> None:
     [
         ("dqn", {}, "agent=dqn: unknown; give one of ddpg, td3, sac, random, uniform"),
         ("ddpg", {"learning_rate": 1}, "agent.learning_rate: ddpg has no such setting; it has hidden, "),
-        ("random", {"sigma": 1}, "agent.sigma: random has no such setting; it has none"),
+        ("random", {"sigma": 1}, "agent.sigma: random has no such setting; it has spread"),
+        ("deep", {"sigma": 1}, "agent.sigma: deep has no such setting; it has none"),
+        ("random", {"spread": 0}, "agent.spread=0: give a value greater than 0"),
+        ("cma_es", {"episodes_": 3}, "agent.episodes_: cma_es has no such setting; it has sigma, population"),
+        ("cma_es", {"sigma": 0}, "agent.sigma=0: give a value greater than 0"),
+        ("cma_es", {"population": 3}, "agent.population=3: give a value that is a whole number, 4 or more"),
+        ("tpe", {"startup": 0}, "agent.startup=0: give a value"),
+        ("tpe", {"reach": -1}, "agent.reach=-1: give a value greater than 0"),
+        ("annealing", {"share": 2}, "agent.share=2: give a value in (0, 1]"),
+        ("annealing", {"step": "far"}, "agent.step=far: give a value greater than 0"),
+        ("evolution", {"parents": 1}, "agent.parents=1: give a value that is a whole number, 2 or more"),
+        ("evolution", {"share": 0}, "agent.share=0: give a value greater than 0"),
+        ("netadapt", {"steps": 0}, "agent.steps=0: give a value that is a whole number, 1 or more"),
         ("uniform", {"keep_ratio": 1.5}, "agent.keep_ratio=1.5: give a fraction"),
         ("ddpg", {"sigma": -1}, "agent.sigma=-1: give a value of 0 or more"),
         ("ddpg", {"tau": 2}, "agent.tau=2: give a value in [0, 1]"),
@@ -193,7 +205,7 @@ def test_the_configured_settings_are_the_defaults(name: str, make_env: MakeEnv, 
     config: Any = OmegaConf.to_container(OmegaConf.load(repo / "conf" / "agent" / f"{name}.yaml"))
     assert config.pop("name") == name
     agent = agents.make(name, make_env(), 0, **config)
-    if name in ("ddpg", "td3"):
+    if hasattr(agent, "settings") and name != "sac":  # SAC's own learning rate is configured
         default = agents.make(name, make_env(), 0)
         assert asdict(agent.settings) == asdict(default.settings)  # type: ignore[attr-defined]
         assert set(config) == set(asdict(default.settings))  # type: ignore[attr-defined]

@@ -90,7 +90,9 @@ def test_the_reported_test_accuracy_is_that_of_the_returned_network(trained: Own
     assert result.best.test.accuracy == hits / 64
 
 
-@pytest.mark.parametrize("agent", ["ddpg", "td3", "sac", "random", "uniform"])
+@pytest.mark.parametrize(
+    "agent", ["ddpg", "td3", "sac", "random", "uniform", "cma_es", "tpe", "annealing", "evolution"]
+)
 def test_every_agent_runs_through_the_same_loop(trained: OwnNet, agent: str) -> None:
     settings = QUICK if agent in ("ddpg", "td3", "sac") else Settings(images=64, calibration_images=64)
     result = run(trained, agent=agent, settings=settings)
