@@ -25,26 +25,33 @@ class ToyEnv(gym.Env):
         rules: Sequence[str] = ("uniform", "shallow", "deep", "threshold", "size_aware"),
     ) -> None:
         self.best = np.array(best)
-        self.weights = np.array(weights or [1.0] * len(best))
-        rising = np.linspace(0.1, 0.9, len(best)) if len(best) > 1 else np.array([0.5])
+        n = len(best)
+        self.weights = np.array(weights or [1.0] * n)
+        rising = np.linspace(0.25, 0.75, n)
         known = {
-            "uniform": np.full(len(best), 0.5),
+            "uniform": np.full(n, 0.5),
             "shallow": rising,
             "deep": rising[::-1],
             "threshold": (rising + 0.5) / 2,
             "size_aware": (rising[::-1] + 0.5) / 2,
         }
+        self.rules = {name: tuple(known[name].tolist()) for name in rules}
         self.start = {
-            "steps": len(best),
+            "steps": n,
             "min_keep": 0.2,
             "uniform_action": 0.5,
-            "rules": {name: tuple(known[name].tolist()) for name in rules},
+            "rules": self.rules,
             "keep": 0.6,
             "cost_fraction": lambda actions: 0.2 + 0.8 * float(np.mean(actions)),
         }
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        self.observation_space = spaces.Box(0.0, 1.0, (len(best) + 1,), np.float32)
-        self.metadata = {**self.metadata, "policy": {"observation": {"layout": "toy", "version": 7}}}
+        self.observation_space = spaces.Box(0.0, 1.0, (n + 1,), np.float32)
+        observation = {"layout": "toy", "version": 7, "features": [f"step {i}" for i in range(n + 1)]}
+        action = {"meaning": "the action itself", "min_keep": 0.2}
+        self.metadata = {
+            **self.metadata,
+            "policy": {"observation": observation, "action": action, "budget_cost": "mean action"},
+        }
 
     def _observe(self) -> np.ndarray:
         return np.eye(len(self.best) + 1, dtype=np.float32)[len(self.taken)]

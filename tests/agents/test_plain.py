@@ -19,10 +19,10 @@ MakeEnv = Callable[..., gym.Env]
 @pytest.mark.parametrize(
     ("name", "actions"),
     [
-        ("shallow", (0.1, 0.5, 0.9)),
-        ("deep", (0.9, 0.5, 0.1)),
-        ("threshold", (0.3, 0.5, 0.7)),
-        ("size_aware", (0.7, 0.5, 0.3)),
+        ("shallow", (0.25, 0.5, 0.75)),
+        ("deep", (0.75, 0.5, 0.25)),
+        ("threshold", (0.375, 0.5, 0.625)),
+        ("size_aware", (0.625, 0.5, 0.375)),
     ],
 )
 def test_a_rule_plays_the_environments_actions(name: str, actions: tuple[float, ...], make_env: MakeEnv) -> None:
