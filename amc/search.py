@@ -119,9 +119,14 @@ def search(
         if verbose:
             show(_baseline_line(evaluator, place))
         env = ChannelPruningEnv(
-            network.cost_model, limit, evaluator, rewarded, observation=settings.observation, rule=settings.rule
+            network.cost_model,
+            limit,
+            evaluator,
+            rewarded,
+            observation=settings.observation,
+            rule="free" if agents.has_free_budget(agent) else settings.rule,
         )
-        player = _agent(agent, env, seed, settings.agent)
+        player = _agent(agent, env, seed, episodes, settings.agent)
         recorder = None
         if folder is not None:
             task = {**identity(network, train, val), "precision": str(evaluator.dtype)}
@@ -234,9 +239,9 @@ def _settled(settings: Settings, folder: RunDir | None) -> Settings:
     return replace(settings, precision="bf16" if checkpoint["task"]["precision"] == str(torch.bfloat16) else "fp32")
 
 
-def _agent(name: str, env: ChannelPruningEnv, seed: int, settings: Mapping[str, Any]) -> agents.Agent:
+def _agent(name: str, env: ChannelPruningEnv, seed: int, episodes: int, settings: Mapping[str, Any]) -> agents.Agent:
     try:
-        return agents.make(name, env, seed, **settings)
+        return agents.make(name, env, seed, episodes, **settings)
     except ValueError as error:
         raise AmcError(str(error)) from error
 
