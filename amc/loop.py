@@ -23,8 +23,14 @@ class Played:
 
 
 def best_episode(episodes: Sequence[Episode]) -> Episode:
-    """The one with the highest reward; the first of equals."""
-    return max(episodes, key=lambda episode: episode.reward)
+    """The one with the highest reward of those that were not stopped early; the first of equals."""
+    return max(seen_in_full(episodes), key=lambda episode: episode.reward)
+
+
+def seen_in_full(episodes: Sequence[Episode]) -> list[Episode]:
+    """Those whose plan was scored on all images. The first always is: there is nothing to compare it with."""
+    most = max(episode.metrics.images for episode in episodes)
+    return [episode for episode in episodes if episode.metrics.images == most]
 
 
 def restore(agent: agents.Agent, evaluator: Evaluator, recorder: Recorder | None) -> list[Episode]:
@@ -38,6 +44,7 @@ def restore(agent: agents.Agent, evaluator: Evaluator, recorder: Recorder | None
     if checkpoint is not None:
         try:
             agent.load_state(checkpoint["agent"])
+            evaluator.load_state(checkpoint.get("evaluator", {}))  # runs from before early stopping have none
         except (ValueError, KeyError, RuntimeError) as error:
             raise AmcError(f"resume: the checkpoint does not fit ({error}); start a new run") from error
     return episodes
@@ -45,6 +52,7 @@ def restore(agent: agents.Agent, evaluator: Evaluator, recorder: Recorder | None
 
 def play(
     agent: agents.Agent,
+    evaluator: Evaluator,
     before: Sequence[Episode],
     episodes: int,
     original: Cost,
@@ -55,6 +63,7 @@ def play(
 
     Args:
         agent: plays and learns.
+        evaluator: what the agent's environment scores plans with; its state is recorded.
         before: finished episodes of an earlier part of the run.
         episodes: how many there shall be in all.
         original: the uncut network's cost.
@@ -68,10 +77,10 @@ def play(
         for index in range(len(played), episodes):
             episode = play_episode(agent, index)
             played.append(episode)
-            best = episode if best is None or episode.reward > best.reward else best
+            best = episode if best is None else best_episode((best, episode))
             finished = time.perf_counter()
             if recorder:
-                recorder.episode(episode, best, agent.state())
+                recorder.episode(episode, best, agent.state(), evaluator.state())
             recording += time.perf_counter() - finished
             progress.update(index + 1, episodes, _status(episode, best, original))
     return Played(tuple(played), recording)

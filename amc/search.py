@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
 from amc.report import group_table, print_result, show
 from amc.result import SearchResult, hparams_of, score_networks, summary_of
 from amc.rewards import Reward, get_reward
-from amc.settings import Settings, check_choices
+from amc.settings import Settings, check_choices, check_early_stop
 from amc.tracking import RunDir, opened, run_folder
 from amc.types import Episode
 from envs.channel_pruning import ChannelPruningEnv
@@ -95,6 +95,7 @@ def search(
     started = time.perf_counter()
     settings = settings or Settings()
     rewarded = check_choices(reward, importance, recovery, agent, episodes, seed)
+    check_early_stop(settings.early_stop, budget)
     facts = {
         **(facts or {}),
         "agent": agent,
@@ -107,7 +108,7 @@ def search(
     place = resolve_device(device)
     train, val = _as_images(train, place), _as_images(val, place)
     test = None if test is None else _as_images(test, place)
-    own = {"command": "search", **facts, "settings": asdict(settings)}
+    own = {"command": "search", **facts, "settings": settings.to_json()}
     with opened(run_dir, resume, own) as folder:
         needs_latency = settings.cost == "latency_ms" or reward == "error_log_latency"
         network = _trace(model.to(place), train, settings, needs_latency, folder)
@@ -126,7 +127,7 @@ def search(
             recorder = Recorder(folder, network.groups, original, evaluator.dense.images, task)
         before = restore(player, evaluator, recorder)
         preparation = time.perf_counter() - started
-        played = play(player, before, episodes, original, recorder, verbose)
+        played = play(player, evaluator, before, episodes, original, recorder, verbose)
         refined: tuple[Refined, ...] = ()
         if settings.refine_top > 0:
             evaluator = _closer_look(network, train, val, importance, settings, seed)
@@ -170,7 +171,7 @@ def _closer_look(
     network: Network, train: ImageSet, val: ImageSet, importance: str, settings: Settings, seed: int
 ) -> Evaluator:
     images = max(settings.calibration_images, CALIBRATION_IMAGES)
-    wanted = replace(settings, calibration_images=images, images=None, recovery={})
+    wanted = replace(settings, calibration_images=images, images=None, early_stop=False, recovery={})
     return make_evaluator(network, train, val, importance, RECOVERY, wanted, seed)
 
 

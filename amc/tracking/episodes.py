@@ -12,7 +12,18 @@ from amc.files import write_bytes, write_error
 from amc.types import Cost, Episode
 
 KEEP = "keep_ratio/"
-SCORES = ("episode", "reward", "accuracy", "loss", "macs", "macs_ratio", "params", "params_ratio", "latency_ms")
+SCORES = (
+    "episode",
+    "reward",
+    "accuracy",
+    "loss",
+    "images",
+    "macs",
+    "macs_ratio",
+    "params",
+    "params_ratio",
+    "latency_ms",
+)
 Row = dict[str, float]
 
 
@@ -25,6 +36,7 @@ class EpisodeLog:
     ``episode``               index, from 0
     ``reward``                what the agent got
     ``accuracy``, ``loss``    validation top-1 as a fraction, cross-entropy in nats
+    ``images``                validation images seen; fewer than the most: stopped early, the two above are estimates
     ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the uncut network's
     ``latency_ms``            empty where no latency table was measured
     ``seconds``               of the whole episode
@@ -57,7 +69,7 @@ class EpisodeLog:
         ratios = episode.plan.keep_ratios()
         cost, metrics, original = episode.cost, episode.metrics, self._original
         values: list[float | None] = [
-            episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss),
+            episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss), metrics.images,
             cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
             float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in self._parts),
             *(ratios[name] for name in self._groups),
@@ -78,12 +90,19 @@ class EpisodeLog:
         """
         if not self.path.exists() and episodes == 0:
             return
-        rows = _whole_rows(self.path) or [list(self.columns)]
+        rows = self._with_images(_whole_rows(self.path)) or [list(self.columns)]
         if tuple(rows[0]) != self.columns:
             raise AmcError(f"{self.path}: has other columns than this run writes; it belongs to another network")
         if len(rows) - 1 < episodes:
             raise AmcError(f"{self.path}: has {len(rows) - 1} episodes, the checkpoint {episodes}; the file is damaged")
         write_bytes(self.path, "".join(map(_line, rows[: episodes + 1])).encode())
+
+    def _with_images(self, rows: list[list[str]]) -> list[list[str]]:
+        """The rows of an older file get an empty column ``images``: every plan was seen in full."""
+        place = self.columns.index("images")
+        if not rows or tuple(rows[0]) != self.columns[:place] + self.columns[place + 1 :]:
+            return rows
+        return [[*row[:place], "images" if index == 0 else "", *row[place:]] for index, row in enumerate(rows)]
 
 
 def read_episodes(path: str | Path) -> list[Row]:
