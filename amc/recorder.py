@@ -127,8 +127,8 @@ def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int
         AmcError: the file can't be read, or it is of another network.
     """
     rows = read_episodes(episodes_csv)
-    images = [row.get("images", 0) for row in rows]  # old files don't tell: there every plan was seen in full
-    full = [row for row, count in zip(rows, images, strict=True) if count == max(images)]
+    every = max((row["images"] for row in rows if "images" in row), default=0)
+    full = [row for row in rows if row.get("images", every) == every]  # old rows don't tell: they were seen in full
     full.sort(key=lambda row: -row["reward"])  # of equals, the first in time
     return list(dict.fromkeys(_plan_of(row, groups) for row in full))[:most]
 

@@ -16,6 +16,7 @@ from amc.errors import AmcError
 from amc.latency import GRID
 from amc.layers import count_macs
 from amc.loop import best_episode
+from amc.recorder import best_plans
 from amc.search import SearchResult, Settings, search
 from amc.tracking import read_episodes
 
@@ -207,3 +208,56 @@ def test_the_best_plans_are_judged_again_and_the_network_is_kept(trained: OwnNet
     x = torch.randn(2, 1, 8, 8)
     with torch.no_grad():
         assert torch.equal(loaded(x), result.model(x))
+
+
+EARLY = replace(QUICK, batch_size=4, early_stop=True, early_stop_min_images=8, early_stop_confidence=0.8)
+
+
+def test_plans_stopped_early_are_never_the_result(trained: OwnNet, tmp_path: Path) -> None:
+    result = run(trained, run_dir=tmp_path, episodes=12, agent="random", settings=replace(EARLY, agent={}), budget=0.15)
+    images = [e.metrics.images for e in result.episodes]
+    assert images[0] == 64
+    assert min(images) < 64
+    assert [row["images"] for row in read_episodes(tmp_path / "episodes.csv")] == images
+    assert result.best.val.images == 64
+    patient = run(trained, episodes=12, agent="random", settings=replace(QUICK, batch_size=4, agent={}), budget=0.15)
+    assert [e.plan for e in result.episodes] == [e.plan for e in patient.episodes]
+    for early, late in zip(result.episodes, patient.episodes, strict=True):
+        if early.metrics.images == 64:
+            assert early.reward == late.reward
+    stopped = [e.plan for e in result.episodes if e.metrics.images < 64]
+    found = best_plans(tmp_path / "episodes.csv", result.groups, 12)
+    assert result.plan == found[0]
+    assert not set(stopped) & set(found)
+
+
+def test_a_resumed_run_stops_the_same_plans(trained: OwnNet, tmp_path: Path) -> None:
+    run(trained, run_dir=tmp_path / "a", episodes=3, settings=EARLY)
+    gone_on = run(trained, run_dir=tmp_path / "a", episodes=8, settings=EARLY, resume=True)
+    at_once = run(trained, run_dir=tmp_path / "b", episodes=8, settings=EARLY)
+    assert [(e.plan, e.reward, e.metrics) for e in gone_on.episodes] == [
+        (e.plan, e.reward, e.metrics) for e in at_once.episodes
+    ]
+    assert any(e.metrics.images < 64 for e in gone_on.episodes[3:])
+
+
+def test_early_stopping_needs_a_budget(trained: OwnNet) -> None:
+    with pytest.raises(AmcError, match=r"evaluate\.early_stop=true: .* give a budget"):
+        run(trained, budget=None, settings=EARLY)
+    with pytest.raises(AmcError, match=r"evaluate\.early_stop_confidence=2"):
+        Settings(early_stop_confidence=2)
+
+
+def test_a_run_from_before_early_stopping_goes_on(trained: OwnNet, tmp_path: Path) -> None:
+    run(trained, run_dir=tmp_path / "a", episodes=3)
+    path = tmp_path / "a" / "episodes.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    place = rows[0].index("images")
+    path.write_text("".join(",".join(row[:place] + row[place + 1 :]) + "\n" for row in rows))
+    assert not any("early_stop" in key for key in json.loads((tmp_path / "a" / "config.json").read_text())["settings"])
+    gone_on = run(trained, run_dir=tmp_path / "a", episodes=6, resume=True)
+    at_once = run(trained, episodes=6)
+    assert [(e.plan, e.reward, e.metrics) for e in gone_on.episodes] == [
+        (e.plan, e.reward, e.metrics) for e in at_once.episodes
+    ]
+    assert best_plans(path, gone_on.groups, 1) == [gone_on.plan]

@@ -35,10 +35,10 @@ def test_the_file_literally(tmp_path: Path) -> None:
     log(tmp_path).append(episode(0))
     log(tmp_path).append(episode(1, latency_ms=0.1, part="agent"))
     assert (tmp_path / "episodes.csv").read_text().splitlines() == [
-        "episode,reward,accuracy,loss,macs,macs_ratio,params,params_ratio,latency_ms,"
+        "episode,reward,accuracy,loss,images,macs,macs_ratio,params,params_ratio,latency_ms,"
         'seconds,forward_seconds,agent_seconds,keep_ratio/conv1,"keep_ratio/a,b"',
-        "0,-0.5,0.75,1.25,50,0.25,30,0.75,,2.0,0.5,0.0,0.25,0.3333333333333333",
-        "1,-0.5,0.75,1.25,50,0.25,30,0.75,0.1,2.0,0.0,0.5,0.25,0.3333333333333333",
+        "0,-0.5,0.75,1.25,100,50,0.25,30,0.75,,2.0,0.5,0.0,0.25,0.3333333333333333",
+        "1,-0.5,0.75,1.25,100,50,0.25,30,0.75,0.1,2.0,0.0,0.5,0.25,0.3333333333333333",
     ]
 
 
@@ -111,6 +111,23 @@ def test_a_full_disk_is_one_line_and_resume_finds_whole_rows(
     assert path.stat().st_size == len(whole) + 10
     log(tmp_path).truncate(1)
     assert path.read_bytes() == whole
+
+
+def test_a_file_from_before_the_column_images_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.csv"
+    path.write_text(
+        "episode,reward,accuracy,loss,macs,macs_ratio,params,params_ratio,latency_ms,"
+        'seconds,forward_seconds,agent_seconds,keep_ratio/conv1,"keep_ratio/a,b"\n'
+        "0,-0.5,0.75,1.25,50,0.25,30,0.75,,2.0,0.5,0.0,0.25,0.5\n"
+        "1,-0.5,0.75,1.25,50,0.25,30,0.75,,2.0,0.5,0.0,0.25,0.5\n"
+    )
+    before = read_episodes(path)
+    log(tmp_path).truncate(1)
+    log(tmp_path).append(episode(1))
+    old, new = read_episodes(path)
+    assert old == before[0]
+    assert "images" not in old
+    assert new["images"] == 100
 
 
 def test_another_networks_file_is_refused(tmp_path: Path) -> None:
