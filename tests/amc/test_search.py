@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,12 +39,13 @@ class OwnNet(nn.Module):
         return self.head(self.features(x).flatten(1))
 
 
-def own_loader(images: int, seed: int) -> Loader:
+def own_loader(images: int, seed: int, noise: float = 1.0) -> Loader:
     """Images whose class is the quadrant-like pattern added to noise: easy, but not for a network cut blindly."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 3, (images,), generator=generator)
     patterns = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(99))
-    return DataLoader(TensorDataset(patterns[labels] + torch.randn(images, 1, 8, 8, generator=generator), labels), 16)
+    blurred = patterns[labels] + noise * torch.randn(images, 1, 8, 8, generator=generator)
+    return DataLoader(TensorDataset(blurred, labels), 16)
 
 
 @pytest.fixture(scope="module")
@@ -214,13 +216,16 @@ EARLY = replace(QUICK, batch_size=4, early_stop=True, early_stop_min_images=8, e
 
 
 def test_plans_stopped_early_are_never_the_result(trained: OwnNet, tmp_path: Path) -> None:
-    result = run(trained, run_dir=tmp_path, episodes=12, agent="random", settings=replace(EARLY, agent={}), budget=0.15)
+    task: dict[str, Any] = {
+        "val": own_loader(64, 1, noise=4), "episodes": 12, "agent": "random", "budget": 0.3, "recovery": "none",
+    }  # fmt: skip
+    result = run(trained, run_dir=tmp_path, settings=replace(EARLY, agent={}), **task)
     images = [e.metrics.images for e in result.episodes]
     assert images[0] == 64
     assert min(images) < 64
     assert [row["images"] for row in read_episodes(tmp_path / "episodes.csv")] == images
     assert result.best.val.images == 64
-    patient = run(trained, episodes=12, agent="random", settings=replace(QUICK, batch_size=4, agent={}), budget=0.15)
+    patient = run(trained, settings=replace(QUICK, batch_size=4, agent={}), **task)
     assert [e.plan for e in result.episodes] == [e.plan for e in patient.episodes]
     for early, late in zip(result.episodes, patient.episodes, strict=True):
         if early.metrics.images == 64:
@@ -232,9 +237,10 @@ def test_plans_stopped_early_are_never_the_result(trained: OwnNet, tmp_path: Pat
 
 
 def test_a_resumed_run_stops_the_same_plans(trained: OwnNet, tmp_path: Path) -> None:
-    run(trained, run_dir=tmp_path / "a", episodes=3, settings=EARLY)
-    gone_on = run(trained, run_dir=tmp_path / "a", episodes=8, settings=EARLY, resume=True)
-    at_once = run(trained, run_dir=tmp_path / "b", episodes=8, settings=EARLY)
+    task: dict[str, Any] = {"val": own_loader(64, 1, noise=4), "settings": EARLY}
+    run(trained, run_dir=tmp_path / "a", episodes=3, **task)
+    gone_on = run(trained, run_dir=tmp_path / "a", episodes=8, **task, resume=True)
+    at_once = run(trained, run_dir=tmp_path / "b", episodes=8, **task)
     assert [(e.plan, e.reward, e.metrics) for e in gone_on.episodes] == [
         (e.plan, e.reward, e.metrics) for e in at_once.episodes
     ]
