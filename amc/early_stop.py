@@ -38,7 +38,7 @@ class StopRule:
 
     def looks(self, total: int, batch_size: int) -> int:
         """How often a plan can be given up: after each batch that leaves enough images behind and some ahead."""
-        return sum(1 for seen in range(batch_size, total, batch_size) if seen >= self.min_images)
+        return max(0, (total - 1) // batch_size - (self.min_images - 1) // batch_size)
 
     def z(self, total: int, batch_size: int) -> float:
         """Standard errors that one look asks for.
