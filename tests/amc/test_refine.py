@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amc.refine import refine
 from amc.types import Cost, Episode, Metrics, PruningPlan
 
@@ -34,3 +36,13 @@ def test_the_best_different_plans_are_judged_again() -> None:
         "searched": {"reward": 0.3, "accuracy": 0.3, "loss": 1.0},
         "again": {"reward": 0.989, "accuracy": 0.99, "loss": 0.1},
     }
+
+
+def test_a_plan_that_was_stopped_early_is_not_judged_again() -> None:
+    stopped = replace(episode(1, 2, 0.9), metrics=Metrics(0.9, 1.0, 25))
+    truth = Metrics(0.5, 0.1, 500)
+    refined = refine(
+        [episode(0, 1, 0.3), stopped], 2, lambda plan: truth, lambda metrics, cost, original: metrics.accuracy,
+        Cost(10, 10), verbose=False,
+    )  # fmt: skip
+    assert [r.searched.index for r in refined] == [0]
