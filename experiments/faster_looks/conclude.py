@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from common import write_rows
+from replay import DRAWS, Look, draws, replay
 from scipy import stats
 
-from amc.early_stop import StopRule, estimate
+from amc.early_stop import StopRule
 from amc.figures import CURVES
 
 matplotlib.use("Agg")
@@ -25,27 +25,9 @@ from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
 IMAGES = (100, 250, 500, 1000, 2500, 5000)
-BATCH = 125
 # Cutting, recovery, agent and recording, in images: 153 ms beside 874 ms for 1,000 images in float32 (bench/README.md).
 OVERHEAD_IMAGES = 175
 SHARES = (0.25, 0.5, 1.0)  # budgets: of what it takes to look at every plan with the fewest images
-DRAWS = 200
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a search looks at its plans: at so many images, stopping early by a rule or not."""
-
-    images: int
-    rule: StopRule | None = None
-
-    @property
-    def name(self):
-        if self.rule is None:
-            return "off"
-        usual = StopRule()
-        changed = [f"{key} {value:g}" for key, value in vars(self.rule).items() if value != getattr(usual, key)]
-        return ", ".join(["on", *changed])
 
 
 LOOKS = [Look(n) for n in IMAGES] + [Look(n, StopRule()) for n in IMAGES[3:]]
@@ -54,51 +36,6 @@ VARIANTS = [
     *(Look(5000, StopRule(margin=m)) for m in (0.005, 0.01)),
     Look(5000, StopRule(confidence=0.9)),
 ]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A replayed search: what it saw of each plan, at how many images, and which plan was best after each."""
-
-    accuracy: np.ndarray
-    images: np.ndarray
-    best: np.ndarray  # position of the best plan so far
-
-
-def replay(right, look):
-    """Looks at the plans [plans, images] one after the other."""
-    right = right[:, : look.images]
-    accuracy, images = right.mean(1), np.full(len(right), right.shape[1])
-    best, bests = 0, []
-    for index, answers in enumerate(right):
-        if look.rule is not None and index > 0:
-            images[index], difference = race(answers, right[best], look)
-            if images[index] < look.images:
-                accuracy[index] = estimate(accuracy[best], difference)
-        if images[index] == look.images and accuracy[index] > accuracy[best]:
-            best = index
-        bests.append(best)
-    return Seen(accuracy, images, np.array(bests))
-
-
-def race(answers, champion, look):
-    """Images seen of a plan, and the mean difference to the champion on them."""
-    ends = np.arange(BATCH, look.images, BATCH)
-    won = np.add.reduceat(answers & ~champion, np.arange(0, look.images, BATCH), dtype=int).cumsum()
-    lost = np.add.reduceat(~answers & champion, np.arange(0, look.images, BATCH), dtype=int).cumsum()
-    for seen, w, m in zip(ends.tolist(), won.tolist(), lost.tolist(), strict=False):
-        if look.rule.stops(w, m, seen, look.images, BATCH):
-            return seen, (w - m) / seen
-    return look.images, (int(won[-1]) - int(lost[-1])) / look.images
-
-
-def draws(right):
-    """Each plan's worth and its answers, plans and images ever in another order."""
-    worth = right.mean(1)
-    for seed in range(DRAWS):
-        rng = np.random.default_rng(seed)
-        plans = rng.permutation(len(right))
-        yield worth[plans], right[plans][:, rng.permutation(right.shape[1])]
 
 
 def ranking(right):
@@ -115,9 +52,10 @@ def ranking(right):
             if 2 * count <= right.shape[1]:
                 unseen.append(stats.spearmanr(seen, mixed[:, -right.shape[1] // 2 :].mean(1)).statistic)
         first = stats.spearmanr(right[:, :count].mean(1), right.mean(1)).statistic
+        low, high = np.quantile(agreement, [0.05, 0.95])
         rows.append({
-            "images": count, "spearman": np.mean(agreement), "spearman_p5": np.quantile(agreement, 0.05),
-            "spearman_p95": np.quantile(agreement, 0.95), "spearman_first_images": first, "spearman_best_third": np.mean(good),
+            "images": count, "spearman": np.mean(agreement), "spearman_p5": low, "spearman_p95": high,
+            "spearman_first_images": first, "spearman_best_third": np.mean(good),
             "spearman_other_half": np.mean(unseen) if unseen else "", "regret": np.mean(regret),
         })  # fmt: skip
     return rows
@@ -172,6 +110,7 @@ def draw(ranks, rows, plans):
     other = [r for r in ranks if r["spearman_other_half"] != ""]
     left.plot([r["images"] for r in other], [r["spearman_other_half"] for r in other], "s--", color=CURVES[1],
               label="against 2,500 others")  # fmt: skip
+    left.plot(images, [r["spearman_best_third"] for r in ranks], "^:", color=CURVES[2], label="best third of the plans")
     left.set(ylabel="Spearman correlation", title=f"Ranking of {plans} plans")
     left.legend(loc="lower right")
     off, on = ([r for r in rows if r["early_stop"] == kind] for kind in ("off", "on"))
@@ -195,12 +134,14 @@ def draw(ranks, rows, plans):
 
 def tables(ranks, rows, plans):
     lines = [f"{plans} plans, {DRAWS} draws", "",
-             "| images | Spearman (5 to 95 %) | the first images | against 2,500 others | best third of the plans | points lost |",
+             "| images | Spearman (5 to 95 %) | the first images | against 2,500 others | best third | points lost |",
              "|---|---|---|---|---|---|"]  # fmt: skip
     for r in ranks:
         other = f"{r['spearman_other_half']:.3f}" if r["spearman_other_half"] != "" else "–"
-        lines.append(f"| {r['images']:,} | {r['spearman']:.3f} ({r['spearman_p5']:.3f} … {r['spearman_p95']:.3f}) "
-                     f"| {r['spearman_first_images']:.3f} | {other} | {r['spearman_best_third']:.3f} | {100 * r['regret']:.2f} |")  # fmt: skip
+        lines.append(
+            f"| {r['images']:,} | {r['spearman']:.3f} ({r['spearman_p5']:.3f} … {r['spearman_p95']:.3f}) "
+            f"| {r['spearman_first_images']:.3f} | {other} | {r['spearman_best_third']:.3f} | {points(r['regret'])} |"
+        )
     heads = " | ".join(f"found in {b:,} images (plans)" for b in budgets(plans))
     lines += ["", f"| images | early stop | seen | stopped | bias | best lost | points lost | Spearman | {heads} |",
               "|---" * (8 + len(SHARES)) + "|"]  # fmt: skip

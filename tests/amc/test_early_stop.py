@@ -56,15 +56,14 @@ def test_only_a_plan_behind_by_more_than_the_margin_is_stopped_and_not_too_early
         assert estimate(0.9, (won - lost) / seen) < 0.9
 
 
-@given(counts, rules, st.integers(0, 1))
-def test_a_plan_with_more_right_answers_is_not_stopped_where_another_is_not(
-    count: tuple[int, int, int], rule: StopRule, turned: int
-) -> None:
-    """An image more is won: it was lost before (turned), or both had the same answer."""
+@given(counts, rules)
+def test_one_more_right_answer_never_gets_a_plan_stopped(count: tuple[int, int, int], rule: StopRule) -> None:
     won, lost, seen = count
-    assume(lost > 0 if turned else won + lost < seen)
-    if not rule.stops(won, lost, seen, TOTAL, BATCH) and turned:
-        assert not rule.stops(won + 1, lost - 1, seen, TOTAL, BATCH)
+    assume(not rule.stops(won, lost, seen, TOTAL, BATCH))
+    if won + lost < seen:  # an image that both had the same answer to
+        assert not rule.stops(won + 1, lost, seen, TOTAL, BATCH)
+    if lost > 0:
+        assert not rule.stops(won, lost - 1, seen, TOTAL, BATCH)
 
 
 @given(counts, rules)
@@ -121,9 +120,9 @@ def test_stopped_plans_look_worse_than_they_are_by_less_than_a_point(behind: flo
     assert -0.01 < bias < -0.0005
 
 
-def test_the_estimate_is_unbiased_at_a_number_of_images_fixed_beforehand() -> None:
-    """Plan A is 3 points behind: nearly always stopped at the first look if that is late, so nothing was chosen."""
+def test_at_a_number_of_images_fixed_beforehand_the_estimate_is_unbiased() -> None:
     rng = np.random.default_rng(0)
-    differences = np.array([1] * 75 + [-1] * 225 + [0] * 4700)
-    errors = [rng.permutation(differences)[:2500].mean() + 0.03 for _ in range(2000)]
-    assert abs(float(np.mean(errors))) < 3 * standard_error(75, 225, 2500, TOTAL) / math.sqrt(2000) * 2
+    differences = np.array([1] * 75 + [-1] * 225 + [0] * 4700)  # 3 points behind a best plan with 90 %
+    estimates = [estimate(0.9, float(rng.permutation(differences)[:250].mean())) for _ in range(2000)]
+    # The true counts on 250 images would be 3.75 and 11.25: 0.015 of scatter each, 0.0003 of the mean of 2,000
+    assert float(np.mean(estimates)) == pytest.approx(0.87, abs=0.001)
