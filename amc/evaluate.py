@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from amc.contest import Contest
 from amc.cutter import Cutter
 from amc.data import ImageSet
+from amc.early_stop import StopRule
 from amc.errors import AmcError
 from amc.precision import has_fast_bf16
 from amc.recovery.norms import fold_norms, following_norms
-from amc.scoring import score
+from amc.scoring import score, score_until
 from amc.surgery import Surgeon, select_channels
 from amc.types import Metrics, PruningPlan
 
@@ -34,6 +36,7 @@ class Evaluator:
         batch_size: int = 125,
         precision: str = "auto",
         probes: Sequence[ImageSet] = (),
+        early_stop: StopRule | None = None,
     ) -> None:
         """Scores the dense network and settles the precision.
 
@@ -44,6 +47,7 @@ class Evaluator:
             precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
             probes: what ``auto`` compares the two on, by default ``images``: of a small set, one image more or less
                 would decide.
+            early_stop: when to leave a plan's other images out because it is surely worse than the best so far.
 
         Raises:
             AmcError: unknown precision.
@@ -55,6 +59,7 @@ class Evaluator:
         example = images.take(2).normalised()
         self._norms = _safe_folds(self._surgeon.model, example)
         self._seen: dict[PruningPlan, Metrics] = {}
+        self._contest = None if early_stop is None else Contest(early_stop, len(images), batch_size)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probes or [images]):
             self.dtype = torch.bfloat16
@@ -74,7 +79,7 @@ class Evaluator:
         return change < BF16_TOLERANCE * len(fp32) + math.sqrt(flipped)
 
     def __call__(self, plan: PruningPlan) -> Metrics:
-        """Accuracy and loss of the cut and recovered network."""
+        """Accuracy and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
         if plan in self._seen:
             return self._seen[plan]
         started = time.perf_counter()
@@ -83,7 +88,7 @@ class Evaluator:
         cut = time.perf_counter()
         self.cutter.recover(small, kept)
         recovered = time.perf_counter()
-        metrics = self.score(small)
+        metrics = self.score(small) if self._contest is None else self._compete(small, self._contest)
         done = time.perf_counter()
         seconds = {"cut": cut - started, "recovery": recovered - cut, "forward": done - recovered}
         # metrics of a repeated plan take no time
@@ -93,6 +98,19 @@ class Evaluator:
     def remember(self, seen: Mapping[PruningPlan, Metrics]) -> None:
         """Plans that were evaluated before, in an earlier part of a resumed run."""
         self._seen.update({p: Metrics(m.accuracy, m.loss, m.images) for p, m in seen.items()})
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What stopping early compares with, for :meth:`load_state`; empty without it."""
+        return {} if self._contest is None else self._contest.state()
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Stops plans early as after the plan that ``state`` was taken at. ``ValueError`` if it does not fit."""
+        if self._contest is not None:
+            self._contest.load_state(state, self._images.device)
+
+    def _compete(self, model: nn.Module, contest: Contest) -> Metrics:
+        model = self._prepared(model, self.dtype)
+        return contest.judge(*score_until(model, self._images, self._batch_size, self.dtype, contest.newcomer()))
 
     @torch.inference_mode()
     def score(self, model: nn.Module, images: ImageSet | None = None, dtype: torch.dtype | None = None) -> Metrics:
@@ -108,9 +126,12 @@ class Evaluator:
         return Metrics(int(right.sum()) / len(images), loss, len(images))
 
     def _right(self, model: nn.Module, images: ImageSet, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
+        return score(self._prepared(model, dtype), images, self._batch_size, dtype)
+
+    @torch.inference_mode()
+    def _prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
         fold_norms(model, self._norms)
-        model.to(dtype).to(memory_format=torch.channels_last)
-        return score(model, images, self._batch_size, dtype)
+        return model.to(dtype).to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

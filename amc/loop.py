@@ -23,12 +23,14 @@ class Played:
 
 
 def best_episode(episodes: Sequence[Episode]) -> Episode:
-    """The one with the highest reward of those within the budget, if there are any; the first of equals."""
-    return max(episodes, key=_rank)
+    """The best that can be a search's result, see :func:`eligible`; the first of equals."""
+    return max(eligible(episodes) or episodes, key=lambda episode: episode.reward)
 
 
-def _rank(episode: Episode) -> tuple[bool, float]:
-    return episode.within_budget, episode.reward
+def eligible(episodes: Sequence[Episode]) -> list[Episode]:
+    """Those within the budget whose plan was scored on all images, not stopped early."""
+    most = max(episode.metrics.images for episode in episodes)
+    return [episode for episode in episodes if episode.within_budget and episode.metrics.images == most]
 
 
 def restore(agent: agents.Agent, evaluator: Evaluator, recorder: Recorder | None) -> list[Episode]:
@@ -42,6 +44,7 @@ def restore(agent: agents.Agent, evaluator: Evaluator, recorder: Recorder | None
     if checkpoint is not None:
         try:
             agent.load_state(checkpoint["agent"])
+            evaluator.load_state(checkpoint["evaluator"])
         except (ValueError, KeyError, RuntimeError) as error:
             raise AmcError(f"resume: the checkpoint does not fit ({error}); start a new run") from error
     return episodes
@@ -53,7 +56,7 @@ def play(
     episodes: int,
     original: Cost,
     allows: Callable[[Cost], bool],
-    recorder: Recorder | None,
+    record: Callable[[Episode, Episode], None] | None,
     verbose: bool,
 ) -> Played:
     """Plays the episodes that are still missing, each recorded as soon as it is finished.
@@ -66,7 +69,7 @@ def play(
         episodes: how many there may be in all.
         original: the uncut network's cost.
         allows: whether a plan of this cost is within the budget; only then can it be the best.
-        recorder: writes every episode down; none for a search that leaves nothing behind.
+        record: writes a finished episode down, given it and the best so far; none for a search that leaves nothing.
         verbose: show the progress.
     """
     played = list(before)
@@ -78,10 +81,10 @@ def play(
                 break
             episode = play_episode(agent, index, allows)
             played.append(episode)
-            best = episode if best is None or _rank(episode) > _rank(best) else best
+            best = episode if best is None else best_episode((best, episode))
             finished = time.perf_counter()
-            if recorder:
-                recorder.episode(episode, best, agent.state())
+            if record is not None:
+                record(episode, best)
             recording += time.perf_counter() - finished
             progress.update(index + 1, episodes, _status(episode, best, original))
     return Played(tuple(played), recording)

@@ -123,7 +123,7 @@ def make_evaluator(
         val: what plans are scored on; never test images.
         importance: one of :data:`amc.importance.NAMES`.
         recovery: one of :data:`amc.recovery.NAMES`.
-        settings: how many images, in which precision, and what recovery wants to know.
+        settings: how many images, in which precision, when to stop early, and what recovery wants to know.
         seed: see :func:`make_cutter`.
 
     Raises:
@@ -139,6 +139,7 @@ def make_evaluator(
         batch_size=settings.batch_size,
         precision=settings.precision,
         probes=probes,
+        early_stop=settings.stop_rule,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from amc.errors import AmcError
 from amc.figures import plan_figure, ratio_curves_figure, save_figure
@@ -25,11 +26,10 @@ class Recorder:
         run_dir: RunDir,
         groups: Sequence[LayerGroup],
         original: Cost,
-        images: int,
         task: Mapping[str, str],
     ) -> None:
-        """``images``: how many images each plan is scored on; ``task``: what a resumed run must agree with."""
-        self._run_dir, self._groups, self._original, self._images = run_dir, tuple(groups), original, images
+        """``task``: what a resumed run must agree with."""
+        self._run_dir, self._groups, self._original = run_dir, tuple(groups), original
         self._task = dict(task)
         self._names = [g.name for g in groups if g.frozen is None]
         self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS)
@@ -58,19 +58,31 @@ class Recorder:
             index=int(row["episode"]),
             reward=row["reward"],
             plan=_plan_of(row, self._groups),
-            metrics=Metrics(row["accuracy"], row["loss"], self._images, {p: row[f"{p}_seconds"] for p in PARTS}),
+            metrics=Metrics(
+                row["accuracy"],
+                row["loss"],
+                int(row["images"]),
+                {p: row[f"{p}_seconds"] for p in PARTS},
+            ),
             cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
             seconds=row["seconds"],
             within_budget=bool(row["within_budget"]),
         )
 
-    def episode(self, episode: Episode, best: Episode, agent_state: Mapping[str, Any]) -> None:
+    def episode(
+        self,
+        episode: Episode,
+        best: Episode,
+        agent_state: Mapping[str, Any],
+        evaluator_state: Mapping[str, Tensor],
+    ) -> None:
         """Writes down a finished episode, then the checkpoint that makes it count.
 
         Args:
             episode: the finished one; its metrics' seconds tell where its time went.
             best: the best so far, possibly the same.
             agent_state: everything the agent needs to go on.
+            evaluator_state: the same for the evaluator.
         """
         if self._board is None:
             raise AmcError("the recorder was not restored; call restore() first")
@@ -79,7 +91,8 @@ class Recorder:
         if best is episode:
             self._run_dir.write_plan(episode.plan)
             self._board.figure("best_plan", self._plan_figure(episode), episode.index)
-        self._run_dir.save_checkpoint({"episodes": episode.index + 1, "task": self._task, "agent": dict(agent_state)})
+        state = {"episodes": episode.index + 1, "task": self._task, "agent": dict(agent_state)}
+        self._run_dir.save_checkpoint({**state, "evaluator": dict(evaluator_state)})
 
     def _plan_figure(self, episode: Episode) -> Figure:
         share = episode.cost.macs / self._original.macs
@@ -108,14 +121,16 @@ class Recorder:
 
 
 def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int) -> list[PruningPlan]:
-    """The different plans with the highest rewards that a search tried, best first, at most ``most``.
+    """The different plans with the highest rewards that a search saw in full, best first, at most ``most``.
 
     Raises:
         AmcError: the file can't be read, or it is of another network.
     """
-    rows = [row for row in read_episodes(episodes_csv) if row.get("within_budget", 1)]
-    rows.sort(key=lambda row: -row["reward"])  # of equals, the first in time
-    return list(dict.fromkeys(_plan_of(row, groups) for row in rows))[:most]
+    rows = [row for row in read_episodes(episodes_csv) if row["within_budget"]]
+    every = max((row["images"] for row in rows), default=0)
+    full = [row for row in rows if row["images"] == every]
+    full.sort(key=lambda row: -row["reward"])  # of equals, the first in time
+    return list(dict.fromkeys(_plan_of(row, groups) for row in full))[:most]
 
 
 def _plan_of(row: Mapping[str, float], groups: Sequence[LayerGroup]) -> PruningPlan:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from amc.loop import eligible
 from amc.progress import Progress
 from amc.rewards import Reward
 from amc.types import Cost, Episode, Metrics, PruningPlan
@@ -41,7 +42,7 @@ def refine(
     original: Cost,
     verbose: bool = True,
 ) -> tuple[Refined, ...]:
-    """The best different plans of a search judged again, the best by the second look first.
+    """The best different plans that a search saw in full judged again, the best by the second look first.
 
     Args:
         episodes: of the search.
@@ -52,7 +53,7 @@ def refine(
         verbose: show the progress.
     """
     best: dict[PruningPlan, Episode] = {}
-    for episode in sorted((e for e in episodes if e.within_budget), key=lambda e: -e.reward):
+    for episode in sorted(eligible(episodes), key=lambda e: -e.reward):
         best.setdefault(episode.plan, episode)
     refined = []
     with Progress("judging the best plans again:", verbose) as progress:

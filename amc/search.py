@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
 from amc.report import group_table, print_result, show
 from amc.result import SearchResult, hparams_of, score_networks, summary_of
 from amc.rewards import Reward, get_reward
-from amc.settings import Settings, check_choices
+from amc.settings import Settings, check_choices, check_early_stop
 from amc.tracking import RunDir, opened, run_folder
 from amc.types import Episode
 from envs.channel_pruning import ChannelPruningEnv
@@ -95,6 +95,7 @@ def search(
     started = time.perf_counter()
     settings = settings or Settings()
     rewarded = check_choices(reward, importance, recovery, agent, episodes, seed)
+    check_early_stop(settings.early_stop, budget, agent)
     facts = {
         **(facts or {}),
         "agent": agent,
@@ -130,10 +131,11 @@ def search(
         recorder = None
         if folder is not None:
             task = {**identity(network, train, val), "precision": str(evaluator.dtype)}
-            recorder = Recorder(folder, network.groups, original, evaluator.dense.images, task)
+            recorder = Recorder(folder, network.groups, original, task)
         before = restore(player, evaluator, recorder)
         preparation = time.perf_counter() - started
-        played = play(player, before, episodes, original, limit.allows, recorder, verbose)
+        record = None if recorder is None else _record(recorder, player, evaluator)
+        played = play(player, before, episodes, original, limit.allows, record, verbose)
         refined: tuple[Refined, ...] = ()
         if settings.refine_top > 0:
             evaluator = _closer_look(network, train, val, importance, settings, seed)
@@ -155,6 +157,11 @@ def search(
             where = "nothing was recorded" if folder is None else folder.path
             print_result(result.baseline, result.best, result.wall_seconds, result.seconds, where)
     return result
+
+
+def _record(recorder: Recorder, player: agents.Agent, evaluator: Evaluator) -> Callable[[Episode, Episode], None]:
+    """Writes an episode down, with all that the next one depends on."""
+    return lambda episode, best: recorder.episode(episode, best, player.state(), evaluator.state())
 
 
 def _save_pruned(folder: RunDir, result: SearchResult, images: ImageSet, description: Mapping[str, Any] | None) -> None:
@@ -179,7 +186,7 @@ def _closer_look(
     network: Network, train: ImageSet, val: ImageSet, importance: str, settings: Settings, seed: int
 ) -> Evaluator:
     images = max(settings.calibration_images, CALIBRATION_IMAGES)
-    wanted = replace(settings, calibration_images=images, images=None, recovery={})
+    wanted = replace(settings, calibration_images=images, images=None, early_stop=False, recovery={})
     return make_evaluator(network, train, val, importance, RECOVERY, wanted, seed)
 
 

@@ -11,6 +11,7 @@ from amc import importance as importances
 from amc import recovery as recoveries
 from amc.budget import COSTS
 from amc.checks import refuse_unknown, require
+from amc.early_stop import StopRule
 from amc.errors import AmcError
 from amc.evaluate import PRECISIONS
 from amc.rewards import Reward, get_reward
@@ -32,6 +33,9 @@ class Settings:
         calibration_images: training images for importance and recovery.
         images: validation images that each plan is scored on; ``None``: all.
         batch_size: images in one forward pass.
+        early_stop: leave a plan's other images out as soon as it is surely less accurate than the most accurate plan
+            so far. Its metrics are then estimates, and it can't be the result. Needs a budget.
+        early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.early_stop.StopRule`.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
         refine_top: so many of the best plans are judged again at the end, with sequential recovery and on all
             validation images; the best of them is the result. 0: the best by the search's own reward.
@@ -49,6 +53,10 @@ class Settings:
     calibration_images: int = 512
     images: int | None = 1000
     batch_size: int = 125
+    early_stop: bool = False
+    early_stop_margin: float = StopRule.margin
+    early_stop_confidence: float = StopRule.confidence
+    early_stop_min_images: int = StopRule.min_images
     precision: str = "auto"
     refine_top: int = 0
     agent: Mapping[str, Any] = field(default_factory=dict)
@@ -63,9 +71,18 @@ class Settings:
         require("evaluate.batch_size", self.batch_size, int, 1)
         require("refine_top", self.refine_top, int, 0)
         require("prune_residual", self.prune_residual, bool)
+        require("evaluate.early_stop", self.early_stop, bool)
+        StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
         refuse_unknown("recovery", self.recovery, ("positions", "damping", "batch_size"))
         if self.images is not None:
             require("evaluate.images", self.images, int, 1)
+
+    @property
+    def stop_rule(self) -> StopRule | None:
+        """When plans are stopped early; ``None``: never."""
+        if not self.early_stop:
+            return None
+        return StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
 
 
 def check_choices(reward: str | Reward, importance: str, recovery: str, agent: str, episodes: int, seed: int) -> Reward:
@@ -80,6 +97,17 @@ def check_choices(reward: str | Reward, importance: str, recovery: str, agent: s
     require("episodes", episodes, int, 1)
     require("seed", seed, int, 0)
     return get_reward(reward) if isinstance(reward, str) else reward
+
+
+def check_early_stop(early_stop: bool, budget: float | None, agent: str) -> None:
+    """Refuses to give up less accurate plans where a less accurate plan can be the better one.
+
+    Raises:
+        AmcError: there is no budget, or the agent's plans do not all meet it: accuracy counts against size then.
+    """
+    if early_stop and (budget is None or agents.has_free_budget(agent)):
+        why = "without a budget" if budget is None else f"and agent={agent} tries plans of any size"
+        raise AmcError(f"evaluate.early_stop=true: judges plans by accuracy alone, {why}; give early_stop=false")
 
 
 def _one_of(name: str, value: object, choices: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from amc.types import Cost, Episode
 
 KEEP = "keep_ratio/"
 COSTS = ("macs", "macs_ratio", "params", "params_ratio", "latency_ms", "within_budget")
-SCORES = ("episode", "reward", "accuracy", "loss", *COSTS)
+SCORES = ("episode", "reward", "accuracy", "loss", "images", *COSTS)
 Row = dict[str, float]
 
 
@@ -26,6 +26,7 @@ class EpisodeLog:
     ``episode``               index, from 0
     ``reward``                what the agent got
     ``accuracy``, ``loss``    validation top-1 as a fraction, cross-entropy in nats
+    ``images``                validation images seen; fewer than the most: stopped early, the two above are estimates
     ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the uncut network's
     ``latency_ms``            empty where no latency table was measured
     ``within_budget``         1; 0 for a plan on the way to the budget, which can't be the result
@@ -59,7 +60,7 @@ class EpisodeLog:
         ratios = episode.plan.keep_ratios()
         cost, metrics, original = episode.cost, episode.metrics, self._original
         values: list[float | None] = [
-            episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss),
+            episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss), metrics.images,
             cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
             int(episode.within_budget),
             float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in self._parts),

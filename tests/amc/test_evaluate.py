@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from amc.cutter import Cutter
 from amc.data import ImageSet
+from amc.early_stop import StopRule
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.graph import trace
@@ -161,3 +162,50 @@ def test_make_evaluator_puts_the_parts_together() -> None:
     assert len(set(losses.values())) == 4
     with pytest.raises(AmcError, match="recovery=magic: unknown; give one of none, bn, least_squares, sequential"):
         make_evaluator(network, SET, SET, "l1", "magic", Settings(), 0)
+
+
+def spoiled(kept_to_spoil: int) -> Recover:
+    """A recovery that makes every answer of a plan wrong: the answer is the class after the label's."""
+
+    def recover(small: nn.Module, kept: object) -> None:
+        small.fc.weight.data.zero_()
+        small.fc.bias.data.zero_()
+        small.fc.bias.data[3 if small.features[0][0].out_channels == kept_to_spoil else 0] = 1
+
+    return recover
+
+
+def test_a_plan_surely_worse_is_stopped_and_not_seen_again() -> None:
+    """Constant answers on labels 0 … 3: 'class 0' is right on the first images, 'class 3' on the last."""
+    model = nets.enliven(nets.residual(), IMAGES)
+    images = ImageSet(IMAGES, torch.tensor([0] * 24 + [3] * 6), num_classes=4)
+    surgeon = Surgeon(model, trace(model, IMAGES))
+    calls: list[int] = []
+
+    def recover(small: nn.Module, kept: object) -> None:
+        calls.append(1)
+        spoiled(5)(small, kept)
+
+    cutter = Cutter((), surgeon, identity_ranking(surgeon, model), recover)
+    rule = StopRule(min_images=8)
+
+    def fresh() -> Evaluator:
+        return Evaluator(cutter, images, batch_size=8, precision="fp32", early_stop=rule)
+
+    evaluate = fresh()
+    assert evaluate.state() == {}
+    first = evaluate(plan_for(model, stem=6))
+    assert (first.accuracy, first.images) == (0.8, 30)
+    worse = evaluate(plan_for(model, stem=5))
+    assert (worse.accuracy, worse.images) == (0.0, 8)  # 0.8 − 1 is no fraction
+    assert evaluate(plan_for(model, stem=5)) == worse
+    assert len(calls) == 2
+    resumed = fresh()
+    resumed.load_state(evaluate.state())
+    assert resumed(plan_for(model, stem=5)) == worse
+    alone = fresh()(plan_for(model, stem=5))
+    assert (alone.accuracy, alone.images) == (0.2, 30)
+    unhurried = Evaluator(cutter, images, batch_size=8, precision="fp32")
+    unhurried.load_state(evaluate.state())
+    unhurried(plan_for(model, stem=6))
+    assert unhurried(plan_for(model, stem=5)) == Metrics(alone.accuracy, pytest.approx(alone.loss), 30)

@@ -44,18 +44,18 @@ class Counting(agents.Agent):
 
 @pytest.mark.parametrize(("proposals", "asked", "played"), [(3, 5, 3), (5, 5, 5), (9, 5, 5)])
 def test_ends_when_the_agent_has_finished(proposals: int, asked: int, played: int) -> None:
-    found = play(Counting(proposals), (), asked, COST, lambda cost: True, recorder=None, verbose=False)
+    found = play(Counting(proposals), (), asked, COST, lambda cost: True, record=None, verbose=False)
     assert [e.reward for e in found.episodes] == [float(i + 1) for i in range(played)]
 
 
 def test_a_finished_agent_plays_nothing_more() -> None:
     agent = Counting(3)
-    before = play(agent, (), 5, COST, lambda cost: True, recorder=None, verbose=False).episodes
-    assert play(agent, before, 5, COST, lambda cost: True, recorder=None, verbose=False).episodes == before
+    before = play(agent, (), 5, COST, lambda cost: True, record=None, verbose=False).episodes
+    assert play(agent, before, 5, COST, lambda cost: True, record=None, verbose=False).episodes == before
 
 
 def test_only_a_plan_within_the_budget_is_the_best() -> None:
-    before = play(Counting(2), (), 2, COST, lambda cost: False, recorder=None, verbose=False).episodes
-    found = play(Counting(1), before, 3, COST, lambda cost: True, recorder=None, verbose=False).episodes
+    before = play(Counting(2), (), 2, COST, lambda cost: False, record=None, verbose=False).episodes
+    found = play(Counting(1), before, 3, COST, lambda cost: True, record=None, verbose=False).episodes
     assert [(e.reward, e.within_budget) for e in found] == [(1.0, False), (2.0, False), (1.0, True)]
     assert best_episode(found) is found[2]

@@ -46,3 +46,13 @@ def test_plans_over_the_budget_are_neither_looked_at_nor_the_best() -> None:
         [over, within], 2, lambda plan: Metrics(0.5, 1.0, 10), lambda metrics, cost, original: 1.0, Cost(10, 10), False
     )
     assert [r.searched for r in refined] == [within]
+
+
+def test_a_plan_that_was_stopped_early_is_not_judged_again() -> None:
+    stopped = replace(episode(1, 2, 0.9), metrics=Metrics(0.9, 1.0, 25))
+    truth = Metrics(0.5, 0.1, 500)
+    refined = refine(
+        [episode(0, 1, 0.3), stopped], 2, lambda plan: truth, lambda metrics, cost, original: metrics.accuracy,
+        Cost(10, 10), verbose=False,
+    )  # fmt: skip
+    assert [r.searched.index for r in refined] == [0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from amc.errors import AmcError
 from amc.latency import GRID
 from amc.layers import count_macs
 from amc.loop import best_episode
+from amc.recorder import best_plans
 from amc.search import SearchResult, Settings, search
 from amc.tracking import read_episodes
 
@@ -39,12 +40,13 @@ class OwnNet(nn.Module):
         return self.head(self.features(x).flatten(1))
 
 
-def own_loader(images: int, seed: int) -> Loader:
+def own_loader(images: int, seed: int, noise: float = 1.0) -> Loader:
     """Images whose class is the quadrant-like pattern added to noise: easy, but not for a network cut blindly."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 3, (images,), generator=generator)
     patterns = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(99))
-    return DataLoader(TensorDataset(patterns[labels] + torch.randn(images, 1, 8, 8, generator=generator), labels), 16)
+    blurred = patterns[labels] + noise * torch.randn(images, 1, 8, 8, generator=generator)
+    return DataLoader(TensorDataset(blurred, labels), 16)
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +220,46 @@ def test_the_best_plans_are_judged_again_and_the_network_is_kept(trained: OwnNet
     x = torch.randn(2, 1, 8, 8)
     with torch.no_grad():
         assert torch.equal(loaded(x), result.model(x))
+
+
+EARLY = replace(QUICK, batch_size=4, early_stop=True, early_stop_min_images=8, early_stop_confidence=0.8)
+
+
+def test_plans_stopped_early_are_never_the_result(trained: OwnNet, tmp_path: Path) -> None:
+    task: dict[str, Any] = {
+        "val": own_loader(64, 1, noise=4), "episodes": 12, "agent": "random", "budget": 0.3, "recovery": "none",
+    }  # fmt: skip
+    result = run(trained, run_dir=tmp_path, settings=replace(EARLY, agent={}), **task)
+    images = [e.metrics.images for e in result.episodes]
+    assert images[0] == 64
+    assert min(images) < 64
+    assert [row["images"] for row in read_episodes(tmp_path / "episodes.csv")] == images
+    assert result.best.val.images == 64
+    patient = run(trained, settings=replace(QUICK, batch_size=4, agent={}), **task)
+    assert [e.plan for e in result.episodes] == [e.plan for e in patient.episodes]
+    for early, late in zip(result.episodes, patient.episodes, strict=True):
+        if early.metrics.images == 64:
+            assert early.reward == late.reward
+    stopped = [e.plan for e in result.episodes if e.metrics.images < 64]
+    found = best_plans(tmp_path / "episodes.csv", result.groups, 12)
+    assert result.plan == found[0]
+    assert not set(stopped) & set(found)
+
+
+def test_a_resumed_run_stops_the_same_plans(trained: OwnNet, tmp_path: Path) -> None:
+    task: dict[str, Any] = {"val": own_loader(64, 1, noise=4), "settings": EARLY}
+    run(trained, run_dir=tmp_path / "a", episodes=3, **task)
+    gone_on = run(trained, run_dir=tmp_path / "a", episodes=8, **task, resume=True)
+    at_once = run(trained, run_dir=tmp_path / "b", episodes=8, **task)
+    assert [(e.plan, e.reward, e.metrics) for e in gone_on.episodes] == [
+        (e.plan, e.reward, e.metrics) for e in at_once.episodes
+    ]
+    assert any(e.metrics.images < 64 for e in gone_on.episodes[3:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"), [({"budget": None}, "without a budget"), ({"agent": "netadapt"}, "and agent=netadapt tries")]
+)
+def test_early_stopping_needs_plans_of_one_size(trained: OwnNet, arguments: dict[str, Any], why: str) -> None:
+    with pytest.raises(AmcError, match=rf"evaluate\.early_stop=true: judges plans by accuracy alone, {why}"):
+        run(trained, settings=replace(QUICK, early_stop=True), **arguments)

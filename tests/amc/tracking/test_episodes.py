@@ -35,10 +35,10 @@ def test_the_file_literally(tmp_path: Path) -> None:
     log(tmp_path).append(episode(0))
     log(tmp_path).append(episode(1, latency_ms=0.1, part="agent"))
     assert (tmp_path / "episodes.csv").read_text().splitlines() == [
-        "episode,reward,accuracy,loss,macs,macs_ratio,params,params_ratio,latency_ms,within_budget,"
+        "episode,reward,accuracy,loss,images,macs,macs_ratio,params,params_ratio,latency_ms,within_budget,"
         'seconds,forward_seconds,agent_seconds,keep_ratio/conv1,"keep_ratio/a,b"',
-        "0,-0.5,0.75,1.25,50,0.25,30,0.75,,1,2.0,0.5,0.0,0.25,0.3333333333333333",
-        "1,-0.5,0.75,1.25,50,0.25,30,0.75,0.1,1,2.0,0.0,0.5,0.25,0.3333333333333333",
+        "0,-0.5,0.75,1.25,100,50,0.25,30,0.75,,1,2.0,0.5,0.0,0.25,0.3333333333333333",
+        "1,-0.5,0.75,1.25,100,50,0.25,30,0.75,0.1,1,2.0,0.0,0.5,0.25,0.3333333333333333",
     ]
 
 
