@@ -47,7 +47,7 @@ def ranking(right):
             seen = mixed[:, :count].mean(1)
             agreement.append(stats.spearmanr(seen, worth).statistic)
             regret.append(worth.max() - worth[seen.argmax()])
-            best = worth >= np.quantile(worth, 2 / 3)
+            best = best_third(worth)
             good.append(stats.spearmanr(seen[best], worth[best]).statistic)
             if 2 * count <= right.shape[1]:
                 unseen.append(stats.spearmanr(seen, mixed[:, -right.shape[1] // 2 :].mean(1)).statistic)
@@ -83,6 +83,7 @@ def one_search(mixed, worth, look):
     error = (seen.accuracy - mixed[:, : look.images].mean(1))[stopped]
     row = {
         "images_seen": seen.images.mean(),
+        "images_seen_best_third": replay(mixed[best_third(worth)], look).images.mean(),
         "stopped": stopped.mean(),
         "bias_of_stopped": error.mean() if stopped.any() else np.nan,
         "spearman": stats.spearmanr(seen.accuracy, worth).statistic,
@@ -95,6 +96,10 @@ def one_search(mixed, worth, look):
         row[f"plans_{share}"] = plans
         row[f"found_{share}"] = worth[seen.best[plans - 1]] if plans else np.nan
     return row
+
+
+def best_third(worth):
+    return worth >= np.quantile(worth, 2 / 3)
 
 
 def budgets(plans):
@@ -143,12 +148,14 @@ def tables(ranks, rows, plans):
             f"| {r['spearman_first_images']:.3f} | {other} | {r['spearman_best_third']:.3f} | {points(r['regret'])} |"
         )
     heads = " | ".join(f"found in {b:,} images (plans)" for b in budgets(plans))
-    lines += ["", f"| images | early stop | seen | stopped | bias | best lost | points lost | Spearman | {heads} |",
-              "|---" * (8 + len(SHARES)) + "|"]  # fmt: skip
+    columns = "images | early stop | seen | seen, best third | stopped | bias | best lost | points lost | Spearman"
+    lines += ["", f"| {columns} | {heads} |",
+              "|---" * (9 + len(SHARES)) + "|"]  # fmt: skip
     for r in rows:
         found = " | ".join(f"{points(r[f'found_{s}'])} ({r[f'plans_{s}']:.0f})" for s in SHARES)
         lines.append(
-            f"| {r['images']:,} | {r['early_stop']} | {r['images_seen']:.0f} | {r['stopped']:.0%} "
+            f"| {r['images']:,} | {r['early_stop']} | {r['images_seen']:.0f} "
+            f"| {r['images_seen_best_third']:.0f} | {r['stopped']:.0%} "
             f"| {points(r['bias_of_stopped'])} | {r['best_lost']:.1%} | {points(r['regret_all_plans'])} "
             f"| {r['spearman']:.3f} | {found} |"
         )
