@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from amc.analysis.curves import CURVES_FORMAT, Curves, Point, measure_curves, wanted_points
+from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.files import cache_folder, read_json, write_json
 from amc.problem import Network, identity
 from amc.progress import Progress
 from amc.settings import Settings
-from amc.data import ImageSet
 from amc.types import Metrics
 
 WRITE_SECONDS = 2.0  # between two writings: so much work a killed process may lose
@@ -84,8 +84,9 @@ def curves_for(
     kept = _Kept(cache_folder(cache_dir) / "curves" / f"{_digest(task)[:16]}.json", task, evaluator.dense)
     have = {(p.group, p.kept) for p in known}
     cached = [p for p in kept.points if (p.group, p.kept) not in have]
-    for point in cached if on_point is not None else ():
-        on_point(point)
+    if on_point is not None:
+        for point in cached:
+            on_point(point)
     found = have | {(p.group, p.kept) for p in cached}
     before = sum(key in found for key in wanted_points(network.groups, keep_ratios))
     with Progress("sensitivity:", verbose, start=before) as progress:
@@ -136,15 +137,16 @@ class _Kept:
         try:
             content = read_json(self._path)
             dense, points = content["dense"], [Point(**entry) for entry in content["points"]]
-            near = (
-                abs(dense["accuracy"] - self._dense.accuracy) <= ACCURACY_TOLERANCE
-                and abs(dense["loss"] - self._dense.loss) <= LOSS_TOLERANCE * max(self._dense.loss, 0.01)
-            )
+            near = abs(dense["accuracy"] - self._dense.accuracy) <= ACCURACY_TOLERANCE and abs(
+                dense["loss"] - self._dense.loss
+            ) <= LOSS_TOLERANCE * max(self._dense.loss, 0.01)
         except (AmcError, KeyError, TypeError):
             log.warning("the cached curves %s are damaged and measured again", self._path)
             return []
         if not near:  # the network's code can change without its structure: then the old values mean nothing
-            log.warning("the cached curves %s are of a network that scored otherwise and are measured again", self._path)
+            log.warning(
+                "the cached curves %s are of a network that scored otherwise and are measured again", self._path
+            )
         return points if near else []
 
 

@@ -30,9 +30,9 @@ def allowed_counts(group: LayerGroup, min_keep: float, channel_round: int = 1, m
     return counts.astype(np.int64)
 
 
-def fewest_within(counts: Mapping[str, Counts], harm: Mapping[str, npt.NDArray[np.float64]], limit: float) -> dict[
-    str, int
-]:
+def fewest_within(
+    counts: Mapping[str, Counts], harm: Mapping[str, npt.NDArray[np.float64]], limit: float
+) -> dict[str, int]:
     """Of each group the fewest channels whose ``harm``, falling with the count, is no more than ``limit``."""
     return {name: int(options[np.argmax(harm[name] <= limit)]) for name, options in counts.items()}
 
@@ -59,9 +59,9 @@ def within(budget: Budget, cost_model: CostModel) -> Callable[[Mapping[str, int]
     return lambda kept: cost_model.value(budget.cost, cost_model.counts(kept)) <= budget.limit
 
 
-def uniform_plan(groups: Sequence[LayerGroup], cost_model: CostModel, cost: str, limit: float, budget: Budget) -> (
-    PruningPlan
-):
+def uniform_plan(
+    groups: Sequence[LayerGroup], cost_model: CostModel, cost: str, limit: float, budget: Budget
+) -> PruningPlan:
     """Every group at the same keep ratio, the largest with which ``cost`` stays within ``limit``.
 
     Args:
@@ -73,9 +73,7 @@ def uniform_plan(groups: Sequence[LayerGroup], cost_model: CostModel, cost: str,
     """
 
     def kept(ratio: float) -> dict[str, int]:
-        return {
-            g.name: max(budget.floor[g.name], g.round_channels(ratio, budget.channel_round)) for g in budget.groups
-        }
+        return {g.name: max(budget.floor[g.name], g.round_channels(ratio, budget.channel_round)) for g in budget.groups}
 
     low, high = 0.0, 1.0
     if cost_model.value(cost, cost_model.counts({})) <= limit:

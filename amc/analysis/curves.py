@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -103,11 +104,11 @@ class Curves:
         return self.dense_accuracy - np.maximum(found, 0.0)
 
     def keep_ratio_at_drop(self, group: str, accuracy_drop: float) -> float:
-        """The smallest keep ratio, within what was measured, that loses no more than ``accuracy_drop``."""
+        """The smallest keep ratio of whole channels, within what was measured, that loses no more than that accuracy."""
         row = self.index(group)
-        grid = np.linspace(self.kept[row].min() / self.channels[row], 1.0, 1001)
-        fine = self.accuracy_drop(group, grid) <= accuracy_drop + 1e-9
-        return float(grid[np.argmax(fine)])  # the uncut network's drop is 0: one is fine
+        ratios = np.arange(self.kept[row].min(), self.channels[row] + 1) / self.channels[row]
+        fine = self.accuracy_drop(group, ratios) <= accuracy_drop + 1e-9
+        return float(ratios[np.argmax(fine)])  # the uncut network's drop is 0: one is fine
 
     def _at(
         self, group: str, keep_ratio: float | Floats, values: Floats, dense: float, worse: int, monotone: bool
@@ -161,7 +162,7 @@ def check_keep_ratios(keep_ratios: Collection[float]) -> None:
         raise AmcError(f"keep_ratios={keep_ratios}: give a list such as [0.9,0.7,0.5,0.3,0.1]")
     for ratio in keep_ratios:
         require("keep_ratios", ratio, float, 0, 1, ends="()", hint="; the uncut network is measured anyway")
-    if any(later >= earlier for earlier, later in zip(keep_ratios[:-1], keep_ratios[1:], strict=True)):
+    if any(later >= earlier for earlier, later in pairwise(keep_ratios)):
         raise AmcError(f"keep_ratios={list(keep_ratios)}: give them in descending order, each once")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -35,8 +36,8 @@ def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the 
     figure = Figure(figsize=(9, 5.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     for row in range(n):
-        x = np.append(curves.kept[row] / curves.channels[row], 1.0)
-        y = 100 * np.append(curves.accuracy[row], curves.dense_accuracy)
+        x = np.append(1.0, curves.kept[row] / curves.channels[row])
+        y = 100 * np.append(curves.dense_accuracy, curves.accuracy[row])
         axes.plot(x, y, color=_colour(row, n), linewidth=1.8 if n <= DIRECT_LABELS else 1.1, alpha=0.9)
     axes.axhline(100 * curves.dense_accuracy, color="#777777", linewidth=0.9, linestyle=(0, (5, 3)))
     low, high = 100 * float(curves.accuracy.min()), 100 * max(float(curves.accuracy.max()), curves.dense_accuracy)
@@ -98,7 +99,10 @@ def curves_and_shares_figure(
         axes.margins(y=0)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     extend = "max" if float(drops.max()) > top else "neither"
-    figure.colorbar(drawn, ax=params, label="accuracy lost, points", extend=extend, pad=0.05, aspect=30, fraction=0.2)
+    figure.colorbar(
+        drawn, ax=params, label="accuracy lost, points", extend=extend, extendfrac=0.03, pad=0.05, aspect=24,
+        fraction=0.2, shrink=min(1.0, 5 / height), anchor=(0.0, 1.0),
+    )  # fmt: skip
     return figure
 
 
@@ -224,9 +228,9 @@ def _depth_bar(figure: Figure, axes: Axes, curves: Curves) -> None:
     bar.set_label("depth: group in walk order", fontsize=9)
 
 
-def _write_cells(axes: Axes, drops: np.ndarray, top: float) -> None:  # type: ignore[type-arg]
+def _write_cells(axes: Axes, drops: npt.NDArray[np.float64], top: float) -> None:
     for (row, column), value in np.ndenumerate(drops):
-        dark = value > 0.55 * top
+        dark = value > 0.45 * top
         axes.text(
             column, row, f"{value:.1f}".replace("-0.0", "0.0"), ha="center", va="center", fontsize=6.5,
             color="white" if dark else "#333333",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ def solve(program: Program, time_limit_seconds: float) -> Solution:
     bound = max(bound, sum(float(np.min(values)) for values in program.values))
     if found.x is None:
         return Solution(None, bound)
-    return Solution(tuple(int(np.argmax(found.x[a:b])) for a, b in zip(start[:-1], start[1:], strict=True)), bound)
+    return Solution(tuple(int(np.argmax(found.x[a:b])) for a, b in pairwise(start)), bound)
 
 
 def _one_choice_each(sizes: Sequence[int], start: npt.NDArray[np.int64], variables: int) -> LinearConstraint:
@@ -95,7 +96,5 @@ def _marginals(
         columns += [places, places, np.concatenate([start[g] + np.arange(k), start[h] + np.arange(m)])]
         signs += [np.ones(2 * k * m), -np.ones(k + m)]
         row += k + m
-    matrix = coo_array(
-        (np.concatenate(signs), (np.concatenate(rows), np.concatenate(columns))), shape=(row, variables)
-    )
+    matrix = coo_array((np.concatenate(signs), (np.concatenate(rows), np.concatenate(columns))), shape=(row, variables))
     return [LinearConstraint(matrix.tocsc(), 0.0, 0.0)]

@@ -1,4 +1,4 @@
-"""The size-aware rule: of all plans within the budget, the one whose groups' losses, as measured alone, sum up least."""
+"""The size-aware rule: of all plans within the budget, the one with the least sum of its groups' own losses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def size_aware_plan(
     """Minimises the summed loss increase under the budget, exactly, on a grid of counts for each group.
 
     A layer's cost is a product of its input and output channels, so it depends on two groups at once; both, and
-    residual streams that everything in them shares, are in the program as they are (:mod:`amc.analysis.integer_program`).
+    residual streams that everything in them shares, are in the program as they are
+    (:mod:`amc.analysis.integer_program`).
     A network of very many couplings (every layer of a dense block with every one before it) gets a coarser grid, so
     that the program stays solvable; what the time limit leaves unproven is told by the result's ``gap``.
 
