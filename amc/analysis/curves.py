@@ -104,7 +104,7 @@ class Curves:
         return self.dense_accuracy - np.maximum(found, 0.0)
 
     def keep_ratio_at_drop(self, group: str, accuracy_drop: float) -> float:
-        """The smallest keep ratio of whole channels, within what was measured, that loses no more than that accuracy."""
+        """The smallest keep ratio of whole channels, within what was measured, for no more than that drop."""
         row = self.index(group)
         ratios = np.arange(self.kept[row].min(), self.channels[row] + 1) / self.channels[row]
         fine = self.accuracy_drop(group, ratios) <= accuracy_drop + 1e-9
@@ -119,13 +119,10 @@ class Curves:
         y = np.append(values[row][first], dense)
         if counts[-1] == self.channels[row]:  # a ratio that rounds to all channels is the uncut network
             x, y = np.delete(x, -2), np.delete(y, -2)
+        slope = worse * max(worse * (y[0] - y[1]), 0.0) / (x[1] - x[0]) if len(x) > 1 else 0.0
         if monotone:
             y = worse * np.maximum.accumulate(worse * y[::-1])[::-1]
-        found = np.interp(keep_ratio, x, y)
-        if len(x) < 2:
-            return found
-        slope = worse * max(worse * (y[0] - y[1]), 0.0) / (x[1] - x[0])
-        return found + slope * np.maximum(x[0] - np.asarray(keep_ratio), 0.0)
+        return np.interp(keep_ratio, x, y) + slope * np.maximum(x[0] - np.asarray(keep_ratio), 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, read back with :meth:`from_json` to the same numbers."""
