@@ -86,7 +86,7 @@ class SensitivityLog:
         total, groups = cost_model.cost(), cost_model.groups
         figures = {
             "sensitivity": curves_figure(curves),
-            "sensitivity_and_shares": curves_and_shares_figure(curves, groups, total),
+            "sensitivity_and_shares": curves_and_shares_figure(curves, cost_model),
         }
         if pairs:
             figures["interactions"] = interactions_figure(pairs, pairs_keep_ratio)

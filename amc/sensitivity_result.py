@@ -61,22 +61,20 @@ def summary_of(result: SensitivityResult, facts: Mapping[str, Any]) -> dict[str,
 def print_result(result: SensitivityResult, cost_model: CostModel, where: str) -> None:
     """The end of a run: the groups, what the rule came to, where the time went, and where the run lies."""
     show(sensitivity_table(result.curves, cost_model))
-    found = result.independence
-    if found.correlation is not None and found.mean_ratio is not None:
-        show(Text(
-            f"{found.pairs} pairs cut together: loss × {found.mean_ratio:.2f} of the sum of each alone, "
-            f"correlation {found.correlation:.3f}"
-        ))  # fmt: skip
+    if result.pairs:
+        found = result.independence
+        ratio = "" if found.mean_ratio is None else f": loss × {found.mean_ratio:.2f} of the sum of each alone"
+        correlation = "" if found.correlation is None else f", correlation {found.correlation:.3f}"
+        show(Text(f"{found.pairs} pairs cut together{ratio}{correlation}"))
     chosen = result.chosen
     if chosen is not None:
         if chosen.accuracy_drop is not None:
             show(Text(f"rule=threshold: each group alone loses at most {100 * chosen.accuracy_drop:.2f} points"))
         if chosen.predicted_loss is not None and chosen.lower_bound is not None:
             gap = chosen.predicted_loss - chosen.lower_bound
-            show(Text(
-                f"rule=size_aware: loss {chosen.predicted_loss:.4f} if losses add up, "
-                f"{'proven the least' if gap < 1e-4 else f'at most {gap:.4f} above the least'} ({chosen.seconds:.1f} s)"
-            ))  # fmt: skip
+            how_good = "proven the least" if gap < 1e-4 else f"at most {gap:.4f} above the least"
+            predicted = f"loss {chosen.predicted_loss:.4f} if losses added up ({how_good}, {chosen.seconds:.1f} s)"
+            show(Text(f"rule=size_aware: {predicted}; measured {result.scored['plan'].val.loss:.4f}"))
         show(result_table({chosen.rule if name == "plan" else name: s for name, s in result.scored.items()}))
     show(time_table(result.wall_seconds, result.seconds))
     show(Text(where))

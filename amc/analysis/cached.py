@@ -83,13 +83,12 @@ def curves_for(
     """
     kept = _Kept(cache_folder(cache_dir) / "curves" / f"{_digest(task)[:16]}.json", task, evaluator.dense)
     have = {(p.group, p.kept) for p in known}
-    cached = [p for p in kept.points if (p.group, p.kept) not in have]
+    wanted = set(wanted_points(network.groups, keep_ratios))
+    cached = [p for p in kept.points if (p.group, p.kept) in wanted - have]
     if on_point is not None:
         for point in cached:
             on_point(point)
-    found = have | {(p.group, p.kept) for p in cached}
-    before = sum(key in found for key in wanted_points(network.groups, keep_ratios))
-    with Progress("sensitivity:", verbose, start=before) as progress:
+    with Progress("sensitivity:", verbose, start=len(cached) + len(wanted & have)) as progress:
 
         def measured(point: Point, done: int, total: int) -> None:
             kept.add(point)

@@ -83,3 +83,14 @@ def uniform_plan(
         fits = cost_model.value(cost, cost_model.counts(kept(middle))) <= limit
         low, high = (middle, high) if fits else (low, middle)
     return PruningPlan.make(groups, kept(low))
+
+
+def shares(cost_model: CostModel) -> dict[str, tuple[float, float]]:
+    """Group name → the MACs and the parameters that depend on it, as fractions of the whole network's.
+
+    They are those of the layers that make its channels and of the layers that read them, so all groups' shares add up
+    to more than 1: nothing can be saved twice.
+    """
+    total = cost_model.cost()
+    without = {g.name: cost_model.cost({g.name: 0}) for g in cost_model.groups}
+    return {name: (1 - cost.macs / total.macs, 1 - cost.params / total.params) for name, cost in without.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from amc.analysis.choices import shares
 from amc.analysis.curves import Curves
 from amc.analysis.interactions import Interaction, independence
 from amc.analysis.log_fit import log_macs_fit
+from amc.cost import CostModel
 from amc.figures import GRID
-from amc.types import Cost, LayerGroup
 
-DIRECT_LABELS = 8  # so many curves are all named; of more, the first to fall
+DIRECT_LABELS = 12  # so many curves are all named; of more, the first to fall
 NAMED_OF_MANY = 5
 LABEL_GAP = 0.045  # of the axis height: closer labels would overlap
 SHARES = {"MACs": "#0072B2", "parameters": "#E6B000"}
@@ -30,7 +31,7 @@ DEPTH = colormaps["viridis"]
 def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the others whole") -> Figure:
     """Accuracy over the keep ratio, a curve per group, coloured from the first layer (dark) to the last (bright).
 
-    Up to eight curves are named where they end; of more, those that lose the most, and a bar tells the depth.
+    Up to twelve curves are named where they end; of more, those that lose the most, and a bar tells the depth.
     """
     n = len(curves.names)
     figure = Figure(figsize=(9, 5.6), dpi=110, layout="constrained")
@@ -59,21 +60,19 @@ def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the 
 
 def curves_and_shares_figure(
     curves: Curves,
-    groups: Sequence[LayerGroup],
-    total: Cost,
+    cost_model: CostModel,
     title: str = "What each group loses when it alone is cut, and what there is to save",
 ) -> Figure:
-    """Heat map of accuracy points lost, groups × keep ratios, beside each group's share of MACs and parameters.
+    """Heat map of accuracy points lost, groups × keep ratios, beside the MACs and parameters that depend on each group.
 
     A robust group with tiny bars is no saving; one with long bars that stays pale is.
 
     Args:
         curves: of the network.
-        groups: of the network, for their shares: those of the layers that produce the group's channels.
-        total: the uncut network's cost.
+        cost_model: of the network, for :func:`amc.analysis.choices.shares`.
         title: above the picture.
     """
-    by_name = {g.name: g for g in groups}
+    found = shares(cost_model)
     n, ratios = curves.accuracy.shape
     drops = 100 * (curves.dense_accuracy - curves.accuracy)
     height = float(np.clip(0.19 * n + 1.7, 3.2, 30))
@@ -87,10 +86,10 @@ def curves_and_shares_figure(
     heat.set_yticks(range(n), curves.names, fontsize=size)
     heat.set_xticks(range(ratios), [f"{ratio:.2g}" for ratio in curves.keep_ratios])
     heat.set_xlabel("keep ratio")
-    for axes, (what, colour) in zip((macs, params), SHARES.items(), strict=True):
-        values = [_share(by_name[name], what, total) for name in curves.names]
+    for index, (axes, (what, colour)) in enumerate(zip((macs, params), SHARES.items(), strict=True)):
+        values = [100 * found[name][index] for name in curves.names]
         axes.barh(range(n), values, height=0.72, color=colour)
-        axes.set_xlabel(f"share of {what}, %")
+        axes.set_xlabel(f"{what} that\ndepend on it, %")
         axes.tick_params(axis="y", length=0, labelleft=False)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)
@@ -173,15 +172,6 @@ def accuracy_over_macs_figure(
     axes.spines[["top", "right"]].set_visible(False)
     figure.colorbar(drawn, ax=axes, label="episode", pad=0.015)
     return figure
-
-
-def shares(groups: Sequence[LayerGroup], total: Cost) -> Mapping[str, tuple[float, float]]:
-    """Group name → its layers' share of the uncut network's MACs and parameters, as fractions."""
-    return {g.name: (g.macs / total.macs, g.params / total.params) for g in groups}
-
-
-def _share(group: LayerGroup, what: str, total: Cost) -> float:
-    return 100 * shares([group], total)[group.name][list(SHARES).index(what)]
 
 
 def _colour(row: int, n: int) -> tuple[float, float, float, float]:

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from amc.analysis.choices import shares
 from amc.analysis.curves import Curves
 from amc.cost import CostModel
 
@@ -17,11 +18,12 @@ COLUMNS = ("group", "keep_ratio", "kept", "channels", "accuracy", "loss", "macs_
 
 
 def sensitivity_table(curves: Curves, cost_model: CostModel) -> Table:
-    """Per group: its share of the cost, how far it can be cut for one point of accuracy, and what that saves.
+    """Per group: the costs that depend on it, how far it can be cut for one point of accuracy, and what that saves.
 
     The last column is what saves a tiny robust layer from looking like a find.
     """
-    total, by_name = cost_model.cost(), {g.name: g for g in cost_model.groups}
+    total, depending = cost_model.cost(), shares(cost_model)
+    by_name = {g.name: g for g in cost_model.groups}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.title, table.title_justify = f"Each group alone; uncut: {curves.dense_accuracy:.2%}", "left"
     table.add_column("group", overflow="fold")
@@ -33,11 +35,13 @@ def sensitivity_table(curves: Curves, cost_model: CostModel) -> Table:
         group, ratio = by_name[name], curves.keep_ratio_at_drop(name, ONE_POINT)
         saved = 1 - cost_model.cost({name: group.round_channels(ratio)}).macs / total.macs
         cells = (
-            name, str(group.channels), _percent(group.macs / total.macs), _percent(group.params / total.params),
+            name, str(group.channels), _percent(depending[name][0]), _percent(depending[name][1]),
             f"{ratio:.2f}", _percent(saved), f"{100 * curves.accuracy[row, -1]:.2f} %",
         )  # fmt: skip
         table.add_row(*map(Text, cells))
-    notes = [f"MACs and params: share of the layers that make the group's channels; on {curves.images} images"]
+    notes = [
+        f"MACs and params: of the layers that make or read the group's channels; accuracies on {curves.images} images"
+    ]
     table.caption, table.caption_justify = Text("\n".join(notes)), "left"
     return table
 

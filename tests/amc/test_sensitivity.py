@@ -221,7 +221,15 @@ def command(folder: str, *overrides: str) -> dict[str, Any]:
 def test_command_line_with_a_plan_that_can_be_fine_tuned(capsys: pytest.CaptureFixture[str]) -> None:
     summary = command("run", "rule=size_aware", "importance=l2", "interactions.pairs=3", "verbose=true")
     out = capsys.readouterr().out
-    for text in ("sensitivity: ", "MACs saved", "3 pairs cut together", "proven the least", "uniform", "size_aware"):
+    for text in (
+        "sensitivity: ",
+        "MACs saved",
+        "3 pairs cut together",
+        "proven the least",
+        "measured",
+        "uniform",
+        "size_aware",
+    ):
         assert text in out
     assert summary["plan"]["macs"] <= 0.5 * summary["uncut"]["macs"]
     assert summary["plan"]["val"]["images"] == 60

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amc.analysis.choices import allowed_counts, uniform_plan
+from amc.analysis.choices import allowed_counts, shares, uniform_plan
 from amc.budget import Budget
 from tests.amc.analysis import toys
 
@@ -46,3 +46,9 @@ def test_uniform_on_a_residual_stream(cost: str) -> None:
     limit = 0.5 * model.cost().get(cost)
     plan = uniform_plan(model.groups, model, cost, limit, Budget(model, cost, None))
     assert 0.35 * model.cost().get(cost) < model.cost(plan).get(cost) <= limit
+
+
+def test_shares_count_what_makes_and_what_reads_the_channels() -> None:
+    model = toys.stream(8, [6])
+    # stem 2 · 8 · 3, mix 8 · 8, into and out of the block 3 · 6 · 8 each: all touch the stream, the last two the block
+    assert shares(model) == {"stem": (1.0, 1.0), "a0": pytest.approx((288 / 400, 288 / 400))}

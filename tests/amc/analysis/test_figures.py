@@ -18,7 +18,6 @@ from amc.analysis.figures import (
 )
 from amc.analysis.interactions import Interaction
 from amc.figures import save_figure
-from amc.types import Cost
 from tests.amc.analysis import toys
 
 
@@ -43,11 +42,12 @@ def test_of_many_groups_the_most_sensitive_are_named_and_a_bar_tells_the_depth()
 def test_lost_points_beside_shares() -> None:
     model = toys.chain([10, 10])
     curves = toys.curves(model, [[0.1, 0.2], [0.3, 0.4]], [0.5, 0.1])
-    figure = curves_and_shares_figure(curves, model.groups, Cost(40, 50))
+    figure = curves_and_shares_figure(curves, model)
     heat, macs, params = figure.axes[:3]
     np.testing.assert_allclose(heat.images[0].get_array(), [[10, 20], [30, 40]])
-    assert [bar.get_width() for bar in macs.patches] == [25, 25]  # each group has 10 MACs and 10 parameters
-    assert [bar.get_width() for bar in params.patches] == [20, 20]
+    # 3 · 10 + 10 · 10 + 10 · 5 MACs and as many weights; the middle layer depends on both
+    assert [bar.get_width() for bar in macs.patches] == pytest.approx([100 * 130 / 180, 100 * 150 / 180])
+    assert [bar.get_width() for bar in params.patches] == pytest.approx([100 * 130 / 180, 100 * 150 / 180])
     assert [label.get_text() for label in heat.get_yticklabels()] == ["l0", "l1"]
 
 
@@ -82,7 +82,7 @@ def test_every_number_of_groups_gives_pictures(tmp_path: Path, count: int) -> No
     model = toys.chain([10] * count)
     curves = toys.random_curves(model, 0)
     save_figure(tmp_path / "a.png", curves_figure(curves))
-    save_figure(tmp_path / "b.png", curves_and_shares_figure(curves, model.groups, Cost(1000, 1000)))
+    save_figure(tmp_path / "b.png", curves_and_shares_figure(curves, model))
     for name in ("a.png", "b.png"):
         height, width = matplotlib.image.imread(tmp_path / name).shape[:2]
         assert 800 <= width <= 1300

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ from amc.budget import Budget
 from amc.cost import CostModel
 from amc.errors import AmcError
 from amc.latency import GRID, LatencyCostModel
+from amc.problem import Network
 from tests.amc.analysis import toys
 
 
@@ -68,6 +70,19 @@ def test_never_worse_than_the_threshold_rule_by_its_own_measure(seed: int) -> No
     plan, _ = threshold_plan_for_budget(curves, budget, model)
     simple = sum(float(curves.loss_increase(name, ratio)) for name, ratio in plan.keep_ratios().items())
     assert found.predicted_loss <= simple + 1e-9
+
+
+@pytest.mark.parametrize(("name", "choices"), [("resnet18", 8), ("mobilenet_v2", 6)])
+@pytest.mark.parametrize("cost", ["macs", "params"])
+def test_real_networks_keep_to_the_budget_and_are_solved(
+    get_ready: Callable[[str], Network], name: str, choices: int, cost: str
+) -> None:
+    model = get_ready(name).cost_model
+    budget = Budget(model, cost, 0.5)
+    free = [g for g in model.groups if g.frozen is None]
+    found = size_aware_plan(toys.random_curves(CostModel(free, model.layers), 0), budget, model, choices=choices)
+    assert 0.45 * model.cost().get(cost) < model.cost(found.plan).get(cost) <= budget.limit
+    assert found.gap < 1e-4
 
 
 def test_rounding_and_the_smallest_keep_ratio() -> None:
