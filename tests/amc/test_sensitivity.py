@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,25 @@ def test_the_reported_scores_are_those_of_the_plan(trained: nn.Module) -> None:
     assert (uniform.val, uniform.cost.macs) == (planned.val, planned.cost.macs)  # here the same plan
 
 
-def test_a_recorded_run(trained: nn.Module, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    result = analyse(trained, run_dir=folder, facts={"model": "own"})
+@pytest.fixture(scope="module")
+def recorded(trained: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SensitivityResult]:
+    """The folder of a finished run, not to be changed, and its result."""
+    place = tmp_path_factory.mktemp("recorded")
+    return place / "run", analyse(trained, run_dir=place / "run", cache_dir=place / "cache", facts={"model": "own"})
+
+
+@pytest.fixture
+def finished(recorded: tuple[Path, SensitivityResult], tmp_path: Path) -> Path:
+    """A copy of a finished run."""
+    return Path(shutil.copytree(recorded[0], tmp_path / "run"))
+
+
+def go_on(model: nn.Module, folder: Path, **arguments: Any) -> SensitivityResult:
+    return analyse(model, run_dir=folder, facts={"model": "own"}, resume=True, **arguments)
+
+
+def test_a_recorded_run(trained: nn.Module, recorded: tuple[Path, SensitivityResult]) -> None:
+    folder, result = recorded
     names = {p.name for p in folder.iterdir()}
     pictures = {f"{name}.png" for name in ("sensitivity", "sensitivity_and_shares", "interactions", "plan")}
     assert pictures | {"sensitivity.csv", "summary.json", "plan.json", "config.json", "curves.json"} <= names
@@ -143,7 +160,7 @@ def test_a_recorded_run(trained: nn.Module, tmp_path: Path) -> None:
     assert len(rows) == 1 + 3 * 3
     assert [float(row["loss"]) for row in rows[1:]] == result.curves.loss.ravel().tolist()
     assert (Curves.from_json(read(folder / "curves.json")).kept == result.curves.kept).all()
-    assert str(tmp_path) not in "".join(p.read_text() for p in folder.glob("*.json"))
+    assert str(folder.parent) not in "".join(p.read_text() for p in folder.glob("*.json"))
     events = EventAccumulator(str(folder)).Reload()
     (first, *_) = events.Scalars("accuracy/features.0.0")
     assert (first.step, first.value) == (25, np.float32(result.curves.accuracy[0, 2]))
@@ -158,9 +175,12 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("evaluations", [0, 1, 5, 10])  # before the first, among the curves, among the pairs
 def test_a_killed_run_ends_as_if_it_had_not_been(
-    trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluations: int
+    trained: nn.Module,
+    recorded: tuple[Path, SensitivityResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    evaluations: int,
 ) -> None:
-    analyse(trained, run_dir=tmp_path / "whole", cache_dir=tmp_path / "a")
     score, count = Evaluator.__call__, [0]
 
     def counted(self: Evaluator, plan: PruningPlan) -> Metrics:
@@ -172,45 +192,44 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
     with monkeypatch.context() as patch:
         patch.setattr(Evaluator, "__call__", counted)
         with pytest.raises(Killed):
-            analyse(trained, run_dir=tmp_path / "killed", cache_dir=tmp_path / "b")
+            analyse(trained, run_dir=tmp_path / "killed", cache_dir=tmp_path / "b", facts={"model": "own"})
     assert not (tmp_path / "killed" / "summary.json").exists()
-    analyse(trained, run_dir=tmp_path / "killed", cache_dir=tmp_path / "elsewhere", resume=True)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    go_on(trained, tmp_path / "killed", cache_dir=tmp_path / "elsewhere")
+    whole, killed = recorded[0], tmp_path / "killed"
     for name in ("plan.json", "sensitivity.csv", "sensitivity.png", "interactions.png"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
     assert untimed(read(whole / "summary.json")) == untimed(read(killed / "summary.json"))
 
 
 def test_a_resumed_run_measures_only_what_is_missing(
-    trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: nn.Module, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    analyse(trained, run_dir=tmp_path / "run", cache_dir=tmp_path / "a")
     seen: list[PruningPlan] = []
     score = Evaluator.__call__
     monkeypatch.setattr(Evaluator, "__call__", lambda self, plan: (seen.append(plan), score(self, plan))[1])
-    result = analyse(trained, run_dir=tmp_path / "run", cache_dir=tmp_path / "b", resume=True)
+    result = go_on(trained, finished, cache_dir=Path("empty"))
     assert result.chosen is not None
     assert len(seen) == 2  # the rule's plan and the uniform one
     assert result.chosen.plan in seen
 
 
-def test_a_run_goes_on_only_with_what_it_was_started_with(trained: nn.Module, tmp_path: Path) -> None:
-    analyse(trained, run_dir=tmp_path / "run")
-    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+def test_a_run_goes_on_only_with_what_it_was_started_with(trained: nn.Module, finished: Path) -> None:
+    before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
     with pytest.raises(AmcError, match="seed=0, now it is 1"):
-        analyse(trained, run_dir=tmp_path / "run", resume=True, seed=1)
+        go_on(trained, finished, seed=1)
     with pytest.raises(AmcError, match="validation images changed"):
-        analyse(trained, run_dir=tmp_path / "run", resume=True, val=loader(5))
+        go_on(trained, finished, val=loader(5))
     other = nets.residual().eval()
     with pytest.raises(AmcError, match="weights changed"):
-        analyse(other, run_dir=tmp_path / "run", resume=True)
-    assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+        go_on(other, finished)
+    assert before == {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
 
 
 def test_a_refused_run_leaves_the_folder_free(trained: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(AmcError, match="smallest reachable value"):
         analyse(trained, run_dir=tmp_path / "run", budget=0.001)
-    assert analyse(trained, run_dir=tmp_path / "run").chosen is not None
+    few = Questions(keep_ratios=[0.5])
+    assert analyse(trained, run_dir=tmp_path / "run", questions=few).curves.kept.tolist() == [[4], [3], [3]]
 
 
 def command(folder: str, *overrides: str) -> dict[str, Any]:
@@ -218,6 +237,7 @@ def command(folder: str, *overrides: str) -> dict[str, Any]:
     return read(Path(folder) / "summary.json")
 
 
+@pytest.mark.slow
 def test_command_line_with_a_plan_that_can_be_fine_tuned(capsys: pytest.CaptureFixture[str]) -> None:
     summary = command("run", "rule=size_aware", "importance=l2", "interactions.pairs=3", "verbose=true")
     out = capsys.readouterr().out
