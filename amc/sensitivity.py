@@ -16,11 +16,10 @@ from amc.analysis.cached import curve_task, curves_for
 from amc.analysis.choices import uniform_plan
 from amc.analysis.curves import Curves
 from amc.analysis.interactions import Interaction, independence, measure_interactions
-from amc.analysis.rules import Chosen, Questions, choose
+from amc.analysis.rules import Chosen, Questions, check_budget, choose
 from amc.budget import Budget
 from amc.checks import refuse_unknown
 from amc.data import ImageSet
-from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.precision import resolve_device
 from amc.problem import Network, make_evaluator, trace_network
@@ -86,7 +85,7 @@ def sensitivity(
     started = time.perf_counter()
     settings, questions = settings or Settings(), questions or Questions()
     check_cutting(importance, recovery, seed)
-    _check(settings, questions, budget)
+    check_budget(questions, settings.cost, budget)
     place = resolve_device(device)
     train, val = _as_images(train, place), _as_images(val, place)
     test = None if test is None else _as_images(test, place)
@@ -125,16 +124,6 @@ def sensitivity(
                 result, network.cost_model, "nothing was recorded" if folder is None else f"run folder: {folder.path}"
             )
     return result
-
-
-def _check(settings: Settings, questions: Questions, budget: float | None) -> None:
-    if settings.cost == "latency_ms":
-        raise AmcError("budget.cost=latency_ms: sensitivity counts MACs and parameters; give budget=macs or params")
-    if questions.needs_budget and budget is None:
-        hint = ", or accuracy_drop=0.01" if questions.rule == "threshold" else ""
-        raise AmcError(
-            f"budget.keep=null: rule={questions.rule} needs to know what to save; give budget.keep=0.5{hint}"
-        )
 
 
 def _as_images(images: ImageSet | DataLoader[Any], device: torch.device) -> ImageSet:
@@ -194,7 +183,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     settings, questions, keep = _settings(plain), _questions(plain), plain["budget"]["keep"]
     choices = {"importance": plain["importance"]["name"], "recovery": plain["recovery"]["name"], "seed": plain["seed"]}
     check_cutting(**choices)
-    _check(settings, questions, keep)
+    check_budget(questions, settings.cost, keep)
     with run_folder(run_dir, resume is not None, {"command": "sensitivity", **plain}) as folder:
         task = load_task(config)
         splits = task.splits

@@ -60,6 +60,17 @@ class Questions:
         return self.rule is not None and self.accuracy_drop is None
 
 
+def check_budget(questions: Questions, cost: str, keep: float | None) -> None:
+    """Refuses, before anything is measured, a budget that the rule can't use. Raises ``AmcError``."""
+    if cost == "latency_ms":
+        raise AmcError("budget.cost=latency_ms: sensitivity counts MACs and parameters; give budget=macs or params")
+    if questions.needs_budget and keep is None:
+        hint = ", or accuracy_drop=0.01" if questions.rule == "threshold" else ""
+        raise AmcError(
+            f"budget.keep=null: rule={questions.rule} needs to know what to save; give budget.keep=0.5{hint}"
+        )
+
+
 @dataclass(frozen=True)
 class Chosen:
     """A rule's plan.
