@@ -23,7 +23,7 @@ from amc.tracking.run_dir import CONFIG, FREE_ON_RESUME
 
 Main = Callable[[DictConfig, Path], None]
 EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 2, 130
-RESUMABLE = ("search", "finetune")
+RESUMABLE = ("search", "finetune", "sensitivity")
 INHERITED = (
     "model",
     "dataset",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from amc.errors import AmcError
 from amc.types import Cost, LayerGroup, PruningPlan
 
 
@@ -30,6 +31,25 @@ class LayerShape:
     params_per_pair: float = 0.0
     macs_per_out: float = 0.0
     params_per_out: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class CostTerms:
+    """A cost as a polynomial of the kept counts ``c``: ``constant + linear · c + Σ_g≤h pairwise[g, h] · c_g · c_h``.
+
+    Attributes:
+        constant: what no plan changes.
+        linear: ``[groups]``.
+        pairwise: ``[groups, groups]``, upper triangular; the diagonal belongs to groups at both ends of a layer.
+    """
+
+    constant: float
+    linear: npt.NDArray[np.float64]
+    pairwise: npt.NDArray[np.float64]
+
+    def value(self, counts: npt.NDArray[np.float64]) -> float:
+        """The cost for kept counts ``[groups]``."""
+        return self.constant + float(self.linear @ counts) + float(counts @ self.pairwise @ counts)
 
 
 class CostModel:
@@ -100,3 +120,24 @@ class CostModel:
         value = getattr(self, name)(counts)
         assert value is not None, "Budget refuses a cost that is not known"
         return float(value)
+
+    def terms(self, name: str) -> CostTerms:
+        """The cost called ``name`` (``macs`` or ``params``) taken apart into what groups cost alone and in pairs.
+
+        A layer's axes are ``a + U c`` and ``b + V c`` long, so ``p · out · in + q · out`` multiplies out.
+
+        Raises:
+            AmcError: a cost that is no product of channel counts, such as a latency.
+        """
+        if name not in ("macs", "params"):
+            raise AmcError(f"budget.cost={name}: this needs a cost made of channel counts; give macs or params")
+        pair, alone = getattr(self, f"_{name}_per_pair"), getattr(self, f"_{name}_per_out")
+        U, V = self._out_uses, self._in_uses
+        a, b = self.sizes(np.zeros(len(self.groups)))
+        full = U.T @ (pair[:, None] * V)
+        rest = self._rest_params if name == "params" else 0
+        return CostTerms(
+            constant=float(pair @ (a * b) + alone @ a) + rest,
+            linear=V.T @ (pair * a) + U.T @ (pair * b + alone),
+            pairwise=np.triu(full) + np.tril(full, -1).T,
+        )

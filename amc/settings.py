@@ -91,11 +91,9 @@ def check_choices(reward: str | Reward, importance: str, recovery: str, agent: s
     Raises:
         AmcError: names the setting and what can be given.
     """
-    _one_of("importance", importance, importances.NAMES)
-    _one_of("recovery", recovery, recoveries.NAMES)
+    check_cutting(importance, recovery, seed)
     _one_of("agent", agent, agents.NAMES)
     require("episodes", episodes, int, 1)
-    require("seed", seed, int, 0)
     return get_reward(reward) if isinstance(reward, str) else reward
 
 
@@ -108,6 +106,13 @@ def check_early_stop(early_stop: bool, budget: float | None, agent: str) -> None
     if early_stop and (budget is None or agents.has_free_budget(agent)):
         why = "without a budget" if budget is None else f"and agent={agent} tries plans of any size"
         raise AmcError(f"evaluate.early_stop=true: judges plans by accuracy alone, {why}; give early_stop=false")
+
+
+def check_cutting(importance: str, recovery: str, seed: int) -> None:
+    """The part of :func:`check_choices` that every command which cuts networks shares."""
+    _one_of("importance", importance, importances.NAMES)
+    _one_of("recovery", recovery, recoveries.NAMES)
+    require("seed", seed, int, 0)
 
 
 def _one_of(name: str, value: object, choices: Sequence[str]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from amc.cost import CostModel, LayerShape
+from amc.errors import AmcError
 from amc.layers import count_macs
-from amc.problem import trace_network
+from amc.problem import Network, trace_network
 from amc.surgery import Surgeon
 from amc.types import ChannelSlice, Cost, LayerGroup, PruningPlan
 from tests.amc import nets
@@ -95,3 +98,34 @@ def test_tied_weights_are_counted_once_and_run_twice() -> None:
     model[2].weight, model[2].bias = model[0].weight, model[0].bias
     network = trace_network(model, torch.randn(1, 8))
     assert network.cost_model.cost() == Cost(8 * 8 + 8 * 8 + 8 * 4, 8 * 8 + 8 + 8 * 4 + 4)
+
+
+def test_terms_of_two_layers() -> None:
+    # c channels: macs 64 · 9 · 3 · c + c · 10; params 9 · 3 · c + c + 2 · c + c · 10 + 10 + 5
+    macs, params = two_layers().terms("macs"), two_layers().terms("params")
+    assert (macs.constant, macs.linear.tolist(), macs.pairwise.tolist()) == (0, [1738], [[0]])
+    assert (params.constant, params.linear.tolist(), params.pairwise.tolist()) == (15, [40], [[0]])
+
+
+def test_terms_of_a_stream_at_both_ends_of_a_layer() -> None:
+    layers = (LayerShape("conv", 8, 8, macs_per_pair=9), LayerShape("next", 4, 8, macs_per_pair=2))
+    stem = group("stem", 8, [("conv", "out"), ("conv", "in"), ("next", "in")])
+    terms = CostModel([stem, group("next", 4, [("next", "out")])], layers).terms("macs")
+    assert (terms.constant, terms.linear.tolist()) == (0, [0, 0])
+    assert terms.pairwise.tolist() == [[9, 2], [0, 0]]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18", "mobilenet_v2", "densenet121", "vgg16_cifar"])
+@pytest.mark.parametrize("cost", ["macs", "params"])
+def test_terms_are_the_cost(get_ready: Callable[[str], Network], name: str, cost: str) -> None:
+    model = get_ready(name).cost_model
+    terms = model.terms(cost)
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        counts = np.array([random.integers(1, g.channels + 1) // g.step * g.step for g in model.groups], dtype=float)
+        assert terms.value(counts) == pytest.approx(model.value(cost, counts), abs=0.5, rel=1e-12)
+
+
+def test_a_latency_has_no_terms() -> None:
+    with pytest.raises(AmcError, match=r"budget\.cost=latency_ms: .*give macs or params"):
+        two_layers().terms("latency_ms")

@@ -1,0 +1,241 @@
+"""Accuracy and loss of a network of which one layer group alone is cut, over the keep ratios of every group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from amc.checks import require
+from amc.errors import AmcError
+from amc.types import LayerGroup, Metrics, PruningPlan
+
+CURVES_FORMAT = 1
+BROKEN_LOSS = 100.0  # nats: what counts as the loss of a network whose outputs overflow
+Floats = npt.NDArray[np.float64]
+Evaluate = Callable[[PruningPlan], Metrics]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured value: ``group`` alone keeps ``kept`` channels. ``seconds`` it took; not part of equality."""
+
+    group: str
+    kept: int
+    accuracy: float
+    loss: float
+    seconds: float = field(default=0.0, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, read back by ``Point(**data)``."""
+        return {name: getattr(self, name) for name in ("group", "kept", "accuracy", "loss", "seconds")}
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What every prunable group alone costs when it is cut, everything else uncut.
+
+    Attributes:
+        names: groups in walk order.
+        channels: original channel count of each group.
+        keep_ratios: as asked for, descending, below 1.
+        kept: channels really kept at each ratio, ``[groups, ratios]``; small groups round several ratios to one count.
+        accuracy: top-1 as a fraction, ``[groups, ratios]``.
+        loss: mean cross-entropy in nats, ``[groups, ratios]``.
+        dense_accuracy, dense_loss: of the uncut network: the value at keep ratio 1.
+        images: how many images each value was measured on.
+        seconds: what measuring them took, whenever that was.
+    """
+
+    names: tuple[str, ...]
+    channels: tuple[int, ...]
+    keep_ratios: tuple[float, ...]
+    kept: npt.NDArray[np.int64]
+    accuracy: Floats
+    loss: Floats
+    dense_accuracy: float
+    dense_loss: float
+    images: int
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        shape = (len(self.names), len(self.keep_ratios))
+        for what in ("kept", "accuracy", "loss"):
+            if getattr(self, what).shape != shape:
+                raise ValueError(f"curves: {what} is {getattr(self, what).shape} for {shape[0]} groups × {shape[1]}")
+        if len(self.channels) != shape[0] or 0 in shape:
+            raise ValueError(f"curves: {len(self.channels)} channel counts for {shape[0]} groups × {shape[1]} ratios")
+        check_keep_ratios(self.keep_ratios)
+        if not ((self.kept >= 1) & (self.kept <= np.array(self.channels)[:, None])).all():
+            raise ValueError("curves: a group keeps no channel, or more than it has")
+        if not ((self.accuracy >= 0) & (self.accuracy <= 1)).all() or not 0 <= self.dense_accuracy <= 1:
+            raise ValueError("curves: an accuracy is not a fraction in [0, 1]")
+
+    def index(self, group: str) -> int:
+        """Row of ``group``. Raises ``AmcError`` for a group without a curve."""
+        if group not in self.names:
+            raise AmcError(f"curves: no curve of group {group!r}; were they measured on another network?")
+        return self.names.index(group)
+
+    def loss_at(self, group: str, keep_ratio: float | Floats) -> Any:
+        """Loss at any keep ratio in (0, 1]: the uncut network's at 1, linear between what was measured.
+
+        Below the smallest measured ratio the last slope goes on, but never down: fewer channels are no cure.
+        """
+        return self._at(group, keep_ratio, self.loss, self.dense_loss, worse=1, monotone=False)
+
+    def accuracy_at(self, group: str, keep_ratio: float | Floats) -> Any:
+        """Accuracy at any keep ratio in (0, 1], see :meth:`loss_at`; never below 0."""
+        found = self._at(group, keep_ratio, self.accuracy, self.dense_accuracy, worse=-1, monotone=False)
+        return np.maximum(found, 0.0)
+
+    def loss_increase(self, group: str, keep_ratio: float | Floats) -> Any:
+        """Loss above the uncut network's, made monotone: never less with fewer channels, never below 0."""
+        return self._at(group, keep_ratio, self.loss, self.dense_loss, worse=1, monotone=True) - self.dense_loss
+
+    def accuracy_drop(self, group: str, keep_ratio: float | Floats) -> Any:
+        """Accuracy below the uncut network's, made monotone, as a fraction of at most the whole accuracy."""
+        found = self._at(group, keep_ratio, self.accuracy, self.dense_accuracy, worse=-1, monotone=True)
+        return self.dense_accuracy - np.maximum(found, 0.0)
+
+    def keep_ratio_at_drop(self, group: str, accuracy_drop: float) -> float:
+        """The smallest keep ratio of whole channels, within what was measured, for no more than that drop."""
+        row = self.index(group)
+        ratios = np.arange(self.kept[row].min(), self.channels[row] + 1) / self.channels[row]
+        fine = self.accuracy_drop(group, ratios) <= accuracy_drop + 1e-9
+        return float(ratios[np.argmax(fine)])  # the uncut network's drop is 0: one is fine
+
+    def _at(
+        self, group: str, keep_ratio: float | Floats, values: Floats, dense: float, worse: int, monotone: bool
+    ) -> Any:
+        row = self.index(group)
+        counts, first = np.unique(self.kept[row], return_index=True)
+        x = np.append(counts, self.channels[row]) / self.channels[row]  # ascending, ends at 1
+        y = np.append(values[row][first], dense)
+        if counts[-1] == self.channels[row]:  # a ratio that rounds to all channels is the uncut network
+            x, y = np.delete(x, -2), np.delete(y, -2)
+        slope = worse * max(worse * (y[0] - y[1]), 0.0) / (x[1] - x[0]) if len(x) > 1 else 0.0
+        if monotone:
+            y = worse * np.maximum.accumulate(worse * y[::-1])[::-1]
+        return np.interp(keep_ratio, x, y) + slope * np.maximum(x[0] - np.asarray(keep_ratio), 0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, read back with :meth:`from_json` to the same numbers."""
+        arrays = {name: getattr(self, name).tolist() for name in ("kept", "accuracy", "loss")}
+        scalars = {name: getattr(self, name) for name in ("dense_accuracy", "dense_loss", "images", "seconds")}
+        lists = {name: list(getattr(self, name)) for name in ("names", "channels", "keep_ratios")}
+        return {"format": CURVES_FORMAT, **lists, **scalars, **arrays}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Curves:
+        """What :meth:`to_json` gave. Raises ``AmcError`` if it is something else."""
+        if not isinstance(data, dict) or data.get("format") != CURVES_FORMAT:
+            raise AmcError(f"curves: expected {{'format': {CURVES_FORMAT}, …}}; is this a file of curves?")
+        try:
+            return cls(
+                names=tuple(map(str, data["names"])),
+                channels=tuple(map(int, data["channels"])),
+                keep_ratios=tuple(map(float, data["keep_ratios"])),
+                kept=np.array(data["kept"], dtype=np.int64),
+                accuracy=np.array(data["accuracy"], dtype=float),
+                loss=np.array(data["loss"], dtype=float),
+                dense_accuracy=float(data["dense_accuracy"]),
+                dense_loss=float(data["dense_loss"]),
+                images=int(data["images"]),
+                seconds=float(data["seconds"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise AmcError(f"curves: {error}; the file is damaged") from error
+
+
+def check_keep_ratios(keep_ratios: Collection[float]) -> None:
+    """Raises ``AmcError`` unless they are numbers in (0, 1), descending, at least one."""
+    if not isinstance(keep_ratios, (list, tuple)) or not keep_ratios:
+        raise AmcError(f"keep_ratios={keep_ratios}: give a list such as [0.9,0.7,0.5,0.3,0.1]")
+    for ratio in keep_ratios:
+        require("keep_ratios", ratio, float, 0, 1, ends="()", hint="; the uncut network is measured anyway")
+    if any(later >= earlier for earlier, later in pairwise(keep_ratios)):
+        raise AmcError(f"keep_ratios={list(keep_ratios)}: give them in descending order, each once")
+
+
+def prunable(groups: Sequence[LayerGroup]) -> list[LayerGroup]:
+    """The groups that can be pruned, in walk order. Raises ``AmcError`` if there are none."""
+    free = [g for g in groups if g.frozen is None]
+    if not free:
+        raise AmcError("zero prunable groups: freeze less, or choose another model")
+    return free
+
+
+def wanted_points(groups: Sequence[LayerGroup], keep_ratios: Sequence[float]) -> list[tuple[str, int]]:
+    """(Group, kept channels) of every value that curves over these ratios are made of, each once."""
+    check_keep_ratios(keep_ratios)
+    return list(dict.fromkeys((g.name, g.round_channels(ratio)) for g in prunable(groups) for ratio in keep_ratios))
+
+
+def measure_curves(
+    groups: Sequence[LayerGroup],
+    evaluate: Evaluate,
+    dense: Metrics,
+    keep_ratios: Sequence[float],
+    *,
+    known: Collection[Point] = (),
+    on_point: Callable[[Point, int, int], None] | None = None,
+) -> Curves:
+    """Evaluates each prunable group alone at each ratio, group by group in walk order, from the gentlest cut on.
+
+    Args:
+        groups: of the network; frozen ones get no curve.
+        evaluate: plan → metrics.
+        dense: of the uncut network.
+        keep_ratios: descending, in (0, 1); each is rounded to channels that the group can keep.
+        known: values that were measured before, in an earlier part of a resumed run or by another command.
+        on_point: called after each newly measured value with it, how many are there by then, and of how many.
+
+    Raises:
+        AmcError: impossible ratios, zero prunable groups.
+    """
+    check_keep_ratios(keep_ratios)
+    free = prunable(groups)
+    kept = np.array([[g.round_channels(ratio) for ratio in keep_ratios] for g in free], dtype=np.int64)
+    wanted = wanted_points(groups, keep_ratios)
+    found: dict[tuple[str, int], Point] = {(p.group, p.kept): p for p in known}
+    done = sum(key in found for key in wanted)
+    for name, count in wanted:
+        if (name, count) not in found:
+            found[name, count] = _point(name, count, evaluate(PruningPlan.make(groups, {name: count})))
+            done += 1
+            if on_point is not None:
+                on_point(found[name, count], done, len(wanted))
+    return _curves(free, keep_ratios, kept, found, dense)
+
+
+def _point(name: str, count: int, metrics: Metrics) -> Point:
+    loss = metrics.loss if isfinite(metrics.loss) else BROKEN_LOSS
+    return Point(name, count, metrics.accuracy, loss, sum(metrics.seconds.values()))
+
+
+def _curves(
+    free: Sequence[LayerGroup],
+    keep_ratios: Sequence[float],
+    kept: npt.NDArray[np.int64],
+    found: Mapping[tuple[str, int], Point],
+    dense: Metrics,
+) -> Curves:
+    rows = [[found[g.name, int(n)] for n in row] for g, row in zip(free, kept, strict=True)]
+    return Curves(
+        names=tuple(g.name for g in free),
+        channels=tuple(g.channels for g in free),
+        keep_ratios=tuple(map(float, keep_ratios)),
+        kept=kept,
+        accuracy=np.array([[p.accuracy for p in row] for row in rows]),
+        loss=np.array([[p.loss for p in row] for row in rows]),
+        dense_accuracy=dense.accuracy,
+        dense_loss=dense.loss,
+        images=dense.images,
+        seconds=sum({(p.group, p.kept): p.seconds for row in rows for p in row}.values()),
+    )

@@ -1,0 +1,111 @@
+"""Whether groups can be judged one by one: pairs cut together against the sum of what each loses alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from amc.analysis.curves import Curves, Evaluate, prunable
+from amc.checks import require
+from amc.types import LayerGroup, PruningPlan
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Two groups cut together, everything else uncut.
+
+    Attributes:
+        first, second: the groups, in walk order.
+        together: loss of both cut, above the uncut network's, in nats.
+        apart: the sum of what each costs alone, from the curves.
+        accuracy: of both cut.
+    """
+
+    first: str
+    second: str
+    together: float
+    apart: float
+    accuracy: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, read back by ``Interaction(**data)``."""
+        return {name: getattr(self, name) for name in ("first", "second", "together", "apart", "accuracy")}
+
+
+@dataclass(frozen=True)
+class Independence:
+    """How far losses add up.
+
+    Attributes:
+        pairs: how many were measured.
+        correlation: between both cut and the sum of each alone; ``None`` if one of the two never changes.
+        mean_ratio: mean of both cut ÷ mean of the sums (1: they add up; above: they make each other worse); ``None``
+            if the sums come to nothing. A mean of the single ratios would be ruled by pairs that lose next to nothing.
+    """
+
+    pairs: int
+    correlation: float | None
+    mean_ratio: float | None
+
+
+def sample_pairs(names: Sequence[str], pairs: int, seed: int) -> list[tuple[str, str]]:
+    """``pairs`` different pairs in random order, or all there are; each in the order of ``names``."""
+    first, second = np.triu_indices(len(names), 1)
+    chosen = np.random.default_rng(seed).permutation(len(first))[:pairs]
+    return [(names[first[i]], names[second[i]]) for i in chosen]
+
+
+def measure_interactions(
+    curves: Curves,
+    groups: Sequence[LayerGroup],
+    evaluate: Evaluate,
+    pairs: int,
+    keep_ratio: float,
+    seed: int = 0,
+    *,
+    known: Collection[Interaction] = (),
+    on_pair: Callable[[Interaction, int, int], None] | None = None,
+) -> tuple[Interaction, ...]:
+    """Cuts a random sample of pairs of groups to ``keep_ratio`` each.
+
+    Args:
+        curves: of the network; at a keep ratio that they have, nothing need be interpolated.
+        groups: of the network.
+        evaluate: plan → metrics, the same that measured the curves.
+        pairs: how many; all there are if there are fewer.
+        keep_ratio: of both groups, rounded to whole channels.
+        seed: of the sample.
+        known: pairs that were measured before.
+        on_pair: called after each newly measured one with it, how many are there by then, and of how many.
+
+    Raises:
+        AmcError: impossible numbers.
+    """
+    require("interactions.pairs", pairs, int, 0)
+    require("interactions.keep_ratio", keep_ratio, float, 0, 1, ends="()")
+    by_name = {g.name: g for g in prunable(groups)}
+    found = {(i.first, i.second): i for i in known}
+    wanted = sample_pairs(list(by_name), pairs, seed)
+    done = sum(pair in found for pair in wanted)
+    for pair in wanted:
+        if pair in found:
+            continue
+        kept = {name: by_name[name].round_channels(keep_ratio) for name in pair}
+        metrics = evaluate(PruningPlan.make(groups, kept))
+        apart = sum(curves.loss_at(n, count / by_name[n].channels) - curves.dense_loss for n, count in kept.items())
+        found[pair] = Interaction(*pair, metrics.loss - curves.dense_loss, float(apart), metrics.accuracy)
+        done += 1
+        if on_pair is not None:
+            on_pair(found[pair], done, len(wanted))
+    return tuple(found[pair] for pair in wanted)
+
+
+def independence(rows: Sequence[Interaction]) -> Independence:
+    """How far the losses of ``rows`` add up."""
+    together, apart = np.array([r.together for r in rows]), np.array([r.apart for r in rows])
+    varies = len(rows) > 1 and together.std() > 0 and apart.std() > 0
+    ratio = float(together.mean() / apart.mean()) if len(rows) and apart.mean() > 0 else None
+    return Independence(len(rows), float(np.corrcoef(together, apart)[0, 1]) if varies else None, ratio)
