@@ -80,6 +80,13 @@ class Evaluator:
 
     def __call__(self, plan: PruningPlan) -> Metrics:
         """Accuracy and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
+        return self._evaluate(plan, self._contest)
+
+    def in_full(self, plan: PruningPlan) -> Metrics:
+        """The same on all images; such a plan takes no part in the contest that stops others early."""
+        return self._evaluate(plan, None)
+
+    def _evaluate(self, plan: PruningPlan, contest: Contest | None) -> Metrics:
         if plan in self._seen:
             return self._seen[plan]
         started = time.perf_counter()
@@ -88,7 +95,7 @@ class Evaluator:
         cut = time.perf_counter()
         self.cutter.recover(small, kept)
         recovered = time.perf_counter()
-        metrics = self.score(small) if self._contest is None else self._compete(small, self._contest)
+        metrics = self.score(small) if contest is None else self._compete(small, contest)
         done = time.perf_counter()
         seconds = {"cut": cut - started, "recovery": recovered - cut, "forward": done - recovered}
         # metrics of a repeated plan take no time

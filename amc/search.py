@@ -14,6 +14,8 @@ from rich.text import Text
 from torch import nn
 
 import agents
+from amc.analysis.hints import hints_for
+from amc.analysis.rules import RULES
 from amc.budget import Budget
 from amc.checks import refuse_unknown
 from amc.data import ImageSet
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchResult", "Settings", "main", "main_from_config", "search"]
 
 LATENCY_TABLE = "latency_table.json"
+HINTS = "hints.json"
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,7 @@ def search(
     seed: int = 0,
     device: str | torch.device = "auto",
     settings: Settings | None = None,
+    cache_dir: str | Path | None = None,
     run_dir: str | Path | RunDir | None = None,
     resume: bool = False,
     description: Mapping[str, Any] | None = None,
@@ -83,6 +87,7 @@ def search(
         seed: of everything that is random.
         device: ``auto``: CUDA if there is any.
         settings: everything else.
+        cache_dir: where sensitivity curves are kept, see :func:`amc.files.cache_folder`.
         run_dir: folder to record the run in; nothing is written without one.
         resume: go on with the run in ``run_dir`` instead of refusing to write there.
         description: how the network is built, see :func:`amc.pruned.save_pruned`.
@@ -119,6 +124,13 @@ def search(
         evaluator = make_evaluator(network, train, val, importance, recovery, _settled(settings, folder), seed)
         if verbose:
             show(_baseline_line(evaluator, place))
+        hints = None
+        if settings.curves is True or settings.prior or (settings.curves == "auto" and agent in RULES):
+            hints = hints_for(
+                network, evaluator, limit, train, val, importance, recovery, settings, seed,
+                cache_dir=cache_dir, file=None if folder is None else folder.path / HINTS, verbose=verbose,
+            )  # fmt: skip
+            facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         env = ChannelPruningEnv(
             network.cost_model,
             limit,
@@ -126,6 +138,8 @@ def search(
             rewarded,
             observation=settings.observation,
             rule="free" if agents.has_free_budget(agent) else settings.rule,
+            plans=hints.plans if hints is not None else None,
+            prior=hints.prior if hints is not None and settings.prior else None,
         )
         player = _agent(agent, env, seed, episodes, settings.agent)
         recorder = None
@@ -297,6 +311,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
             **choices,
             device=plain["device"],
             settings=settings,
+            cache_dir=plain["cache_dir"],
             run_dir=folder,
             description=task.description,
             facts=facts,
@@ -313,7 +328,7 @@ def _settings(plain: Mapping[str, Any]) -> Settings:
         given |= values
     return Settings(
         **given,
-        **{key: plain[key] for key in ("observation", "prune_residual", "freeze", "refine_top")},
+        **{key: plain[key] for key in ("observation", "prune_residual", "freeze", "curves", "prior", "refine_top")},
         agent={key: value for key, value in plain["agent"].items() if key != "name"},
         recovery={key: value for key, value in plain["recovery"].items() if key != "name"},
     )

@@ -37,6 +37,9 @@ class Settings:
             so far. Its metrics are then estimates, and it can't be the result. Needs a budget.
         early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.early_stop.StopRule`.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
+        curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
+            if the agent is one of them.
+        prior: show each group's sensitivity to the agent, as a 13th number of the observation; needs the curves too.
         refine_top: so many of the best plans are judged again at the end, with sequential recovery and on all
             validation images; the best of them is the result. 0: the best by the search's own reward.
         agent: settings of the agent, such as ``warmup_episodes``.
@@ -58,6 +61,8 @@ class Settings:
     early_stop_confidence: float = StopRule.confidence
     early_stop_min_images: int = StopRule.min_images
     precision: str = "auto"
+    curves: bool | Literal["auto"] = "auto"
+    prior: bool = False
     refine_top: int = 0
     agent: Mapping[str, Any] = field(default_factory=dict)
     recovery: Mapping[str, Any] = field(default_factory=dict)
@@ -70,6 +75,11 @@ class Settings:
         require("evaluate.calibration_images", self.calibration_images, int, 1)
         require("evaluate.batch_size", self.batch_size, int, 1)
         require("refine_top", self.refine_top, int, 0)
+        require("prior", self.prior, bool)
+        if self.curves != "auto":
+            require("curves", self.curves, bool, hint=", or auto")
+        if self.prior and self.curves is False:
+            raise AmcError("prior=true: is made of the sensitivity curves; give curves=auto or true")
         require("prune_residual", self.prune_residual, bool)
         require("evaluate.early_stop", self.early_stop, bool)
         StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)

@@ -98,7 +98,7 @@ def curves_for(
 
         try:
             return measure_curves(
-                network.groups, evaluator, evaluator.dense, keep_ratios,
+                network.groups, evaluator.in_full, evaluator.dense, keep_ratios,
                 known=[*cached, *known], on_point=measured,
             )  # fmt: skip
         finally:

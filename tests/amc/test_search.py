@@ -94,12 +94,53 @@ def test_the_reported_test_accuracy_is_that_of_the_returned_network(trained: Own
     assert result.best.test.accuracy == hits / 64
 
 
-@pytest.mark.parametrize("agent", [name for name in agents.NAMES if name not in ("threshold", "size_aware")])
+@pytest.mark.parametrize("agent", agents.NAMES)
 @pytest.mark.parametrize("rule", ["clip", "project"])
-def test_every_agent_runs_through_the_same_loop(trained: OwnNet, agent: str, rule: Literal["clip", "project"]) -> None:
+def test_every_agent_runs_through_the_same_loop(
+    trained: OwnNet, agent: str, rule: Literal["clip", "project"], tmp_path: Path
+) -> None:
     settings = QUICK if agent in ("ddpg", "td3", "sac") else Settings(images=64, calibration_images=64)
-    result = run(trained, agent=agent, settings=replace(settings, rule=rule))
+    result = run(trained, agent=agent, settings=replace(settings, rule=rule), cache_dir=tmp_path)
     assert result.best.cost.macs <= 0.5 * result.baseline.cost.macs
+
+
+def test_curves_warm_up_an_agent_and_are_seen_by_it(trained: OwnNet, tmp_path: Path) -> None:
+    settings = Settings(
+        images=64, calibration_images=64, rule="project", early_stop=True, curves=True, prior=True,
+        agent={"warmup": "rules", "warmup_episodes": 5},
+    )  # fmt: skip
+    result = run(trained, settings=settings, cache_dir=tmp_path / "cache", run_dir=tmp_path / "run")
+    hints = json.loads((tmp_path / "run" / "hints.json").read_text())
+    # uniform, shallow, deep, threshold, size-aware; each moved onto the budget, which the rules met already
+    for episode, rule in zip(result.episodes[3:], ("threshold", "size_aware"), strict=True):
+        kept = hints["plans"][rule]
+        assert all(0 <= episode.plan[name] - kept[name] <= 1 for name in kept)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    # 9 ratios of 16 and of 32 channels; 0.9 … 0.1 of 16 are 14, 13, 11, 10, 8, 6, 5, 3, 2: all different
+    assert summary["curves"]["evaluations"] == 18
+    policy = json.loads((tmp_path / "run" / "policy" / "policy.json").read_text())
+    assert policy["observation"]["features"][-1] == "sensitivity"
+    again = run(trained, settings=settings, cache_dir=tmp_path / "cache", verbose=False)
+    assert [e.plan for e in again.episodes] == [e.plan for e in result.episodes]
+
+
+def test_rules_of_curves_are_the_same_when_a_run_goes_on(trained: OwnNet, tmp_path: Path) -> None:
+    settings = replace(QUICK, curves=True, agent={"warmup": "rules", "warmup_episodes": 9})
+    arguments: dict[str, Any] = {"settings": settings, "run_dir": tmp_path / "run", "cache_dir": tmp_path / "cache"}
+    run(trained, episodes=4, **arguments)
+    (tmp_path / "cache" / "curves").rename(tmp_path / "cache" / "gone")
+    gone_on = run(trained, episodes=7, resume=True, **arguments)
+    at_once = run(trained, episodes=7, settings=settings, cache_dir=tmp_path / "cache")
+    assert [e.plan for e in gone_on.episodes] == [e.plan for e in at_once.episodes]
+
+
+def test_curves_need_what_the_rules_can_use(trained: OwnNet, tmp_path: Path) -> None:
+    with pytest.raises(AmcError, match=r"budget\.keep=null: rule=threshold needs to know what to save"):
+        run(trained, agent="threshold", budget=None, cache_dir=tmp_path)
+    with pytest.raises(AmcError, match="prior=true: is made of the sensitivity curves"):
+        Settings(prior=True, curves=False)
+    with pytest.raises(AmcError, match=r"evaluate\.early_stop_confidence=2"):
+        Settings(early_stop_confidence=2)
 
 
 def test_the_finished_plan_can_be_moved_onto_the_budget(trained: OwnNet) -> None:
