@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from amc.errors import AmcError
 from amc.figures import plan_figure, ratio_curves_figure, save_figure
+from amc.log_fit import accuracy_over_macs_figure, log_macs_fit
 from amc.tracking import Board, EpisodeLog, RunDir, read_episodes
 from amc.tracking.episodes import KEEP
 from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
@@ -113,11 +115,24 @@ class Recorder:
         save_figure(self._run_dir.path / "keep_ratios.png", curves)
         save_figure(self._run_dir.path / "best_plan.png", self._plan_figure(best))
         self._run_dir.write_plan(best.plan)
+        summary = {**summary, **self._log_macs(episodes, best)}
         if self._board is not None:
             self._board.figure("keep_ratios", curves, best.index)
             self._board.hparams(hparams, results)
             self._board.close()
         self._run_dir.write_summary(summary)
+
+    def _log_macs(self, episodes: Sequence[Episode], best: Episode) -> dict[str, Any]:
+        """Draws accuracy over ln(MACs), which AMC's reward takes for a straight line; the fit, for the summary."""
+        ratios = [e.cost.macs / self._original.macs for e in episodes]
+        if len(set(ratios)) < 2:
+            return {}
+        accuracies = [e.metrics.accuracy for e in episodes]
+        drawn = accuracy_over_macs_figure(ratios, accuracies)
+        save_figure(self._run_dir.path / "accuracy_over_macs.png", drawn)
+        if self._board is not None:
+            self._board.figure("accuracy_over_macs", drawn, best.index)
+        return {"log_macs_fit": asdict(log_macs_fit(ratios, accuracies))}
 
 
 def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int) -> list[PruningPlan]:

@@ -12,12 +12,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from amc.analysis.choices import shares
 from amc.analysis.curves import Curves
 from amc.analysis.interactions import Interaction, independence
-from amc.analysis.log_fit import log_macs_fit
 from amc.cost import CostModel
 from amc.figures import GRID
 
@@ -133,44 +132,6 @@ def interactions_figure(
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def accuracy_over_macs_figure(
-    macs_ratios: Sequence[float], accuracies: Sequence[float], title: str = "Accuracy over ln(MACs)"
-) -> Figure:
-    """A search's episodes: accuracy over MACs on a logarithmic axis, with the least-squares line.
-
-    Args:
-        macs_ratios: of every episode, as a fraction of the uncut network's.
-        accuracies: as fractions.
-        title: above the picture.
-
-    Raises:
-        AmcError: all episodes have the same MACs, so that there is no line.
-    """
-    fit = log_macs_fit(macs_ratios, accuracies)
-    figure = Figure(figsize=(7.6, 4.8), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    order = np.arange(len(macs_ratios))
-    drawn = axes.scatter(
-        macs_ratios, 100 * np.asarray(accuracies), c=order, cmap="viridis", s=16, alpha=0.8, linewidth=0
-    )
-    ends = np.array([min(macs_ratios), max(macs_ratios)])
-    line = 100 * (fit.slope * np.log(ends) + fit.intercept)
-    axes.plot(ends, line, color="#D55E00", linewidth=1.8)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
-    axes.set_xlabel("MACs as a fraction of the uncut network's (logarithmic)")
-    axes.set_ylabel("validation accuracy, %")
-    fitted = f"accuracy = {100 * fit.slope:.2f} · ln(MACs ratio) + {100 * fit.intercept:.2f} %,  R² = {fit.r2:.3f}"
-    axes.set_title(f"{title}\n{fitted}", fontsize=11, loc="left")
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.colorbar(drawn, ax=axes, label="episode", pad=0.015)
     return figure
 
 

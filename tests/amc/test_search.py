@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import amc
 from amc.errors import AmcError
 from amc.latency import GRID
 from amc.layers import count_macs
+from amc.log_fit import log_macs_fit
 from amc.loop import best_episode
 from amc.recorder import best_plans
 from amc.search import SearchResult, Settings, search
@@ -106,15 +107,14 @@ def test_every_agent_runs_through_the_same_loop(
 
 def test_curves_warm_up_an_agent_and_are_seen_by_it(trained: OwnNet, tmp_path: Path) -> None:
     settings = Settings(
-        images=64, calibration_images=64, rule="project", early_stop=True, curves=True, prior=True,
+        images=64, calibration_images=64, early_stop=True, curves=True, prior=True,
         agent={"warmup": "rules", "warmup_episodes": 5},
     )  # fmt: skip
     result = run(trained, settings=settings, cache_dir=tmp_path / "cache", run_dir=tmp_path / "run")
     hints = json.loads((tmp_path / "run" / "hints.json").read_text())
-    # uniform, shallow, deep, threshold, size-aware; each moved onto the budget, which the rules met already
+    # uniform, shallow, deep, threshold, size-aware; none is clipped
     for episode, rule in zip(result.episodes[3:], ("threshold", "size_aware"), strict=True):
-        kept = hints["plans"][rule]
-        assert all(0 <= episode.plan[name] - kept[name] <= 1 for name in kept)
+        assert dict(episode.plan.kept) == hints["plans"][rule]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     # 9 ratios of 16 and of 32 channels; 0.9 … 0.1 of 16 are 14, 13, 11, 10, 8, 6, 5, 3, 2: all different
     assert summary["curves"]["evaluations"] == 18
@@ -175,7 +175,10 @@ def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
     rows = read_episodes(folder / "episodes.csv")
     assert [row["reward"] for row in rows] == [e.reward for e in result.episodes]
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.glob("*.json"))
-    assert {"best_plan.png", "keep_ratios.png"} <= names
+    assert {"best_plan.png", "keep_ratios.png", "accuracy_over_macs.png"} <= names
+    assert summary["log_macs_fit"] == asdict(
+        log_macs_fit([e.cost.macs / result.baseline.cost.macs for e in result.episodes], [r["accuracy"] for r in rows])
+    )
     with pytest.raises(AmcError, match="resume="):
         run(trained, run_dir=folder)
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from amc.analysis.figures import (
     _apart,
-    accuracy_over_macs_figure,
     curves_and_shares_figure,
     curves_figure,
     interactions_figure,
@@ -59,14 +58,6 @@ def test_pairs_over_the_sums_with_the_diagonal() -> None:
     (diagonal,) = axes.lines
     assert (diagonal.get_xdata() == diagonal.get_ydata()).all()
     assert "together ÷ sum: 1.50" in axes.get_title(loc="left")
-
-
-def test_accuracy_over_macs_with_its_line() -> None:
-    figure = accuracy_over_macs_figure([0.5, 1.0], [0.6, 0.8])
-    axes = figure.axes[0]
-    assert axes.lines[0].get_ydata() == pytest.approx(np.array([60, 80]))
-    assert axes.get_xscale() == "log"
-    assert "R² = 1.000" in axes.get_title(loc="left")
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

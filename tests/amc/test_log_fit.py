@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from math import e, log
 
+import numpy as np
 import pytest
 
-from amc.analysis.log_fit import log_macs_fit
 from amc.errors import AmcError
+from amc.log_fit import accuracy_over_macs_figure, log_macs_fit
 
 
 def test_a_perfect_line() -> None:
@@ -35,3 +36,11 @@ def test_equal_accuracies_are_a_flat_line() -> None:
 def test_no_line_through_this(macs: list[float], accuracies: list[float]) -> None:
     with pytest.raises(AmcError, match="at least two different"):
         log_macs_fit(macs, accuracies)
+
+
+def test_accuracy_over_macs_with_its_line() -> None:
+    figure = accuracy_over_macs_figure([0.5, 1.0], [0.6, 0.8])
+    axes = figure.axes[0]
+    assert axes.lines[0].get_ydata() == pytest.approx(np.array([60, 80]))
+    assert axes.get_xscale() == "log"
+    assert "R² = 1.000" in axes.get_title(loc="left")
