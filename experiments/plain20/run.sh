@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Plain-20 / CIFAR-10 at half the MACs: AMC's four ways to choose keep ratios, each fine-tuned alike.
+#   DATA=/folder/with/train/and/test experiments/plain20/run.sh
+# EPISODES, EPOCHS, DENSE_EPOCHS and WAYS choose what runs. Killed runs go on where they were; finished ones are left alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+runs=${RUNS:-runs}/plain20
+python=${PYTHON:-.venv/bin/python}
+common="model=plain20 dataset=cifar10 dataset.root=$DATA"
+
+once() { # FOLDER COMMAND...: starts the run, or goes on with it
+  local folder=$1
+  shift
+  if [ -f "$folder/summary.json" ]; then return; fi
+  if [ -f "$folder/config.json" ]; then "$python" -m "$1" resume="$folder"; else "$python" -m "$@" hydra.run.dir="$folder"; fi
+}
+
+dense=$runs/dense/model.safetensors
+[ -f "$dense" ] || "$python" -m amc.train $common training.epochs="${DENSE_EPOCHS:-12}" hydra.run.dir="$runs/dense"
+for way in ${WAYS:-deep shallow uniform ddpg}; do
+  episodes=1
+  [ "$way" != ddpg ] || episodes=${EPISODES:-200}
+  once "$runs/$way" amc.search $common model.checkpoint="$dense" agent="$way" episodes="$episodes" \
+    importance=reconstruction recovery=sequential budget.rule=project refine_top=1
+  once "$runs/$way-finetuned" amc.finetune plan="$runs/$way" epochs="${EPOCHS:-4}" lr_scale=0.3 finetuning.weight_decay=1e-4
+done
+"$python" experiments/plain20/collect.py "$runs"
