@@ -17,6 +17,7 @@ _CLASSES = {
     "ddpg": "agents.ddpg:DDPGAgent",
     "td3": "agents.td3:TD3Agent",
     "sac": "agents.sac:SACAgent",
+    "ppo": "agents.ppo:PPOAgent",
     "random": "agents.plain:RandomAgent",
     "uniform": "agents.plain:UniformAgent",
 }

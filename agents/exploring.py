@@ -60,6 +60,6 @@ class ExploringAgent(OffPolicyAgent):
 
     settings_type = ExplorationSettings
 
-    def _own_scalars(self) -> dict[str, float]:
+    def _scalars_before(self) -> dict[str, float]:
         assert isinstance(self._model, TruncatedNormalExploration)
         return {} if self._model.sigma is None else {"sigma": self._model.sigma}

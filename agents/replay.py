@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from agents.running_std import RunningStd
+
 ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones")
+BEST = 0.1  # the episodes that count as the best: a tenth of the buffered ones, at least one
 
 
 class EpisodeReplayBuffer(ReplayBuffer):
-    """SB3's buffer with three differences.
+    """SB3's buffer with four differences.
 
     * An episode is held back until it is done; then every one of its steps gets the episode's final reward.
     * Sampled rewards are relative to the baseline, a moving average of the episodes' rewards as it is *now*: all
-      samples of a batch are measured by the same yardstick, however old they are.
+      samples of a batch are measured by the same yardstick, however old they are. If asked for, they are divided by
+      the standard deviation of all episodes' rewards so far, likewise as it is now.
+    * If asked for, a share of each batch comes from the best tenth of the buffered episodes alone.
     * Indices are drawn from a given generator, not from numpy's global one.
     """
 
@@ -35,14 +42,31 @@ class EpisodeReplayBuffer(ReplayBuffer):
         *,
         rng: np.random.Generator,
         baseline_decay: float,
+        scale_rewards: bool = False,
+        best_share: float = 0.0,
     ) -> None:
-        """``baseline_decay``: share of the old baseline that remains at each episode."""
+        """An empty buffer.
+
+        Args:
+            buffer_size: in transitions.
+            observation_space, action_space, device, n_envs, optimize_memory_usage: SB3's; one environment only.
+            rng: draws the samples.
+            baseline_decay: share of the old baseline that remains at each episode.
+            scale_rewards: divide the sampled rewards by the standard deviation of the episodes' rewards.
+            best_share: share of each batch from the best tenth of the episodes.
+        """
         if n_envs != 1 or optimize_memory_usage:
             raise ValueError("EpisodeReplayBuffer: one environment, and no memory optimisation")
         super().__init__(buffer_size, observation_space, action_space, device, n_envs)
         self.baseline: float | None = None
-        self._rng, self._decay = rng, baseline_decay
+        self.spread = RunningStd()
+        self._rng, self._decay, self._scaled, self._best_share = rng, baseline_decay, scale_rewards, best_share
         self._episode: list[tuple[Any, ...]] = []
+
+    @property
+    def held(self) -> int:
+        """Steps of the episode that is being played."""
+        return len(self._episode)
 
     def add(
         self,
@@ -62,18 +86,40 @@ class EpisodeReplayBuffer(ReplayBuffer):
         self._episode.clear()
         final = float(reward[0])
         self.baseline = final if self.baseline is None else self._decay * self.baseline + (1 - self._decay) * final
+        self.spread.add(final)
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """Transitions drawn uniformly with replacement: each tensor ``[batch_size, features]``."""
+        """Transitions drawn with replacement, but for the best episodes' share uniformly: ``[batch_size, …]`` each."""
         i = self._rng.integers(self.size(), size=batch_size)
+        favoured = round(self._best_share * batch_size)
+        if favoured:
+            best = self.best_transitions()
+            i[:favoured] = best[self._rng.integers(len(best), size=favoured)]
         relative = self.rewards[i] - np.float32(self.baseline or 0)
+        if self._scaled:
+            relative /= np.float32(self.spread.std or 1)
         arrays = (self.observations[i, 0], self.actions[i, 0], self.next_observations[i, 0], self.dones[i], relative)
         return ReplayBufferSamples(*(self.to_torch(array) for array in arrays))
+
+    def best_transitions(self) -> npt.NDArray[np.int64]:
+        """Where the transitions of the best tenth of the buffered episodes are; of equal episodes the older."""
+        oldest_first = (np.arange(self.size()) + (self.pos if self.full else 0)) % self.buffer_size
+        ends = self.dones[oldest_first, 0] == 1
+        episode = np.cumsum(ends) - ends  # of each transition
+        rewards = self.rewards[oldest_first[ends], 0]  # of each episode
+        best = np.argsort(-rewards, kind="stable")[: math.ceil(BEST * len(rewards))]
+        return oldest_first[np.isin(episode, best)]
 
     def state(self) -> dict[str, Any]:
         """A copy of the filled part, between two episodes."""
         arrays = {name: torch.from_numpy(getattr(self, name)[: self.size()].copy()) for name in ARRAYS}
-        return {"arrays": arrays, "position": self.pos, "full": self.full, "baseline": self.baseline}
+        return {
+            "arrays": arrays,
+            "position": self.pos,
+            "full": self.full,
+            "baseline": self.baseline,
+            "spread": self.spread.state(),
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Raises ``ValueError`` if the buffer that gave ``state`` was of another size."""
@@ -87,4 +133,5 @@ class EpisodeReplayBuffer(ReplayBuffer):
                 raise ValueError(f"agent state: a replay buffer of shape {saved.shape} for one of shape {array.shape}")
             array[: len(saved)] = saved
         self.pos, self.full, self.baseline = state["position"], state["full"], state["baseline"]
+        self.spread.load_state(state["spread"])
         self._episode.clear()

@@ -1,4 +1,4 @@
-"""Settings that all learning agents share."""
+"""Settings that learning agents share, and their checks."""
 
 from __future__ import annotations
 
@@ -7,21 +7,63 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all learning agents have in common; the values are AMC's (§3.2 and §4) where the paper gives them.
+class NetworkSettings:
+    """What all learning agents have in common.
 
     Attributes:
         hidden: units of each hidden layer, of actor and critic alike.
+        actor_start: ``default`` leaves the actor's weights as they were drawn; ``uniform`` has the untrained actor
+            give every group the environment's ``uniform_action``, so that exploration begins around a plan that
+            meets the budget without being clipped.
+    """
+
+    hidden: tuple[int, ...] = (300, 300)
+    actor_start: str = "default"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _require_type(field.name, getattr(self, field.name), field.default)
+        widths = len(self.hidden) > 0 and min(self.hidden) > 0
+        require("hidden", self.hidden, widths, "of at least one width, each greater than 0")
+        self._require_choice("actor_start", "default", "uniform")
+
+    def _require_positive(self, *names: str) -> None:
+        for name in names:
+            require(name, getattr(self, name), getattr(self, name) > 0, "greater than 0")
+
+    def _require_at_least(self, smallest: float, *names: str) -> None:
+        for name in names:
+            require(name, getattr(self, name), getattr(self, name) >= smallest, f"{smallest} or more")
+
+    def _require_fraction(self, *names: str) -> None:
+        for name in names:
+            require(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
+
+    def _require_choice(self, name: str, *choices: str) -> None:
+        require(name, getattr(self, name), getattr(self, name) in choices, f"that is one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True)
+class Settings(NetworkSettings):
+    """What off-policy agents have in common; the values are AMC's (§3.2 and §4) where the paper gives them.
+
+    Attributes:
         actor_learning_rate, critic_learning_rate: of Adam.
         tau: share of the trained network that moves into its target at each update.
         gamma: discount; 1, as the last reward is what every step is for.
         batch_size: transitions in one update.
         buffer_episodes: how many episodes the replay buffer holds.
-        warmup_episodes: episodes of uniformly random actions before learning begins.
+        warmup_episodes: episodes played without the actor before learning begins.
         baseline_decay: share of the rewards' moving average that remains at each episode.
+        warmup: what warm-up plays: ``random``, uniformly random actions; ``rules``, each of the environment's rules
+            once and then, in turn, each with noise.
+        warmup_sigma: standard deviation of that noise, a truncated normal on the action's [0, 1].
+        updates_per_step: updates of the networks for each step that was collected.
+        reward_scale: ``none``; or ``std``, which divides rewards, after the baseline is taken off, by the standard
+            deviation of all episodes' rewards so far.
+        best_share: share of each batch that is drawn from the best tenth of the buffered episodes.
     """
 
-    hidden: tuple[int, ...] = (300, 300)
     actor_learning_rate: float = 1e-4
     critic_learning_rate: float = 1e-3
     tau: float = 0.01
@@ -30,23 +72,20 @@ class Settings:
     buffer_episodes: int = 100
     warmup_episodes: int = 100
     baseline_decay: float = 0.95
+    warmup: str = "random"
+    warmup_sigma: float = 0.15
+    updates_per_step: int = 1
+    reward_scale: str = "none"
+    best_share: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _require_type(field.name, getattr(self, field.name), field.default)
-        for name in ("actor_learning_rate", "critic_learning_rate"):
-            require(name, getattr(self, name), getattr(self, name) > 0, "greater than 0")
-        for name in ("batch_size", "buffer_episodes"):
-            require(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
-        for name in ("tau", "gamma", "baseline_decay"):
-            require(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
-        require("warmup_episodes", self.warmup_episodes, self.warmup_episodes >= 0, "0 or more")
-        require(
-            "hidden",
-            self.hidden,
-            len(self.hidden) > 0 and min(self.hidden) > 0,
-            "of at least one width, each greater than 0",
-        )
+        super().__post_init__()
+        self._require_positive("actor_learning_rate", "critic_learning_rate")
+        self._require_at_least(1, "batch_size", "buffer_episodes", "updates_per_step")
+        self._require_at_least(0, "warmup_episodes", "warmup_sigma")
+        self._require_fraction("tau", "gamma", "baseline_decay", "best_share")
+        self._require_choice("warmup", "random", "rules")
+        self._require_choice("reward_scale", "none", "std")
 
 
 def require(name: str, value: object, holds: bool, wanted: str) -> None:

@@ -12,13 +12,24 @@ from gymnasium import spaces
 
 
 class ToyEnv(gym.Env):
-    """Reward at the end: −Σ (action − best)², which is 0 for the best actions and negative for all others."""
+    """Reward at the end: −Σ (action − best)², which is 0 for the best actions and negative for all others.
+
+    Costs the mean action, of which 0.5 may be spent; no rule is the best one.
+    """
 
     def __init__(self, best: Sequence[float] = (0.2, 0.8, 0.5)) -> None:
         self.best = np.array(best)
+        n = len(best)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        self.observation_space = spaces.Box(0.0, 1.0, (len(best) + 1,), np.float32)
-        self.metadata = {**self.metadata, "policy": {"observation": {"layout": "toy", "version": 7}}}
+        self.observation_space = spaces.Box(0.0, 1.0, (n + 1,), np.float32)
+        observation = {"layout": "toy", "version": 7, "features": [f"step {i}" for i in range(n + 1)]}
+        action = {"meaning": "the action itself", "min_keep": 0.2}
+        self.metadata = {
+            **self.metadata,
+            "policy": {"observation": observation, "action": action, "budget_cost": "mean action"},
+        }
+        ramp = np.linspace(0.25, 0.75, n)
+        self.rules = {"uniform": (0.5,) * n, "shallow": tuple(ramp.tolist()), "deep": tuple(ramp[::-1].tolist())}
 
     def _observe(self) -> np.ndarray:
         return np.eye(len(self.best) + 1, dtype=np.float32)[len(self.taken)]
@@ -26,7 +37,15 @@ class ToyEnv(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         self.taken: list[float] = []
-        return self._observe(), {"steps": len(self.best), "uniform_action": 0.5, "min_keep": 0.2}
+        info = {
+            "steps": len(self.best),
+            "min_keep": 0.2,
+            "uniform_action": 0.5,
+            "rules": dict(self.rules),
+            "keep": 0.5,
+            "cost_fraction": lambda actions: float(np.mean(actions)),
+        }
+        return self._observe(), info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         assert self.action_space.contains(action), action

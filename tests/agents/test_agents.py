@@ -18,12 +18,13 @@ import torch
 import agents
 
 MakeEnv = Callable[..., gym.Env]
-LEARNING = ("ddpg", "td3", "sac")
+LEARNING = ("ddpg", "td3", "sac", "ppo")
 SMALL: dict[str, Any] = {"hidden": [16, 16], "batch_size": 8, "warmup_episodes": 3}
+SMALL_PPO: dict[str, Any] = {"hidden": [16, 16], "rollout_episodes": 4, "batch_episodes": 2}
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    return SMALL if name in LEARNING else {}
+    return SMALL_PPO if name == "ppo" else SMALL if name in LEARNING else {}
 
 
 def actions_of(agent: agents.Agent, episodes: int) -> list[tuple[float, ...]]:
@@ -55,7 +56,7 @@ def test_same_seed_same_actions(name: str, make_env: MakeEnv) -> None:
     assert actions_of(first, 8) == actions_of(second, 8)
 
 
-@pytest.mark.parametrize("name", ["ddpg", "td3", "sac", "random"])
+@pytest.mark.parametrize("name", ["ddpg", "td3", "sac", "ppo", "random"])
 def test_other_seed_other_actions(name: str, make_env: MakeEnv) -> None:
     first, second = (agents.make(name, make_env(), seed, **settings_of(name)) for seed in (3, 4))
     assert actions_of(first, 1) != actions_of(second, 1)
@@ -77,7 +78,7 @@ def test_goes_on_bit_for_bit(name: str, stop: int, make_env: MakeEnv) -> None:
 
 def small_buffer(name: str) -> dict[str, Any]:
     """The buffer is full and written over at the last stop."""
-    return {"buffer_episodes": 5} if name in LEARNING else {}
+    return {"buffer_episodes": 5} if name in ("ddpg", "td3", "sac") else {}
 
 
 def assert_same(first: Any, second: Any) -> None:
@@ -93,7 +94,7 @@ def assert_same(first: Any, second: Any) -> None:
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_state_is_a_copy(name: str, make_env: MakeEnv) -> None:
-    agent = agents.make(name, make_env(), 0, **SMALL)
+    agent = agents.make(name, make_env(), 0, **settings_of(name))
     actions_of(agent, 5)
     state = agent.state()
     before = through_a_file(state)
@@ -131,7 +132,11 @@ def test_a_policy_is_json_and_safetensors(name: str, make_env: MakeEnv, tmp_path
     agent.save_policy(tmp_path / "policy")
     policy = json.loads((tmp_path / "policy" / "policy.json").read_text())
     assert policy["agent"] == name
-    assert policy["observation"] == {"layout": "toy", "version": 7}
+    assert policy["observation"] == {
+        "layout": "toy",
+        "version": 7,
+        "features": ["step 0", "step 1", "step 2", "step 3"],
+    }
     files = {path.name for path in (tmp_path / "policy").iterdir()}
     if name not in LEARNING:
         assert files == {"policy.json"}
@@ -165,7 +170,7 @@ def test_random_is_uniform_on_the_unit_interval(make_env: MakeEnv) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("dqn", {}, "agent=dqn: unknown; give one of ddpg, td3, sac, random, uniform"),
+        ("dqn", {}, "agent=dqn: unknown; give one of ddpg, td3, sac, ppo, random, uniform"),
         ("ddpg", {"learning_rate": 1}, "agent.learning_rate: ddpg has no such setting; it has hidden, "),
         ("random", {"sigma": 1}, "agent.sigma: random has no such setting; it has none"),
         ("uniform", {"keep_ratio": 1.5}, "agent.keep_ratio=1.5: give a fraction"),
@@ -193,7 +198,7 @@ def test_the_configured_settings_are_the_defaults(name: str, make_env: MakeEnv, 
     config: Any = OmegaConf.to_container(OmegaConf.load(repo / "conf" / "agent" / f"{name}.yaml"))
     assert config.pop("name") == name
     agent = agents.make(name, make_env(), 0, **config)
-    if name in ("ddpg", "td3"):
+    if name in ("ddpg", "td3", "ppo"):
         default = agents.make(name, make_env(), 0)
         assert asdict(agent.settings) == asdict(default.settings)  # type: ignore[attr-defined]
         assert set(config) == set(asdict(default.settings))  # type: ignore[attr-defined]
