@@ -135,26 +135,33 @@ def trained_on(
     }
 
 
-def keep_network(folder: Path, result: SearchResult, images: ImageSet, description: Mapping[str, Any] | None) -> None:
-    """Writes the found network as it is, not fine-tuned. One that can't be saved takes nothing from the run.
+def keep_network(
+    folder: Path,
+    model: nn.Module,
+    plan: PruningPlan,
+    scored: Scored,
+    images: ImageSet,
+    description: Mapping[str, Any] | None,
+) -> None:
+    """Writes a plan's network as it is, not fine-tuned. One that can't be saved takes nothing from the run.
 
     Args:
         folder: of the pruned network.
-        result: the network and its plan.
+        model, plan, scored: the network, its plan and its results.
         images: like those that it is for.
         description: see :func:`amc.pruned.save_pruned`.
     """
     try:
         save_pruned(
             folder,
-            result.model,
-            plan=result.plan,
+            model,
+            plan=plan,
             description=description,
             image_shape=images.shape,
             num_classes=images.num_classes,
             mean=images.mean,
             std=images.std,
-            facts={"val_accuracy": result.best.val.accuracy, "macs": result.best.cost.macs},
+            facts={"val_accuracy": scored.val.accuracy, "macs": scored.cost.macs},
         )
     except AmcError as error:
         log.warning("the pruned network is not saved: %s", error)

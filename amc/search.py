@@ -150,7 +150,7 @@ def search(
             player.save_policy(folder.path / FOLDER)
             facts["precision"] = str(evaluator.dtype).removeprefix("torch.")
             recorder.finish(result.episodes, best, summary_of(result, best, facts), *hparams_of(result, best, facts))
-            keep_network(folder.path / "pruned", result, train, description)
+            keep_network(folder.path / "pruned", result.model, result.plan, result.best, train, description)
         if verbose:
             where = "nothing was recorded" if folder is None else folder.path
             print_result(result.baseline, result.best, result.wall_seconds, result.seconds, where)
@@ -199,14 +199,20 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, then prints the groups (``dry_run=true``) or searches."""
     from omegaconf import OmegaConf
 
+    from amc.joint_main import joint_from_config, network_configs
     from amc.setup import load_task
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     resume, dry_run, verbose = (plain.pop(key) for key in ("resume", "dry_run", "verbose"))
     settings, choices = settings_of(plain), choices_of(plain)
     check_choices(**choices)
+    networks = network_configs(config)
     if dry_run:
-        _dry_run(config, settings, plain["budget"]["keep"])
+        for network in networks:
+            _dry_run(network, settings, plain["budget"]["keep"])
+        return
+    if plain.get("networks"):
+        joint_from_config(config, run_dir)
         return
     with run_folder(run_dir, resume is not None, {"command": "search", **plain}) as folder:
         started = time.perf_counter()

@@ -74,12 +74,17 @@ def check_choices(reward: str | Reward, importance: str, recovery: str, agent: s
     Raises:
         AmcError: names the setting and what can be given.
     """
-    _one_of("importance", importance, importances.NAMES)
-    _one_of("recovery", recovery, recoveries.NAMES)
+    check_cutting(importance, recovery, seed)
     _one_of("agent", agent, agents.NAMES)
     require("episodes", episodes, int, 1)
-    require("seed", seed, int, 0)
     return get_reward(reward) if isinstance(reward, str) else reward
+
+
+def check_cutting(importance: str, recovery: str, seed: int) -> None:
+    """The part of :func:`check_choices` that every command which cuts networks shares."""
+    _one_of("importance", importance, importances.NAMES)
+    _one_of("recovery", recovery, recoveries.NAMES)
+    require("seed", seed, int, 0)
 
 
 def _one_of(name: str, value: object, choices: Sequence[str]) -> None:
