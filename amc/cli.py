@@ -214,14 +214,14 @@ def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> Dict
     config = OmegaConf.create({**stored, "resume": str(folder), "dry_run": False, "verbose": True})
     for argument in _named_callables(_several_networks(command, arguments)):
         key, _, text = argument.lstrip("+").partition("=")
-        if key.startswith("-") or key == "resume":
+        if key.startswith(("-", "hydra.")) or key == "resume":
             continue
         given = OmegaConf.select(OmegaConf.from_dotlist([f"value={text}"]), "value")
         before = OmegaConf.select(config, key)
         before = before.get("name") if isinstance(before, DictConfig) else before
         if key in FREE_ON_RESUME:
             OmegaConf.update(config, key, given)
-        elif before != given and not key.startswith("hydra."):
+        elif before != given:
             raise AmcError(
                 f"resume={folder}: the run was started with {key}={before}, now it is {given}; leave the override "
                 "out, or start a new run"

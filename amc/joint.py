@@ -15,7 +15,7 @@ import agents
 from amc.errors import AmcError
 from amc.joint_files import network_folders
 from amc.joint_walk import Outcome, Task, Walk
-from amc.learned import FOLDER, settings_from, start_from, starting_policy
+from amc.learned import FOLDER, origin, settings_from, start_from, starting_policy
 from amc.precision import resolve_device
 from amc.preparation import make_agent
 from amc.progress import Progress
@@ -104,6 +104,7 @@ def search_jointly(
         player = make_agent(agent, env, seed, settings.agent)
         if start:
             start_from(player, *start, folder)
+            facts["started_from"] = origin(start[0])
         for walk in walks:
             walk.restore(player)
         earlier_seconds = sum(episode.seconds for walk in walks for episode in walk.episodes)

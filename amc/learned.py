@@ -92,6 +92,11 @@ def starting_policy(path: str | Path | None, folder: RunDir | None) -> tuple[Pol
     return None if path is None else (read(path), policy_folder(path))
 
 
+def origin(policy: Policy) -> dict[str, Any]:
+    """Where a policy comes from, for the files of what goes on from it."""
+    return {"agent": policy.agent, "episodes": policy.episodes, "trained_on": dict(policy.trained_on)}
+
+
 def start_from(agent: agents.Agent, policy: Policy, source: Path, folder: RunDir | None) -> None:
     """Gives a new ``agent`` the policy's actor and critic, and the run its own copy of the policy.
 

@@ -120,12 +120,12 @@ def trained_on(
     """What a policy's file says of its training.
 
     Args:
-        facts: of the run; of these ``dataset``, ``budget``, ``recovery``, ``importance``, ``reward`` and ``seed``.
+        facts: of the run; of these what is listed here, ``None`` where it is not known.
         models: names of the networks.
         rule: how the budget was enforced.
         accuracy: network → ``uncut`` and ``best``, as fractions, on validation images.
     """
-    keys = ("dataset", "recovery", "importance", "reward", "seed")
+    keys = ("dataset", "recovery", "importance", "reward", "seed", "started_from")
     return {
         "models": list(models),
         **{key: facts.get(key) for key in keys},

@@ -17,7 +17,7 @@ from amc.configured import choices_of, settings_of
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
-from amc.learned import FOLDER, settings_from, start_from, starting_policy
+from amc.learned import FOLDER, origin, settings_from, start_from, starting_policy
 from amc.loop import Played, best_episode, play, restore
 from amc.precision import resolve_device
 from amc.preparation import as_images, make_agent, settled, trace_once
@@ -124,6 +124,7 @@ def search(
         player = make_agent(agent, env, seed, settings.agent)
         if start:
             start_from(player, *start, folder)
+            facts["started_from"] = origin(start[0])
         recorder = None
         if folder is not None:
             task = {**identity(network, train, val), "precision": str(evaluator.dtype)}

@@ -19,7 +19,7 @@ from amc.compared import compare
 from amc.configured import settings_of
 from amc.errors import AmcError
 from amc.figures import plan_figure, save_figure
-from amc.learned import read
+from amc.learned import origin, read
 from amc.precision import resolve_device
 from amc.preparation import Images, Problem, as_images, prepare
 from amc.report import Scored, result_table, show
@@ -107,7 +107,7 @@ def transfer(
         log.warning("the policy reads the observation 'amc', scaled to each network; 'portable' is meant for new ones")
     facts = {
         **(facts or {}),
-        "learned": {"agent": learned.agent, "episodes": learned.episodes, "trained_on": dict(learned.trained_on)},
+        "learned": origin(learned),
         "importance": importance,
         "recovery": recovery,
         "budget": {"cost": settings.cost, "keep": budget, "rule": settings.rule},
