@@ -108,11 +108,11 @@ def test_the_table_has_a_column_for_each(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_wrong_input(tmp_path: Path) -> None:
-    with pytest.raises(AmcError, match="version 99 of the observation 'portable'.*train again"):
+    with pytest.raises(AmcError, match=r"version 99 of the observation 'portable'.*train again"):
         run(known_policy(layout_version=99))
     with pytest.raises(AmcError, match="observation=oracle: unknown"):
         run(known_policy(layout="oracle"))
-    with pytest.raises(AmcError, match="no policy, policy.json: No such file"):
+    with pytest.raises(AmcError, match=r"no policy, policy\.json: No such file"):
         run(tmp_path)
     prior = {str(i): 0.5 for i in range(2)}
     with pytest.raises(AmcError, match="prior 'sensitivity'"):
