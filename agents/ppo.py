@@ -18,8 +18,6 @@ from agents.rollout import EpisodesRolloutBuffer
 from agents.settings import NetworkSettings, require
 from agents.streams import TorchStream, one_thread
 
-CRITIC = ("mlp_extractor.value_net.", "value_net.")  # all other weights of SB3's policy are the actor's
-
 
 @dataclass(frozen=True)
 class PPOSettings(NetworkSettings):
@@ -164,7 +162,7 @@ class PPOAgent(LearningAgent):
 
     def _weights(self) -> tuple[Weights, Weights]:
         weights = self._model.policy.state_dict()
-        critic = {name: value for name, value in weights.items() if name.startswith(CRITIC)}
+        critic = {name: value for name, value in weights.items() if _of_critic(name)}
         return {name: value for name, value in weights.items() if name not in critic}, critic
 
     def _load_weights(self, actor: Weights, critic: Weights) -> None:
@@ -172,6 +170,9 @@ class PPOAgent(LearningAgent):
 
     def _actor_layers(self) -> list[str]:
         layers = self._model.policy.named_modules()
-        return [
-            n for n, m in layers if isinstance(m, torch.nn.Linear) and not n.startswith(CRITIC) and n != "value_net"
-        ]
+        return [name for name, layer in layers if isinstance(layer, torch.nn.Linear) and not _of_critic(name)]
+
+
+def _of_critic(name: str) -> bool:
+    """Whether a part of SB3's policy is the critic's; all others are the actor's."""
+    return "value_net" in name.split(".")

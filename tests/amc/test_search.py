@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import amc
+from agents.policy_files import read_policy
 from amc.errors import AmcError
 from amc.latency import GRID
 from amc.layers import count_macs
@@ -90,7 +91,7 @@ def test_the_reported_test_accuracy_is_that_of_the_returned_network(trained: Own
     assert result.best.test.accuracy == hits / 64
 
 
-@pytest.mark.parametrize("agent", ["ddpg", "td3", "sac", "random", "uniform"])
+@pytest.mark.parametrize("agent", ["ddpg", "td3", "sac", "ppo", "random", "uniform"])
 def test_every_agent_runs_through_the_same_loop(trained: OwnNet, agent: str) -> None:
     settings = QUICK if agent in ("ddpg", "td3", "sac") else Settings(images=64, calibration_images=64)
     result = run(trained, agent=agent, settings=settings)
@@ -130,6 +131,11 @@ def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
     assert [row["reward"] for row in rows] == [e.reward for e in result.episodes]
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.glob("*.json"))
     assert {"best_plan.png", "keep_ratios.png"} <= names
+    policy = read_policy(folder / "policy")
+    assert (policy.layout, len(policy.features), policy.episodes, policy.budget) == (
+        "amc", 12, 5, {"budget_cost": "macs"},
+    )  # fmt: skip
+    assert 0 <= policy.act([0.5] * 12) <= 1
     with pytest.raises(AmcError, match="resume="):
         run(trained, run_dir=folder)
 
