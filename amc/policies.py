@@ -58,10 +58,11 @@ def _learned(file: Path) -> bool:
 def _found(folder: Path) -> Found:
     try:
         policy = read_policy(folder)
-        _cells(policy)
     except ValueError as error:
         return Found(folder, None, str(error).removeprefix(f"{folder}: "))
-    except (AttributeError, KeyError, TypeError) as error:
+    try:
+        _cells(policy)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Found(folder, None, f"{JSON}: 'trained_on' or the budget can't be read ({error}); the file was altered")
     return Found(folder, policy)
 

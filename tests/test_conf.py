@@ -18,6 +18,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUPS = {
     "search": ("model", "dataset", "training", "budget", "reward", "importance", "recovery", "agent", "experiment"),
     "train": ("model", "dataset", "training"),
+    "transfer": ("model", "dataset", "training", "budget", "importance", "recovery"),
     "finetune": ("model", "dataset", "training", "importance", "recovery", "regulariser"),
 }
 FILES = {
