@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 import torchvision
@@ -18,6 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from amc.errors import AmcError
 from amc.files import NO_SPACE, read_json, write_error
+from amc.learned import overrides
+from amc.several import expanded, listed
 from amc.tracking import RunDir
 from amc.tracking.run_dir import CONFIG, FREE_ON_RESUME
 
@@ -48,7 +51,9 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
         if resumed is not None:
             main(_stored_config(config_name, Path(resumed), arguments), Path(resumed))
         else:
-            _compose_and_call(config_name, main, [*_inherited(config_name, arguments), *_named_callables(arguments)])
+            arguments = _several_networks(config_name, arguments)
+            added = [*_inherited(config_name, arguments), *_learned(config_name, arguments)]
+            _compose_and_call(config_name, main, [*added, *_named_callables(arguments)])
     except AmcError as error:
         _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -128,6 +133,27 @@ def _named_model(name: str) -> list[str]:
     )
 
 
+def _several_networks(command: str, arguments: Sequence[str]) -> list[str]:
+    """``model=[a,b]`` as the first model, and a list of all."""
+    names = listed(_value_of("model", arguments))
+    return expanded(command, arguments, names, _composed_model, _quoted) if names else list(arguments)
+
+
+def _composed_model(name: str) -> dict[str, Any]:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        model = hydra.compose("search", _named_callables([f"model={name}"])).model
+    return OmegaConf.to_container(model, resolve=True)  # type: ignore[return-value]
+
+
+def _learned(command: str, arguments: Sequence[str]) -> list[str]:
+    """Overrides that let a search start from a policy; what the command line says itself goes before them."""
+    policy = _value_of("policy", arguments)
+    if command != "search" or policy is None:
+        return []
+    chosen = dict(argument.lstrip("+").split("=", 1) for argument in arguments if "=" in argument)
+    return overrides(policy, chosen)
+
+
 def _inherited(command: str, arguments: Sequence[str]) -> list[str]:
     """Overrides that make a fine-tuning use the network, images and settings of the search that made its plan.
 
@@ -168,6 +194,8 @@ def _quoted(value: object) -> str:
         return f"'{escaped}'"
     if isinstance(value, list):
         return f"[{','.join(map(_quoted, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_quoted(entry)}" for key, entry in value.items()) + "}"  # YAML too
     return json.dumps(value)
 
 
@@ -184,16 +212,16 @@ def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> Dict
     if stored.pop("command", None) != command or "settings" in stored:
         raise AmcError(f"resume={folder}: no run of python -m amc.{command}; go on with it where it was started")
     config = OmegaConf.create({**stored, "resume": str(folder), "dry_run": False, "verbose": True})
-    for argument in _named_callables(arguments):
+    for argument in _named_callables(_several_networks(command, arguments)):
         key, _, text = argument.lstrip("+").partition("=")
-        if key.startswith("-") or key == "resume":
+        if key.startswith(("-", "hydra.")) or key == "resume":
             continue
         given = OmegaConf.select(OmegaConf.from_dotlist([f"value={text}"]), "value")
         before = OmegaConf.select(config, key)
         before = before.get("name") if isinstance(before, DictConfig) else before
         if key in FREE_ON_RESUME:
             OmegaConf.update(config, key, given)
-        elif before != given and not key.startswith("hydra."):
+        elif before != given:
             raise AmcError(
                 f"resume={folder}: the run was started with {key}={before}, now it is {given}; leave the override "
                 "out, or start a new run"

@@ -13,6 +13,8 @@ from amc.progress import Progress
 from amc.recorder import Recorder
 from amc.types import Cost, Episode
 
+Record = Callable[[Episode, Episode], None]  # (finished, best so far)
+
 
 @dataclass(frozen=True)
 class Played:
@@ -50,13 +52,20 @@ def restore(agent: agents.Agent, evaluator: Evaluator, recorder: Recorder | None
     return episodes
 
 
+def recording(recorder: Recorder | None, agent: agents.Agent, evaluator: Evaluator) -> Record | None:
+    """Writes an episode down with all that the next one depends on; ``None`` without a recorder."""
+    if recorder is None:
+        return None
+    return lambda episode, best: recorder.episode(episode, best, agent.state(), evaluator.state())
+
+
 def play(
     agent: agents.Agent,
     before: Sequence[Episode],
     episodes: int,
     original: Cost,
     allows: Callable[[Cost], bool],
-    record: Callable[[Episode, Episode], None] | None,
+    record: Record | None,
     verbose: bool,
 ) -> Played:
     """Plays the episodes that are still missing, each recorded as soon as it is finished.

@@ -87,6 +87,23 @@ def result_table(columns: Mapping[str, Scored]) -> Table:
     return table
 
 
+def networks_table(rows: Mapping[str, tuple[Scored, Scored, Scored]]) -> Table:
+    """A row for each network: name → its scores uncut, uniformly pruned and with the best plan."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("network", no_wrap=True)
+    for images in ("validation", "test"):
+        for plan in ("uncut", "uniform", "best"):
+            table.add_column(f"{images}\n{plan}", justify="right", no_wrap=True)
+    for header in ("MACs", "parameters"):
+        table.add_column(f"{header}\nbest", justify="right", no_wrap=True)
+    for name, scored in rows.items():
+        accuracies = [_percent(s.val.accuracy) for s in scored]
+        accuracies += ["" if s.test is None else _percent(s.test.accuracy) for s in scored]
+        before, after = scored[0].cost, scored[-1].cost
+        table.add_row(name, *accuracies, _ratio(after.macs, before.macs), _ratio(after.params, before.params))
+    return table
+
+
 def time_table(wall_seconds: float, seconds: Mapping[str, float]) -> Table:
     """Where ``wall_seconds`` went: each part of ``seconds``, largest first, and what is left as *other*."""
     table = Table(box=box.SIMPLE_HEAD)

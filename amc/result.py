@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from amc.data import ImageSet
+from amc.errors import AmcError
 from amc.latency import measure_ms
+from amc.pruned import save_pruned
 from amc.report import Scored
 from amc.scoring import score
 from amc.surgery import Surgeon
@@ -19,6 +23,7 @@ from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 
 PACKAGES = ("amc-pruning", "torch", "torchvision", "torch-pruning", "gymnasium", "stable-baselines3", "numpy")
 BATCH = 250  # images in one forward pass
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,59 @@ def hparams_of(
         "best/macs_ratio": scored.cost.macs / baseline.cost.macs,
         "best/params_ratio": scored.cost.params / baseline.cost.params,
     }
+
+
+def trained_on(
+    facts: Mapping[str, Any], models: Sequence[str], rule: str, accuracy: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """What a policy's file says of its training.
+
+    Args:
+        facts: of the run; of these what is listed here, ``None`` where it is not known.
+        models: names of the networks.
+        rule: how the budget was enforced.
+        accuracy: network → ``uncut`` and ``best``, as fractions, on validation images.
+    """
+    keys = ("dataset", "recovery", "importance", "reward", "seed", "started_from")
+    return {
+        "models": list(models),
+        **{key: facts.get(key) for key in keys},
+        "budget": {**facts["budget"], "rule": rule},
+        "accuracy": {name: dict(found) for name, found in accuracy.items()},
+        "versions": versions(),
+    }
+
+
+def keep_network(
+    folder: Path,
+    model: nn.Module,
+    plan: PruningPlan,
+    scored: Scored,
+    images: ImageSet,
+    description: Mapping[str, Any] | None,
+) -> None:
+    """Writes a plan's network as it is, not fine-tuned. One that can't be saved takes nothing from the run.
+
+    Args:
+        folder: of the pruned network.
+        model, plan, scored: the network, its plan and its results.
+        images: like those that it is for.
+        description: see :func:`amc.pruned.save_pruned`.
+    """
+    try:
+        save_pruned(
+            folder,
+            model,
+            plan=plan,
+            description=description,
+            image_shape=images.shape,
+            num_classes=images.num_classes,
+            mean=images.mean,
+            std=images.std,
+            facts={"val_accuracy": scored.val.accuracy, "macs": scored.cost.macs},
+        )
+    except AmcError as error:
+        log.warning("the pruned network is not saved: %s", error)
 
 
 def versions() -> dict[str, str | None]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +14,21 @@ from torch import nn
 
 import agents
 from amc.analysis.hints import hints_for
-from amc.analysis.rules import RULES
 from amc.budget import Budget
-from amc.checks import refuse_unknown
+from amc.configured import choices_of, settings_of
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
-from amc.files import read_json, write_json
-from amc.latency import LatencyCostModel
-from amc.loop import Played, best_episode, play, restore
+from amc.learned import FOLDER, origin, settings_from, start_from, starting_policy
+from amc.loop import Played, best_episode, play, recording, restore
 from amc.precision import resolve_device
+from amc.preparation import as_images, make_agent, settled, trace_once
 from amc.problem import Network, identity, make_evaluator, trace_network
-from amc.pruned import save_pruned
 from amc.recorder import PARTS, Recorder
 from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
 from amc.report import group_table, print_result, show
-from amc.result import SearchResult, hparams_of, score_networks, summary_of
-from amc.rewards import Reward, get_reward
+from amc.result import SearchResult, hparams_of, keep_network, score_networks, summary_of, trained_on
+from amc.rewards import Reward
 from amc.settings import Settings, check_choices, check_early_stop
 from amc.tracking import RunDir, opened, run_folder
 from amc.types import Episode
@@ -43,9 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchResult", "Settings", "main", "main_from_config", "search"]
 
-LATENCY_TABLE = "latency_table.json"
 HINTS = "hints.json"
-log = logging.getLogger(__name__)
 
 
 def search(
@@ -63,6 +58,7 @@ def search(
     seed: int = 0,
     device: str | torch.device = "auto",
     settings: Settings | None = None,
+    policy: str | Path | None = None,
     cache_dir: str | Path | None = None,
     run_dir: str | Path | RunDir | None = None,
     resume: bool = False,
@@ -87,6 +83,9 @@ def search(
         seed: of everything that is random.
         device: ``auto``: CUDA if there is any.
         settings: everything else.
+        policy: folder of a learned policy, or of the run that learned it, to start from; it must be ``agent``'s. Its
+            observation and hidden layers are taken over, there is no warm-up and little exploration, unless
+            ``settings`` say otherwise. A run that goes on has its own copy.
         cache_dir: where sensitivity curves are kept, see :func:`amc.files.cache_folder`.
         run_dir: folder to record the run in; nothing is written without one.
         resume: go on with the run in ``run_dir`` instead of refusing to write there.
@@ -111,21 +110,23 @@ def search(
         "seed": seed,
     }
     place = resolve_device(device)
-    train, val = _as_images(train, place), _as_images(val, place)
-    test = None if test is None else _as_images(test, place)
+    train, val = as_images(train, place), as_images(val, place)
+    test = None if test is None else as_images(test, place)
     own = {"command": "search", **facts, "settings": asdict(settings)}
     with opened(run_dir, resume, own) as folder:
+        start = starting_policy(policy, folder)
+        settings = settings_from(settings, agent, *start) if start else settings
         needs_latency = settings.cost == "latency_ms" or reward == "error_log_latency"
-        network = _trace(model.to(place), train, settings, needs_latency, folder)
+        network = trace_once(model.to(place), train, settings, needs_latency, folder)
         original = network.cost_model.cost()
         if verbose:
             show(group_table(network.groups, original))
         limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
-        evaluator = make_evaluator(network, train, val, importance, recovery, _settled(settings, folder), seed)
+        evaluator = make_evaluator(network, train, val, importance, recovery, settled(settings, folder), seed)
         if verbose:
             show(_baseline_line(evaluator, place))
         hints = None
-        if settings.curves is True or settings.prior or (settings.curves == "auto" and agent in RULES):
+        if settings.needs_curves(agent):
             hints = hints_for(
                 network, evaluator, limit, train, val, importance, recovery, settings, seed,
                 cache_dir=cache_dir, file=None if folder is None else folder.path / HINTS, verbose=verbose,
@@ -138,17 +139,20 @@ def search(
             rewarded,
             observation=settings.observation,
             rule="free" if agents.has_free_budget(agent) else settings.rule,
-            plans=hints.plans if hints is not None else None,
+            plans=None if hints is None else hints.plans,
             prior=hints.prior if hints is not None and settings.prior else None,
         )
-        player = _agent(agent, env, seed, episodes, settings.agent)
+        player = make_agent(agent, env, seed, episodes, settings.agent)
+        if start:
+            start_from(player, *start, folder)
+            facts["started_from"] = origin(start[0])
         recorder = None
         if folder is not None:
             task = {**identity(network, train, val), "precision": str(evaluator.dtype)}
             recorder = Recorder(folder, network.groups, original, task)
         before = restore(player, evaluator, recorder)
         preparation = time.perf_counter() - started
-        record = None if recorder is None else _record(recorder, player, evaluator)
+        record = recording(recorder, player, evaluator)
         played = play(player, before, episodes, original, limit.allows, record, verbose)
         refined: tuple[Refined, ...] = ()
         if settings.refine_top > 0:
@@ -163,37 +167,17 @@ def search(
         wall_seconds = time.perf_counter() - started + sum(e.seconds for e in before)
         result = replace(result, seconds=seconds, wall_seconds=wall_seconds)
         if folder is not None and recorder is not None:
-            player.save_policy(folder.path / "policy")
+            name = facts.get("model", type(model).__name__)
+            accuracy = {"uncut": result.baseline.val.accuracy, "best": result.best.val.accuracy}
+            env.metadata["policy"]["trained_on"] = trained_on(facts, [name], settings.rule, {name: accuracy})
+            player.save_policy(folder.path / FOLDER)
             facts["precision"] = str(evaluator.dtype).removeprefix("torch.")
             recorder.finish(result.episodes, best, summary_of(result, best, facts), *hparams_of(result, best, facts))
-            _save_pruned(folder, result, train, description)
+            keep_network(folder.path / "pruned", result.model, result.plan, result.best, train, description)
         if verbose:
             where = "nothing was recorded" if folder is None else folder.path
             print_result(result.baseline, result.best, result.wall_seconds, result.seconds, where)
     return result
-
-
-def _record(recorder: Recorder, player: agents.Agent, evaluator: Evaluator) -> Callable[[Episode, Episode], None]:
-    """Writes an episode down, with all that the next one depends on."""
-    return lambda episode, best: recorder.episode(episode, best, player.state(), evaluator.state())
-
-
-def _save_pruned(folder: RunDir, result: SearchResult, images: ImageSet, description: Mapping[str, Any] | None) -> None:
-    """The best plan's network as it is, not fine-tuned. One that can't be saved takes nothing from the search."""
-    try:
-        save_pruned(
-            folder.path / "pruned",
-            result.model,
-            plan=result.plan,
-            description=description,
-            image_shape=images.shape,
-            num_classes=images.num_classes,
-            mean=images.mean,
-            std=images.std,
-            facts={"val_accuracy": result.best.val.accuracy, "macs": result.best.cost.macs},
-        )
-    except AmcError as error:
-        log.warning("the pruned network is not saved: %s", error)
 
 
 def _closer_look(
@@ -228,45 +212,6 @@ def _conclude(
     )
 
 
-def _as_images(images: ImageSet | DataLoader[Any], device: torch.device) -> ImageSet:
-    """The images on ``device``; a ``DataLoader`` is read once."""
-    found = images if isinstance(images, ImageSet) else ImageSet.from_loader(images)
-    return found.to(device)
-
-
-def _trace(
-    model: nn.Module, train: ImageSet, settings: Settings, needs_latency: bool, folder: RunDir | None
-) -> Network:
-    """Groups and costs. A latency table is measured once in a run's life, or its budget would change at a resume."""
-    table = None if folder is None else folder.path / LATENCY_TABLE
-    known = needs_latency and table is not None and table.exists()
-    network = trace_network(
-        model,
-        train.take(1).normalised(),
-        prune_residual=settings.prune_residual,
-        freeze=settings.freeze,
-        latency=read_json(table) if known and table is not None else needs_latency,
-    )
-    if table is not None and isinstance(network.cost_model, LatencyCostModel):
-        write_json(table, network.cost_model.to_json())
-    return network
-
-
-def _settled(settings: Settings, folder: RunDir | None) -> Settings:
-    """With the precision that the run began with: where bf16 is a close call, ``auto`` could decide otherwise now."""
-    checkpoint = folder.load_checkpoint() if folder is not None else None
-    if checkpoint is None:
-        return settings
-    return replace(settings, precision="bf16" if checkpoint["task"]["precision"] == str(torch.bfloat16) else "fp32")
-
-
-def _agent(name: str, env: ChannelPruningEnv, seed: int, episodes: int, settings: Mapping[str, Any]) -> agents.Agent:
-    try:
-        return agents.make(name, env, seed, episodes, **settings)
-    except ValueError as error:
-        raise AmcError(str(error)) from error
-
-
 def _baseline_line(evaluator: Evaluator, device: torch.device) -> Text:
     dense = evaluator.dense
     precision = str(evaluator.dtype).removeprefix("torch.")
@@ -277,14 +222,20 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, then prints the groups (``dry_run=true``) or searches."""
     from omegaconf import OmegaConf
 
+    from amc.joint_main import joint_from_config, network_configs
     from amc.setup import load_task
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     resume, dry_run, verbose = (plain.pop(key) for key in ("resume", "dry_run", "verbose"))
-    settings, choices = _settings(plain), _choices(plain)
+    settings, choices = settings_of(plain), choices_of(plain)
     check_choices(**choices)
+    networks = network_configs(config)
     if dry_run:
-        _dry_run(config, settings, plain["budget"]["keep"])
+        for network in networks:
+            _dry_run(network, settings, plain["budget"]["keep"])
+        return
+    if plain.get("networks"):
+        joint_from_config(config, run_dir)
         return
     with run_folder(run_dir, resume is not None, {"command": "search", **plain}) as folder:
         started = time.perf_counter()
@@ -311,44 +262,13 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
             **choices,
             device=plain["device"],
             settings=settings,
+            policy=plain["policy"],
             cache_dir=plain["cache_dir"],
             run_dir=folder,
             description=task.description,
             facts=facts,
             verbose=verbose,
         )
-
-
-def _settings(plain: Mapping[str, Any]) -> Settings:
-    """Raises ``AmcError`` for a setting that doesn't exist or has an impossible value."""
-    given: dict[str, Any] = {}
-    for section, apart in (("budget", ("name", "keep")), ("evaluate", ())):
-        values = {key: value for key, value in plain[section].items() if key not in apart}
-        refuse_unknown(section, values, (f.name for f in fields(Settings)))
-        given |= values
-    return Settings(
-        **given,
-        **{key: plain[key] for key in ("observation", "prune_residual", "freeze", "curves", "prior", "refine_top")},
-        agent={key: value for key, value in plain["agent"].items() if key != "name"},
-        recovery={key: value for key, value in plain["recovery"].items() if key != "name"},
-    )
-
-
-def _choices(plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "reward": _reward(**plain["reward"]),
-        "importance": plain["importance"]["name"],
-        "recovery": plain["recovery"]["name"],
-        "agent": plain["agent"]["name"],
-        "episodes": plain["episodes"],
-        "seed": plain["seed"],
-    }
-
-
-def _reward(name: str, _target_: str, **arguments: Any) -> str | Reward:
-    """The configured reward: by name or dotted path, or as a callable if it has arguments."""
-    path = name if _target_ == f"amc.rewards.{name}" else _target_
-    return get_reward(path, **arguments) if arguments else path
 
 
 def _dry_run(config: DictConfig, settings: Settings, keep: float | None) -> None:

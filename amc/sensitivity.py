@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,11 @@ from amc.analysis.interactions import Interaction, independence, measure_interac
 from amc.analysis.rules import Chosen, Questions, check_budget, choose
 from amc.budget import Budget
 from amc.checks import refuse_unknown
+from amc.configured import settings_of
 from amc.data import ImageSet
 from amc.evaluate import Evaluator
 from amc.precision import resolve_device
+from amc.preparation import as_images
 from amc.problem import Network, make_evaluator, trace_network
 from amc.progress import Progress
 from amc.report import Scored, show
@@ -87,8 +89,8 @@ def sensitivity(
     check_cutting(importance, recovery, seed)
     check_budget(questions, settings.cost, budget)
     place = resolve_device(device)
-    train, val = _as_images(train, place), _as_images(val, place)
-    test = None if test is None else _as_images(test, place)
+    train, val = as_images(train, place), as_images(val, place)
+    test = None if test is None else as_images(test, place)
     asked = {"importance": importance, "recovery": recovery, "budget": {"cost": settings.cost, "keep": budget}}
     facts = {"command": "sensitivity", **(facts or {}), **asked, "seed": seed}
     described = {"settings": asdict(settings), "questions": asdict(questions)}
@@ -124,11 +126,6 @@ def sensitivity(
                 result, network.cost_model, "nothing was recorded" if folder is None else f"run folder: {folder.path}"
             )
     return result
-
-
-def _as_images(images: ImageSet | DataLoader[Any], device: torch.device) -> ImageSet:
-    """The images on ``device``; a ``DataLoader`` is read once."""
-    return (images if isinstance(images, ImageSet) else ImageSet.from_loader(images)).to(device)
 
 
 def _pairs(
@@ -180,7 +177,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     resume, verbose = plain.pop("resume"), plain.pop("verbose")
-    settings, questions, keep = _settings(plain), _questions(plain), plain["budget"]["keep"]
+    settings, questions, keep = settings_of(plain), _questions(plain), plain["budget"]["keep"]
     choices = {"importance": plain["importance"]["name"], "recovery": plain["recovery"]["name"], "seed": plain["seed"]}
     check_cutting(**choices)
     check_budget(questions, settings.cost, keep)
@@ -207,17 +204,6 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
             facts={**named, "val_from": splits.val_from, "images": images},
             verbose=verbose,
         )
-
-
-def _settings(plain: Mapping[str, Any]) -> Settings:
-    """Raises ``AmcError`` for a setting that doesn't exist or has an impossible value."""
-    given: dict[str, Any] = {}
-    for section, apart in (("budget", ("name", "keep")), ("evaluate", ())):
-        values = {key: value for key, value in plain[section].items() if key not in apart}
-        refuse_unknown(section, values, (f.name for f in fields(Settings)))
-        given |= values
-    recovery = {key: value for key, value in plain["recovery"].items() if key != "name"}
-    return Settings(**given, prune_residual=plain["prune_residual"], freeze=plain["freeze"], recovery=recovery)
 
 
 def _questions(plain: Mapping[str, Any]) -> Questions:

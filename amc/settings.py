@@ -16,6 +16,8 @@ from amc.errors import AmcError
 from amc.evaluate import PRECISIONS
 from amc.rewards import Reward, get_reward
 
+CURVE_RULES = ("threshold", "size_aware")  # agents that play what the curves say
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -86,6 +88,10 @@ class Settings:
         refuse_unknown("recovery", self.recovery, ("positions", "damping", "batch_size"))
         if self.images is not None:
             require("evaluate.images", self.images, int, 1)
+
+    def needs_curves(self, agent: str) -> bool:
+        """Whether sensitivity curves are measured before the agent's first episode."""
+        return self.curves is True or self.prior or (self.curves == "auto" and agent in CURVE_RULES)
 
     @property
     def stop_rule(self) -> StopRule | None:

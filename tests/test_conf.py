@@ -19,6 +19,7 @@ GROUPS = {
     "search": ("model", "dataset", "training", "budget", "reward", "importance", "recovery", "agent", "experiment"),
     "train": ("model", "dataset", "training"),
     "sensitivity": ("model", "dataset", "training", "budget", "importance", "recovery"),
+    "transfer": ("model", "dataset", "training", "budget", "importance", "recovery"),
     "finetune": ("model", "dataset", "training", "importance", "recovery", "regulariser"),
 }
 FILES = {

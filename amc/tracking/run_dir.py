@@ -18,7 +18,8 @@ CONFIG = "config.json"
 EPISODES = "episodes.csv"
 # What may differ when a run goes on: how it shows itself, how long it is, and where its unchanged inputs lie now.
 FREE_ON_RESUME = (
-    "verbose", "dry_run", "episodes", "device", "dataset.root", "model.checkpoint", "cache_dir", "plan",
+    "verbose", "dry_run", "episodes", "device", "dataset.root", "model.checkpoint", "checkpoints", "cache_dir", "plan",
+    "policy",
 )  # fmt: skip
 # A folder with one of these holds a run; Hydra's own files and a lock alone do not count.
 TRACES = (CONFIG, EPISODES, "checkpoint", "summary.json", "plan.json")

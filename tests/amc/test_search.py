@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import agents
 import amc
+from agents.policy_files import read_policy
 from amc.errors import AmcError
 from amc.latency import GRID
 from amc.layers import count_macs
@@ -179,6 +180,11 @@ def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
     assert summary["log_macs_fit"] == asdict(
         log_macs_fit([e.cost.macs / result.baseline.cost.macs for e in result.episodes], [r["accuracy"] for r in rows])
     )
+    policy = read_policy(folder / "policy")
+    assert (policy.layout, len(policy.features), policy.episodes, policy.budget) == (
+        "amc", 12, 5, {"budget_cost": "macs", "budget_keep": 0.5, "budget_rule": "clip"},
+    )  # fmt: skip
+    assert 0 <= policy.act([0.5] * 12) <= 1
     with pytest.raises(AmcError, match="resume="):
         run(trained, run_dir=folder)
 

@@ -1,0 +1,120 @@
+"""Policies that earlier searches learned: reading them, and starting a search from one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import agents
+from agents.policy import Policy
+from agents.policy_files import JSON, WEIGHTS, read_policy
+from amc.errors import AmcError
+from amc.files import write_error
+from amc.settings import Settings
+from amc.tracking import RunDir
+from envs.observations import PRIOR
+
+FOLDER = "policy"  # of a run, beside its plan
+START = "start"  # the policy that a run began with: a copy, so that the run goes on without the other run's folder
+# A learned policy needs no random plans first, and explores near what it knows.
+GENTLE: Mapping[str, Mapping[str, Any]] = {
+    "ddpg": {"warmup_episodes": 0, "sigma": 0.2},
+    "td3": {"warmup_episodes": 0, "sigma": 0.2},
+    "sac": {"warmup_episodes": 0},
+}
+
+
+def policy_folder(path: str | Path) -> Path:
+    """The folder of the policy that is meant by ``path``: itself, or ``policy/`` in a run folder."""
+    path = Path(path)
+    inside = path / FOLDER
+    return inside if (inside / JSON).is_file() and not (path / JSON).is_file() else path
+
+
+def read(path: str | Path) -> Policy:
+    """The policy in ``path``, a run folder or its ``policy/``; no code of it is run.
+
+    Raises:
+        AmcError: there is none, it is damaged, or it needs what only its own search had.
+    """
+    try:
+        policy = read_policy(policy_folder(path))
+    except ValueError as error:
+        raise AmcError(f"policy={path}: {error}") from error
+    if PRIOR in policy.features:
+        raise AmcError(
+            f"policy={path}: it reads the prior '{PRIOR}', which other networks have no curves for here; train one "
+            "without the prior"
+        )
+    return policy
+
+
+def settings_from(settings: Settings, agent: str, policy: Policy, path: str | Path) -> Settings:
+    """``settings`` for a search that starts from ``policy``: what they leave open is the policy's, or gentle.
+
+    Raises:
+        AmcError: the policy is another agent's.
+    """
+    if agent != policy.agent:
+        raise AmcError(f"agent={agent}: the policy {path} is of agent {policy.agent}; give agent={policy.agent}")
+    layout: Any = policy.layout if settings.observation == Settings.observation else settings.observation
+    own = {"hidden": list(policy.hidden), **GENTLE.get(agent, {})}
+    return replace(settings, observation=layout, agent={**own, **settings.agent})
+
+
+def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:
+    """What ``policy=path`` puts in place of a search's ready configuration.
+
+    Args:
+        path: the policy.
+        chosen: keys that the command line sets itself, and their values; they are left to it.
+
+    Raises:
+        AmcError: no policy there, a damaged one, or one of another agent or observation than chosen.
+    """
+    policy = read(path)
+    for key, own in (("agent", policy.agent), ("observation", policy.layout)):
+        if chosen.get(key, own) != own:
+            raise AmcError(f"{key}={chosen[key]}: the policy {path} has {key}={own}; give that, or nothing")
+    agent = {**GENTLE.get(policy.agent, {}), "hidden": str(list(policy.hidden)).replace(" ", "")}
+    settings = {"agent": policy.agent, "observation": policy.layout, **{f"agent.{k}": v for k, v in agent.items()}}
+    return [f"{key}={value}" for key, value in settings.items() if key not in chosen]
+
+
+def starting_policy(path: str | Path | None, folder: RunDir | None) -> tuple[Policy, Path] | None:
+    """The policy that a run begins with, and where it is read from; of a run that goes on, its own copy of it."""
+    if folder is not None and folder.load_checkpoint() is not None:
+        copy = folder.path / START
+        return (read(copy), copy) if copy.is_dir() else None
+    return None if path is None else (read(path), policy_folder(path))
+
+
+def origin(policy: Policy) -> dict[str, Any]:
+    """Where a policy comes from, for the files of what goes on from it."""
+    return {"agent": policy.agent, "episodes": policy.episodes, "trained_on": dict(policy.trained_on)}
+
+
+def start_from(agent: agents.Agent, policy: Policy, source: Path, folder: RunDir | None) -> None:
+    """Gives a new ``agent`` the policy's actor and critic, and the run its own copy of the policy.
+
+    Raises:
+        AmcError: the policy does not fit the agent or what its environment shows, or the copy can't be written.
+    """
+    load = getattr(agent, "load_policy", None)
+    try:
+        if load is None:
+            raise ValueError(f"agent {agent.name} can't start from a policy")
+        load(policy)
+    except ValueError as error:
+        raise AmcError(f"policy={source}: {error}") from error
+    if folder is not None and source != folder.path / START:
+        target = folder.path / START
+        try:
+            target.mkdir(exist_ok=True)
+            for name in (JSON, WEIGHTS):
+                shutil.copyfile(source / name, target / name)
+        except OSError as error:
+            raise write_error(target, error) from error

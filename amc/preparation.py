@@ -1,0 +1,136 @@
+"""From a model and its images to what a walk needs: groups, budget, evaluator, environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import agents
+from agents.base import play
+from amc.budget import Budget
+from amc.data import ImageSet
+from amc.errors import AmcError
+from amc.evaluate import Evaluator
+from amc.files import read_json, write_json
+from amc.latency import LatencyCostModel
+from amc.problem import Network, make_evaluator, trace_network
+from amc.rewards import Reward, accuracy
+from amc.settings import Settings
+from amc.tracking import RunDir
+from amc.types import Metrics, PruningPlan
+from envs.channel_pruning import ChannelPruningEnv
+
+LATENCY_TABLE = "latency_table.json"
+NOT_SCORED = Metrics(0.0, 0.0, 1)
+
+Images = ImageSet | DataLoader[Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One network with its budget and the evaluator of its plans."""
+
+    network: Network
+    budget: Budget
+    evaluator: Evaluator
+
+    def env(
+        self, settings: Settings, reward: Reward, evaluate: Callable[[PruningPlan], Metrics] | None = None
+    ) -> ChannelPruningEnv:
+        """The walk over the network's groups; ``evaluate`` scores plans instead of the evaluator."""
+        return ChannelPruningEnv(
+            self.network.cost_model,
+            self.budget,
+            evaluate or self.evaluator,
+            reward,
+            observation=settings.observation,
+            rule=settings.rule,
+        )
+
+    def plan_of(self, act: Callable[..., float], settings: Settings) -> PruningPlan:
+        """The plan that ``act`` (observation, info of the reset → action) walks to; nothing is evaluated."""
+        info, _ = play(self.env(settings, accuracy, lambda plan: NOT_SCORED), act)
+        plan: PruningPlan = info["plan"]
+        return plan
+
+    def uniform_plan(self, settings: Settings) -> PruningPlan:
+        """The plan that gives every group the same keep ratio, the largest within the budget."""
+        return self.plan_of(lambda observation, start: float(start["uniform_action"]), settings)
+
+
+def prepare(
+    model: nn.Module,
+    train: ImageSet,
+    val: ImageSet,
+    *,
+    budget: float | None,
+    importance: str,
+    recovery: str,
+    settings: Settings,
+    seed: int,
+    folder: RunDir | None = None,
+) -> Problem:
+    """Everything that no plan changes, computed.
+
+    Args:
+        model: on the device of the images.
+        train: calibration images are its first ones.
+        val: what plans are scored on.
+        budget: largest cost as a fraction of the uncut network's; ``None``: no limit.
+        importance, recovery: names.
+        settings: everything else.
+        seed: of what is sampled.
+        folder: of the run; keeps its latency table and its precision over a resume.
+
+    Raises:
+        AmcError: wrong input, or a budget that can't be reached.
+    """
+    network = trace_once(model, train, settings, settings.cost == "latency_ms", folder)
+    limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
+    evaluator = make_evaluator(network, train, val, importance, recovery, settled(settings, folder), seed)
+    return Problem(network, limit, evaluator)
+
+
+def as_images(images: Images, device: torch.device) -> ImageSet:
+    """The images on ``device``; a ``DataLoader`` is read once."""
+    found = images if isinstance(images, ImageSet) else ImageSet.from_loader(images)
+    return found.to(device)
+
+
+def trace_once(
+    model: nn.Module, train: ImageSet, settings: Settings, needs_latency: bool, folder: RunDir | None
+) -> Network:
+    """Groups and costs. A latency table is measured once in a run's life, or its budget would change at a resume."""
+    table = None if folder is None else folder.path / LATENCY_TABLE
+    known = needs_latency and table is not None and table.exists()
+    network = trace_network(
+        model,
+        train.take(1).normalised(),
+        prune_residual=settings.prune_residual,
+        freeze=settings.freeze,
+        latency=read_json(table) if known and table is not None else needs_latency,
+    )
+    if table is not None and isinstance(network.cost_model, LatencyCostModel):
+        write_json(table, network.cost_model.to_json())
+    return network
+
+
+def settled(settings: Settings, folder: RunDir | None) -> Settings:
+    """With the precision that the run began with: where bf16 is a close call, ``auto`` could decide otherwise now."""
+    checkpoint = folder.load_checkpoint() if folder is not None else None
+    if checkpoint is None:
+        return settings
+    return replace(settings, precision="bf16" if checkpoint["task"]["precision"] == str(torch.bfloat16) else "fp32")
+
+
+def make_agent(name: str, env: agents.Env, seed: int, episodes: int, settings: Mapping[str, Any]) -> agents.Agent:
+    """The untrained agent. Raises ``AmcError`` for a setting that does not exist or makes no sense."""
+    try:
+        return agents.make(name, env, seed, episodes, **settings)
+    except ValueError as error:
+        raise AmcError(str(error)) from error

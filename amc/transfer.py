@@ -1,0 +1,230 @@
+"""A learned policy on a new network, without a search. ``python -m amc.transfer policy=RUN_DIR model=mobilenet_v2``."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+import torch
+from rich.text import Text
+from torch import nn
+
+from agents.policy import Policy
+from amc.compared import compare
+from amc.configured import settings_of
+from amc.errors import AmcError
+from amc.figures import plan_figure, save_figure
+from amc.learned import origin, read
+from amc.precision import resolve_device
+from amc.preparation import Images, Problem, as_images, prepare
+from amc.report import Scored, result_table, show
+from amc.result import keep_network, versions
+from amc.rewards import accuracy
+from amc.settings import Settings, check_cutting
+from amc.tracking import RunDir, opened, run_folder
+from amc.types import LayerGroup, PruningPlan
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["TransferResult", "main", "main_from_config", "transfer"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """What a policy came to on a network that it may never have seen.
+
+    Attributes:
+        plan: the policy's.
+        model: the network cut by it and recovered; not fine-tuned.
+        uncut, uniform, policy: scores and costs; ``uniform`` has the same keep ratio everywhere, in the same budget.
+        groups: the network's layer groups.
+        wall_seconds: of everything.
+    """
+
+    plan: PruningPlan
+    model: nn.Module
+    uncut: Scored
+    uniform: Scored
+    policy: Scored
+    groups: tuple[LayerGroup, ...]
+    wall_seconds: float
+
+
+def transfer(
+    model: nn.Module,
+    policy: str | Path | Policy,
+    *,
+    train: Images,
+    val: Images,
+    test: Images | None = None,
+    budget: float | None = 0.5,
+    importance: str = "l1",
+    recovery: str = "least_squares",
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    settings: Settings | None = None,
+    run_dir: str | Path | RunDir | None = None,
+    description: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    verbose: bool = True,
+) -> TransferResult:
+    """Walks a learned policy over a network once, and compares its plan with the uniform one.
+
+    Args:
+        model: the trained network; its weights are left as they are.
+        policy: of an earlier search: its run folder, the ``policy/`` in it, or what was read from there.
+        train: calibration images for importance and recovery.
+        val: images that the plans are scored on.
+        test: images for the report only.
+        budget: largest cost as a fraction of the uncut network's; ``None``: no limit.
+        importance, recovery: names.
+        seed: of what is sampled.
+        device: ``auto``: CUDA if there is any.
+        settings: everything else; by default the finished walk is projected onto the budget. The observation is the
+            policy's, whatever ``settings`` say.
+        run_dir: folder to record the run in; nothing is written without one.
+        description: how the network is built, see :func:`amc.pruned.save_pruned`.
+        facts: further entries for ``summary.json``.
+        verbose: print the result.
+
+    Raises:
+        AmcError: wrong input, a damaged policy, or one that reads another observation than this version shows.
+    """
+    started = time.perf_counter()
+    check_cutting(importance, recovery, seed)
+    learned = policy if isinstance(policy, Policy) else read(policy)
+    layout: Any = learned.layout
+    settings = replace(settings or Settings(rule="project"), observation=layout)
+    if layout == "amc":
+        log.warning("the policy reads the observation 'amc', scaled to each network; 'portable' is meant for new ones")
+    facts = {
+        **(facts or {}),
+        "learned": origin(learned),
+        "importance": importance,
+        "recovery": recovery,
+        "budget": {"cost": settings.cost, "keep": budget, "rule": settings.rule},
+        "seed": seed,
+    }
+    place = resolve_device(device)
+    train, val = as_images(train, place), as_images(val, place)
+    test = None if test is None else as_images(test, place)
+    with opened(run_dir, False, {"command": "transfer", **facts}) as folder:
+        problem = prepare(
+            model.to(place), train, val, budget=budget, importance=importance, recovery=recovery,
+            settings=settings, seed=seed, folder=folder,
+        )  # fmt: skip
+        plans = {
+            "uniform": problem.uniform_plan(settings),
+            "policy": problem.plan_of(_actions(learned, problem, settings), settings),
+        }
+        compared = compare(problem, plans, test)
+        result = TransferResult(
+            plans["policy"],
+            compared.models["policy"],
+            **compared.scored,
+            groups=problem.network.groups,
+            wall_seconds=time.perf_counter() - started,
+        )
+        if folder is not None:
+            _record(folder, result, facts)
+            keep_network(folder.path / "pruned", result.model, result.plan, result.policy, train, description)
+        if verbose:
+            show(result_table(compared.scored))
+            show(Text(f"{result.wall_seconds:.1f} s; run folder: {folder.path if folder else 'nothing was recorded'}"))
+    return result
+
+
+def _actions(policy: Policy, problem: Problem, settings: Settings) -> Callable[..., float]:
+    """The policy's actions, which ask for the keep ratios that they meant where it was trained.
+
+    Raises:
+        AmcError: the policy reads another observation than this version shows.
+    """
+    env = problem.env(settings, accuracy)
+    try:
+        policy.require_observation(env.metadata["policy"]["observation"])
+    except ValueError as error:
+        raise AmcError(str(error)) from error
+    smallest, before = settings.min_keep, float(policy.action.get("min_keep", settings.min_keep))
+
+    def act(observation: npt.NDArray[Any], _start: Mapping[str, Any]) -> float:
+        action = policy.act(observation)
+        if smallest in (before, 1):  # with 1 every action asks for everything
+            return action
+        return min(max((before + action * (1 - before) - smallest) / (1 - smallest), 0.0), 1.0)
+
+    return act
+
+
+def _record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
+    share = result.policy.cost.macs / result.uncut.cost.macs
+    title = f"Policy without search: {result.policy.val.accuracy:.2%} at {share:.1%} of the MACs"
+    figure = plan_figure(result.groups, result.plan, result.uncut.cost.macs, title)
+    save_figure(folder.path / "best_plan.png", figure)
+    folder.write_plan(result.plan)
+    scored = {name: getattr(result, name).to_json() for name in ("uncut", "uniform", "policy")}
+    folder.write_summary({**facts, "versions": versions(), **scored, "wall_seconds": result.wall_seconds})
+
+
+def main_from_config(config: DictConfig, run_dir: Path) -> None:
+    """Loads policy, data and network as configured, then transfers."""
+    from omegaconf import OmegaConf
+
+    from amc.setup import load_task
+
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    verbose = plain.pop("verbose")
+    if plain["policy"] is None:
+        raise AmcError("policy: not given; give the run that learned it, policy=RUN_DIR")
+    settings, policy = settings_of(plain), read(plain["policy"])
+    names = {key: plain[key]["name"] for key in ("importance", "recovery")}
+    check_cutting(**names, seed=plain["seed"])
+    with run_folder(run_dir, False, {"command": "transfer", **plain}) as folder:
+        task = load_task(config)
+        splits = task.splits
+        facts = {
+            "command": "transfer",
+            "model": plain["model"]["name"],
+            "weights": task.source,
+            "dataset": splits.name,
+            "val_from": splits.val_from,
+            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+        }
+        if verbose:
+            models = ", ".join(policy.trained_on.get("models", ())) or "unknown networks"
+            show(Text(f"{facts['model']} on {splits.name}: {task.source}; {policy.agent} policy trained on {models}"))
+        transfer(
+            task.model,
+            policy,
+            train=splits.train,
+            val=splits.val,
+            test=splits.test,
+            budget=plain["budget"]["keep"],
+            **names,
+            seed=plain["seed"],
+            device=plain["device"],
+            settings=settings,
+            run_dir=folder,
+            description=task.description,
+            facts=facts,
+            verbose=verbose,
+        )
+
+
+def main() -> None:
+    """``python -m amc.transfer`` and the console script."""
+    from amc.cli import run
+
+    run("transfer", main_from_config)
+
+
+if __name__ == "__main__":
+    main()

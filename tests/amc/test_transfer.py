@@ -1,0 +1,123 @@
+"""Learned policies on networks that they have not seen."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import amc
+from amc.errors import AmcError
+from amc.layers import count_macs
+from amc.transfer import TransferResult, transfer
+from tests.amc.small import QUICK, equal_layers, images, known_policy, saved_policy
+
+PROJECTED = replace(QUICK, rule="project")
+
+
+def run(policy: Any, **arguments: Any) -> TransferResult:
+    given = {"train": images(32, 1), "val": images(32, 2), "test": images(32, 3), "settings": PROJECTED}
+    return transfer(arguments.pop("model", equal_layers(4)), policy, **{**given, "verbose": False, **arguments})
+
+
+def test_a_policy_of_one_action_gives_the_uniform_plan() -> None:
+    result = run(known_policy(start=0.3))
+    assert result.policy.cost == replace(result.uniform.cost, latency_ms=result.policy.cost.latency_ms)
+    assert result.policy.val == result.uniform.val
+    # alike but for rounding: the budget's rest goes to some layers as one more channel
+    assert set(list(result.plan.keep_ratios().values())[:-1]) <= {5 / 8, 6 / 8}
+    assert 0.44 < result.policy.cost.macs / result.uncut.cost.macs <= 0.5
+
+
+def test_a_policy_that_prunes_the_first_layers_does_so_on_a_deeper_network() -> None:
+    for layers in (3, 6):
+        result = run(known_policy(slope=3.0, start=-1.5), model=equal_layers(layers, 16))
+        ratios = list(result.plan.keep_ratios().values())[:-1]  # the last group is the classifier's output
+        assert ratios == sorted(ratios)
+        assert ratios[-1] - ratios[0] > 0.3
+
+
+def test_the_returned_network_is_the_plans() -> None:
+    model = equal_layers(4)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    result = run(known_policy(slope=2.0), model=model)
+    example = torch.zeros(1, 3, 8, 8)
+    assert count_macs(result.model, example) == result.policy.cost.macs <= 0.5 * count_macs(model, example)
+    assert result.policy.test is not None
+    with torch.no_grad():
+        hits = sum(int((result.model(x).argmax(1) == y).sum()) for x, y in images(32, 3))
+    assert result.policy.test.accuracy == hits / 32
+    assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
+
+
+def test_actions_mean_the_keep_ratios_of_the_training() -> None:
+    # action ½ with min_keep=0.5 is the keep ratio 0.75: 6 of 8 channels, although min_keep is 0.1 now
+    result = run(known_policy(min_keep=0.5), budget=None)
+    assert list(result.plan.keep_ratios().values())[:-1] == [0.75] * 4
+    assert list(run(known_policy(min_keep=0.1), budget=None).plan.keep_ratios().values())[:-1] == [0.5] * 4  # 0.55
+
+
+def test_the_budget_can_clip_instead() -> None:
+    result = run(known_policy(start=3.0), settings=replace(QUICK, rule="clip"))
+    ratios = list(result.plan.keep_ratios().values())[:-1]
+    assert ratios[0] == 1.0 > ratios[-1]  # Algorithm 1: the last layers pay
+    assert result.policy.cost.macs <= 0.5 * result.uncut.cost.macs
+
+
+def test_a_recorded_run(tmp_path: Path) -> None:
+    saved_policy(tmp_path / "search" / "policy")
+    for i, path in enumerate(("search", "search/policy")):  # the run or its policy
+        result = run(tmp_path / path, run_dir=tmp_path / str(i), facts={"model": "own"})
+    folder = tmp_path / "1"
+    names = {p.name for p in folder.iterdir()}
+    assert {"plan.json", "summary.json", "config.json", "best_plan.png", "pruned"} <= names
+    assert (folder / "plan.json").read_bytes() == (tmp_path / "0" / "plan.json").read_bytes()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [summary[k]["macs"] for k in ("uncut", "uniform", "policy")] == [
+        s.cost.macs for s in (result.uncut, result.uniform, result.policy)
+    ]
+    assert summary["learned"]["agent"] == "ddpg"
+    assert str(tmp_path) not in "".join(p.read_text() for p in folder.glob("*.json"))
+    loaded = amc.load(folder / "pruned", equal_layers(4))
+    x = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), result.model(x))
+    with pytest.raises(AmcError, match="holds a run already"):
+        run(tmp_path / "search", run_dir=folder)
+
+
+def test_a_policy_scaled_to_its_network_is_allowed_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        run(known_policy(layout="amc"))
+    assert "'portable' is meant for new ones" in caplog.text
+    caplog.clear()
+    run(known_policy())
+    assert not caplog.text
+
+
+def test_the_table_has_a_column_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    run(known_policy(), verbose=True)
+    out = capsys.readouterr().out
+    for text in ("uncut", "uniform", "policy", "validation accuracy", "test accuracy", "parameters", "latency"):
+        assert text in out
+
+
+def test_wrong_input(tmp_path: Path) -> None:
+    with pytest.raises(AmcError, match=r"version 99 of the observation 'portable'.*train again"):
+        run(known_policy(layout_version=99))
+    with pytest.raises(AmcError, match="observation=oracle: unknown"):
+        run(known_policy(layout="oracle"))
+    with pytest.raises(AmcError, match=r"no policy, policy\.json: No such file"):
+        run(tmp_path)
+    prior = {str(i): 0.5 for i in range(2)}
+    with pytest.raises(AmcError, match="prior 'sensitivity'"):
+        run(saved_policy(tmp_path / "p", prior=prior))
+    with pytest.raises(AmcError, match="smallest reachable value"):
+        run(known_policy(), budget=0.001)
+    with pytest.raises(AmcError, match="recovery=magic"):
+        run(known_policy(), recovery="magic")
