@@ -89,6 +89,8 @@ def starting_policy(path: str | Path | None, folder: RunDir | None) -> tuple[Pol
     if folder is not None and folder.load_checkpoint() is not None:
         copy = folder.path / START
         return (read(copy), copy) if copy.is_dir() else None
+    if folder is not None:  # of a run here that was given up before its first episode
+        shutil.rmtree(folder.path / START, ignore_errors=True)
     return None if path is None else (read(path), policy_folder(path))
 
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from amc.report import Scored, count, group_table, print_result, show
+from amc.report import Scored, count, group_table, networks_table, print_result, show
 from amc.types import Cost, LayerGroup, Metrics
 
 LONG = "features.denseblock4.denselayer16.with.a.name.that.no.terminal.has.room.for.conv2"
@@ -33,6 +33,18 @@ def test_group_table_in_a_pipe_cuts_nothing_off() -> None:
     assert "(2) can't be pruned: output" in text
     assert "(3)" not in text
     assert "whole network: 314 M MACs, 10.0 k parameters" in text
+
+
+def test_networks_side_by_side_literally() -> None:
+    def scored(val: float, test: float, macs: int) -> Scored:
+        return Scored(Metrics(val, 0.1, 100), Metrics(test, 0.1, 100), Cost(macs, macs // 2))
+
+    rows = {"a": (scored(0.9, 0.8, 1000), scored(0.5, 0.4, 500), scored(0.6, 0.55, 400))}
+    row = next(line for line in printed(networks_table(rows)).splitlines() if line.startswith("  a"))
+    assert row.split() == [
+        "a", "90.00", "%", "50.00", "%", "60.00", "%", "80.00", "%", "40.00", "%", "55.00", "%",
+        "×", "0.400", "×", "0.400",
+    ]  # fmt: skip
 
 
 def test_print_result_literally() -> None:

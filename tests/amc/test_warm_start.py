@@ -78,6 +78,13 @@ def test_a_started_run_goes_on_without_the_policy(learned: Path, tmp_path: Path)
     assert policies[0] == policies[1]
 
 
+def test_a_copy_of_a_run_that_never_began_is_not_started_from(learned: Path, tmp_path: Path) -> None:
+    shutil.copytree(learned / "policy", tmp_path / "run" / "start")
+    run(tmp_path / "run", episodes=1)
+    run(tmp_path / "run", episodes=2, resume=True)
+    assert "started_from" not in json.loads((tmp_path / "run" / "summary.json").read_text())
+
+
 def test_wrong_starts(learned: Path, tmp_path: Path) -> None:
     with pytest.raises(AmcError, match=r"agent=td3: the policy .* is of agent ddpg"):
         run(tmp_path / "run", policy=learned, settings=QUICK, agent="td3")
