@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Half the MACs of three CIFAR-10 networks: search (sequential recovery inside), then fine-tune the plan it found.
+# Half the MACs of two CIFAR-10 networks: search (sequential recovery inside), then fine-tune the plan it found.
 #   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/both/.th/files experiments/half_macs/run.sh
 # NETWORKS, SEEDS and EPOCHS choose what runs. Killed runs go on where they were; finished ones are left alone.
 set -euo pipefail
@@ -15,15 +15,10 @@ once() { # FOLDER COMMAND...: starts the run, or goes on with it
   if [ -f "$folder/config.json" ]; then "$python" -m "$1" resume="$folder"; else "$python" -m "$@" hydra.run.dir="$folder"; fi
 }
 
-for network in ${NETWORKS:-resnet20 resnet56 plain20}; do
+for network in ${NETWORKS:-resnet20 resnet56}; do
   case $network in
     resnet20) checkpoint=$CHECKPOINTS/resnet20-12fca82f.th images=512 epochs=12 lr_scale=0.3 ;;
     resnet56) checkpoint=$CHECKPOINTS/resnet56-4bfd9763.th images=256 epochs=8 lr_scale=0.1 ;;
-    plain20)
-      checkpoint=$runs/plain20/dense/model.safetensors images=512 epochs=8 lr_scale=0.3
-      [ -f "$checkpoint" ] || "$python" -m amc.train model=plain20 $common training.epochs=16 \
-        hydra.run.dir="$runs/plain20/dense"
-      ;;
   esac
   once "$runs/$network/search" amc.search model="$network" $common model.checkpoint="$checkpoint" \
     importance=reconstruction recovery=sequential evaluate.calibration_images=$images evaluate.precision=bf16 \
