@@ -3,20 +3,14 @@
 # AGENTS, SEEDS and EPISODES choose what runs. Killed runs go on where they were; finished ones are left alone. The
 # results go into experiments/NAME.
 set -euo pipefail
+. "$(dirname "$0")/once.sh"
 name=$1
 shift
 runs=${RUNS:-runs}/$name
 python=${PYTHON:-.venv/bin/python}
 for seed in ${SEEDS:-0 1 2}; do
   for agent in ${AGENTS:-uniform random ddpg}; do
-    folder=$runs/$agent-seed$seed
-    if [ -f "$folder/summary.json" ]; then
-      continue
-    elif [ -f "$folder/config.json" ]; then
-      "$python" -m amc.search resume="$folder"
-    else
-      "$python" -m amc.search "$@" agent="$agent" seed="$seed" episodes="${EPISODES:-400}" hydra.run.dir="$folder"
-    fi
+    once "$runs/$agent-seed$seed" amc.search "$@" agent="$agent" seed="$seed" episodes="${EPISODES:-400}"
   done
 done
 "$python" experiments/collect.py "experiments/$name" "$runs"

@@ -5,6 +5,7 @@
 # where they were; finished ones are left alone; partial results are drawn at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. experiments/once.sh
 runs=${RUNS:-runs}/does_rl_help
 python=${PYTHON:-.venv/bin/python}
 tasks=${TASKS:-resnet20-0.5-400 resnet20-0.3-400 resnet20-0.5-100 resnet50-0.5-400 resnet50-0.3-400}
@@ -33,15 +34,9 @@ for task in $tasks; do
   IFS=- read -r net keep evaluations <<<"$task"
   for seed in ${SEEDS:-0 1 2 3 4}; do
     for name in $agents; do
-      folder=$runs/$task/$name-seed$seed
-      [ ! -f "$folder/summary.json" ] || continue
-      if [ -f "$folder/config.json" ]; then
-        "$python" -m amc.search resume="$folder"
-      else
-        # shellcheck disable=SC2046
-        "$python" -m amc.search $(network "$net") $(agent "$name" "$evaluations") budget.keep="$keep" seed="$seed" \
-          episodes="$evaluations" ${ARGS:-} hydra.run.dir="$folder"
-      fi
+      # shellcheck disable=SC2046
+      once "$runs/$task/$name-seed$seed" amc.search $(network "$net") $(agent "$name" "$evaluations") \
+        budget.keep="$keep" seed="$seed" episodes="$evaluations" ${ARGS:-}
     done
   done
 done

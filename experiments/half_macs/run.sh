@@ -4,16 +4,10 @@
 # NETWORKS, SEEDS and EPOCHS choose what runs. Killed runs go on where they were; finished ones are left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. experiments/once.sh
 runs=${RUNS:-runs}/half_macs
 python=${PYTHON:-.venv/bin/python}
 common="dataset=cifar10 dataset.root=$DATA"
-
-once() { # FOLDER COMMAND...: starts the run, or goes on with it
-  local folder=$1
-  shift
-  if [ -f "$folder/summary.json" ]; then return; fi
-  if [ -f "$folder/config.json" ]; then "$python" -m "$1" resume="$folder"; else "$python" -m "$@" hydra.run.dir="$folder"; fi
-}
 
 for network in ${NETWORKS:-resnet20 resnet56}; do
   case $network in

@@ -4,16 +4,10 @@
 # EPISODES, EPOCHS, DENSE_EPOCHS and WAYS choose what runs. Killed runs go on where they were; finished ones are left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. experiments/once.sh
 runs=${RUNS:-runs}/plain20
 python=${PYTHON:-.venv/bin/python}
 common="model=plain20 dataset=cifar10 dataset.root=$DATA"
-
-once() { # FOLDER COMMAND...: starts the run, or goes on with it
-  local folder=$1
-  shift
-  if [ -f "$folder/summary.json" ]; then return; fi
-  if [ -f "$folder/config.json" ]; then "$python" -m "$1" resume="$folder"; else "$python" -m "$@" hydra.run.dir="$folder"; fi
-}
 
 dense=$runs/dense/model.safetensors
 [ -f "$dense" ] || "$python" -m amc.train $common training.epochs="${DENSE_EPOCHS:-12}" hydra.run.dir="$runs/dense"

@@ -3,6 +3,7 @@
 #   DATA=… CHECKPOINTS=… experiments/steps/run.sh      (after experiments/half_macs/run.sh with NETWORKS=resnet20)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. experiments/once.sh
 runs=${RUNS:-runs}
 python=${PYTHON:-.venv/bin/python}
 plan=$runs/half_macs/resnet20/search
@@ -10,10 +11,7 @@ plan=$runs/half_macs/resnet20/search
 run() { # NAME OVERRIDES...
   local folder=$runs/steps/$1
   shift
-  if [ -f "$folder/summary.json" ]; then return; fi
-  if [ -f "$folder/config.json" ]; then "$python" -m amc.finetune resume="$folder"
-  else "$python" -m amc.finetune plan="$plan" epochs="${EPOCHS:-12}" lr_scale=0.3 finetuning.weight_decay=1e-4 \
-    "$@" hydra.run.dir="$folder"; fi
+  once "$folder" amc.finetune plan="$plan" epochs="${EPOCHS:-12}" lr_scale=0.3 finetuning.weight_decay=1e-4 "$@"
 }
 
 for seed in ${SEEDS:-0}; do
