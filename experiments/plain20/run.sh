@@ -16,6 +16,7 @@ for way in ${WAYS:-deep shallow uniform ddpg}; do
   [ "$way" != ddpg ] || search="episodes=${EPISODES:-200} agent.warmup_episodes=50"
   once "$runs/$way" amc.search $common model.checkpoint="$dense" agent="$way" $search \
     importance=reconstruction recovery=sequential budget.rule=project refine_top=1
-  once "$runs/$way-finetuned" amc.finetune plan="$runs/$way" epochs="${EPOCHS:-4}" lr_scale=0.3 finetuning.weight_decay=1e-4
+  once "$runs/$way-finetuned" amc.finetune plan="$runs/$way" epochs="${EPOCHS:-4}" lr_scale=0.3 finetuning.weight_decay=1e-4 \
+    distill.weight=0 # the dense network is trained too shortly to be a teacher
 done
 "$python" experiments/plain20/collect.py "$runs"

@@ -181,16 +181,16 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
     monkeypatch: pytest.MonkeyPatch,
     evaluations: int,
 ) -> None:
-    score, count = Evaluator.__call__, [0]
+    score, count = Evaluator._evaluate, [0]
 
-    def counted(self: Evaluator, plan: PruningPlan) -> Metrics:
+    def counted(self: Evaluator, plan: PruningPlan, contest: None) -> Metrics:
         if count[0] == evaluations:
             raise Killed
         count[0] += 1
-        return score(self, plan)
+        return score(self, plan, contest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Evaluator, "__call__", counted)
+        patch.setattr(Evaluator, "_evaluate", counted)
         with pytest.raises(Killed):
             analyse(trained, run_dir=tmp_path / "killed", cache_dir=tmp_path / "b", facts={"model": "own"})
     assert not (tmp_path / "killed" / "summary.json").exists()

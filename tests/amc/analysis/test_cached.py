@@ -40,11 +40,11 @@ class Counting:
         self.dense, self.dtype = evaluator.dense, evaluator.dtype
         self._evaluator, self._most, self.count = evaluator, most, 0
 
-    def __call__(self, plan: PruningPlan) -> Metrics:
+    def in_full(self, plan: PruningPlan) -> Metrics:
         if self.count == self._most:
             raise KeyboardInterrupt
         self.count += 1
-        return self._evaluator(plan)
+        return self._evaluator.in_full(plan)
 
 
 def evaluator(network: Network, settings: Settings = SETTINGS, importance: str = "l1", seed: int = 0) -> Evaluator:
