@@ -11,12 +11,13 @@ plan=$runs/half_macs/resnet20/search
 run() { # NAME OVERRIDES...
   local folder=$runs/steps/$1
   shift
-  once "$folder" amc.finetune plan="$plan" epochs="${EPOCHS:-12}" lr_scale=0.3 finetuning.weight_decay=1e-4 "$@"
+  once "$folder" amc.finetune plan="$plan" epochs="${EPOCHS:-12}" lr_scale=0.3 finetuning.weight_decay=1e-4 \
+    recovery.positions=10 "$@"
 }
 
 for seed in ${SEEDS:-0}; do
   run "one step-seed$seed" seed=$seed
   run "three steps-seed$seed" seed=$seed schedule=iterative stages=[0.8,0.65]
-  run "three steps, group lasso-seed$seed" seed=$seed schedule=iterative stages=[0.8,0.65] regulariser=group_lasso
+  run "three steps with group lasso-seed$seed" seed=$seed schedule=iterative stages=[0.8,0.65] regulariser=group_lasso
 done
 "$python" experiments/steps/figure.py "$runs/steps"
