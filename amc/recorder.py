@@ -18,6 +18,7 @@ from amc.tracking.episodes import KEEP
 from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 
 PARTS = ("cut", "recovery", "forward", "agent")
+WIDE = 1.2  # largest through smallest MACs
 
 
 class Recorder:
@@ -123,9 +124,12 @@ class Recorder:
         self._run_dir.write_summary(summary)
 
     def _log_macs(self, episodes: Sequence[Episode], best: Episode) -> dict[str, Any]:
-        """Draws accuracy over ln(MACs), which AMC's reward takes for a straight line; the fit, for the summary."""
+        """Draws accuracy over ln(MACs), which AMC's reward takes for a straight line; the fit, for the summary.
+
+        Neither where a budget held all plans to nearly the same MACs: there is no line to see.
+        """
         ratios = [e.cost.macs / self._original.macs for e in episodes]
-        if len(set(ratios)) < 2:
+        if max(ratios) < WIDE * min(ratios):
             return {}
         accuracies = [e.metrics.accuracy for e in episodes]
         drawn = accuracy_over_macs_figure(ratios, accuracies)

@@ -64,6 +64,7 @@ def trained() -> OwnNet:
     return model.eval()
 
 
+PLAIN = Settings(images=64, calibration_images=64)
 QUICK = Settings(images=64, calibration_images=64, agent={"warmup_episodes": 2})
 
 
@@ -176,16 +177,25 @@ def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
     rows = read_episodes(folder / "episodes.csv")
     assert [row["reward"] for row in rows] == [e.reward for e in result.episodes]
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.glob("*.json"))
-    assert {"best_plan.png", "keep_ratios.png", "accuracy_over_macs.png"} <= names
-    assert summary["log_macs_fit"] == asdict(
-        log_macs_fit([e.cost.macs / result.baseline.cost.macs for e in result.episodes], [r["accuracy"] for r in rows])
-    )
+    assert {"best_plan.png", "keep_ratios.png"} <= names
     policy = read_policy(folder / "policy")
     assert (policy.layout, len(policy.features), policy.episodes) == ("amc", 12, 5)
     assert policy.budget == {"budget_cost": "macs", "budget_keep": 0.5, "budget_rule": "clip"}
     assert 0 <= policy.act([0.5] * 12) <= 1
     with pytest.raises(AmcError, match="resume="):
         run(trained, run_dir=folder)
+
+
+def test_accuracy_over_macs_is_drawn_where_macs_differ(trained: OwnNet, tmp_path: Path) -> None:
+    free = run(trained, run_dir=tmp_path / "free", budget=None, agent="random", settings=PLAIN)
+    fit = log_macs_fit(
+        [e.cost.macs / free.baseline.cost.macs for e in free.episodes], [e.metrics.accuracy for e in free.episodes]
+    )
+    assert json.loads((tmp_path / "free" / "summary.json").read_text())["log_macs_fit"] == asdict(fit)
+    assert (tmp_path / "free" / "accuracy_over_macs.png").exists()
+    run(trained, run_dir=tmp_path / "held", agent="random", settings=replace(PLAIN, rule="project"))
+    assert "log_macs_fit" not in json.loads((tmp_path / "held" / "summary.json").read_text())
+    assert not (tmp_path / "held" / "accuracy_over_macs.png").exists()
 
 
 def test_more_episodes_by_resume(trained: OwnNet, tmp_path: Path) -> None:
