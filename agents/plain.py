@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,32 @@ class RandomAgent(Agent):
         write_policy(folder, self.name, self._env, {"spread": self._spread})
 
 
-class UniformAgent(Agent):
+class OnePlanAgent(Agent):
+    """Has one plan to propose, and then nothing more."""
+
+    _played = False
+
+    @property
+    def finished(self) -> bool:
+        return self._played
+
+    @abstractmethod
+    def _play(self) -> EpisodeOutcome:
+        """Plays the plan."""
+
+    def run_episode(self) -> EpisodeOutcome:
+        self._played = True
+        return self._play()
+
+    def state(self) -> dict[str, Any]:
+        return {"agent": self.name, "played": self._played}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._check(state)
+        self._played = state["played"]
+
+
+class UniformAgent(OnePlanAgent):
     """Gives every group the same keep ratio; by default the largest with which the budget is met."""
 
     name = "uniform"
@@ -81,21 +107,15 @@ class UniformAgent(Agent):
         smallest = float(start["min_keep"])
         return 1.0 if smallest == 1 else max(0.0, (self._keep_ratio - smallest) / (1 - smallest))
 
-    def run_episode(self) -> EpisodeOutcome:
+    def _play(self) -> EpisodeOutcome:
         return EpisodeOutcome(*play(self._env, lambda observation, start: self._action(start)))
-
-    def state(self) -> dict[str, Any]:
-        return {"agent": self.name}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        self._check(state)
 
     def save_policy(self, folder: str | Path) -> None:
         write_policy(folder, self.name, self._env, {"keep_ratio": self._keep_ratio})
 
 
-class RuleAgent(Agent):
-    """Plays the actions that a rule of the environment gives, the same in every episode.
+class RuleAgent(OnePlanAgent):
+    """Plays the actions that a rule of the environment gives.
 
     The rules are the environment's, as only it knows the network; their actions meet the budget. AMC's §4.1 compares
     with *uniform*, *shallow* and *deep*.
@@ -116,14 +136,8 @@ class RuleAgent(Agent):
             raise ValueError(f"agent={self.name}: this environment has no such rule; it has {', '.join(rules)}")
         self._env, self._actions = env, [float(action) for action in rules[self.name]]
 
-    def run_episode(self) -> EpisodeOutcome:
+    def _play(self) -> EpisodeOutcome:
         return play_actions(self._env, self._actions)
-
-    def state(self) -> dict[str, Any]:
-        return {"agent": self.name}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        self._check(state)
 
     def save_policy(self, folder: str | Path) -> None:
         write_policy(folder, self.name, self._env, {"actions": self._actions})

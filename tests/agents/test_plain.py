@@ -31,6 +31,16 @@ def test_a_rule_plays_the_environments_actions(name: str, actions: tuple[float, 
         assert agent.run_episode().info["actions"] == pytest.approx(actions)
 
 
+@pytest.mark.parametrize("name", ["uniform", "deep"])
+def test_a_rule_has_one_plan_to_propose(name: str, make_env: MakeEnv) -> None:
+    agent, gone_on = (agents.make(name, make_env(), 0) for _ in range(2))
+    assert not agent.finished
+    agent.run_episode()
+    assert agent.finished
+    gone_on.load_state(agent.state())
+    assert gone_on.finished
+
+
 @pytest.mark.parametrize("name", ["threshold", "size_aware"])
 def test_a_rule_that_the_environment_lacks(name: str, make_env: MakeEnv) -> None:
     with pytest.raises(ValueError, match="no such rule") as error:
