@@ -193,6 +193,8 @@ def test_wrong_input() -> None:
         run(budget=None)
     with pytest.raises(AmcError, match="refine_top=2"):
         run(settings=replace(SMALL, refine_top=2))
+    with pytest.raises(AmcError, match="prior=true: sensitivity curves are not measured on several networks"):
+        run(settings=replace(SMALL, prior=True))
     with pytest.raises(AmcError, match=r"model=\[same,same\]"):
         run(tasks=[replace(task, name="same") for task in tasks()])
     with pytest.raises(AmcError, match=r"model=\[\]"):
