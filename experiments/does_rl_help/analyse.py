@@ -83,14 +83,19 @@ def figure_of(task: Path, agents: list[str]) -> Figure:
             low, high = confidence(accuracies)
             left.fill_between(np.arange(1, length + 1), low, high, color=colour, alpha=0.12, linewidth=0)
         floor.append(mean[-1])
-    low = min(floor)
+    low = float(np.median(floor))  # what ends far below the others is named in the legend and not drawn
     for axes in (left, right):
-        axes.set_ylim(low - 1.5 * (max(floor) - low) - 0.2, max(floor) + 0.2 * (max(floor) - low) + 0.2)
+        axes.set_ylim(low - 4 * (max(floor) - low) - 0.5, max(floor) + 0.5 * (max(floor) - low) + 0.2)
         axes.grid(color=GRID, linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     left.set(xlabel="evaluations", ylabel="best validation top-1 so far, %")
     right.set(xlabel="minutes, without loading and calibration")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    best_first = np.argsort([-value for value in floor])
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(
+        [handles[i] for i in best_first], [labels[i] for i in best_first],
+        loc="outside right upper", frameon=False, fontsize=8,
+    )  # fmt: skip
     figure.suptitle(task.name, fontsize=11)
     return figure
 
