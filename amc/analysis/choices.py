@@ -12,6 +12,8 @@ from amc.cost import CostModel
 from amc.types import LayerGroup, PruningPlan
 
 Counts = npt.NDArray[np.int64]
+HALVINGS = 30
+ROUNDING = 1e-6
 
 
 def allowed_counts(group: LayerGroup, min_keep: float, channel_round: int = 1, most: int | None = None) -> Counts:
@@ -52,6 +54,31 @@ def smallest_limit(
         middle = (low + high) // 2
         low, high = (low, middle) if fits(fewest_within(counts, harm, limits[middle])) else (middle, high)
     return float(limits[high])
+
+
+def largest_between(
+    cheap: Mapping[str, int],
+    dear: Mapping[str, int],
+    counts: Mapping[str, Counts],
+    fits: Callable[[Mapping[str, int]], bool],
+) -> dict[str, int]:
+    """The last plan that fits on the way from ``cheap``, which does, to ``dear``; all groups go equally far.
+
+    ``counts`` are each group's choices, ascending; ``dear`` has nowhere fewer channels.
+    """
+
+    def at(share: float) -> dict[str, int]:
+        wanted = {name: cheap[name] + share * (dear[name] - cheap[name]) for name in counts}
+        return {
+            name: int(options[np.searchsorted(options, wanted[name] + ROUNDING, side="right") - 1])
+            for name, options in counts.items()
+        }
+
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(at(middle)) else (low, middle)
+    return at(low)
 
 
 def within(budget: Budget, cost_model: CostModel) -> Callable[[Mapping[str, int]], bool]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amc.analysis.choices import allowed_counts, fewest_within, smallest_limit, within
+import numpy as np
+
+from amc.analysis.choices import allowed_counts, fewest_within, largest_between, smallest_limit, within
 from amc.analysis.curves import Curves, prunable
 from amc.budget import Budget
 from amc.checks import require
@@ -44,7 +46,11 @@ def threshold_plan(
 
 
 def threshold_plan_for_budget(curves: Curves, budget: Budget, cost_model: CostModel) -> tuple[PruningPlan, float]:
-    """The plan of the smallest accuracy drop that meets the budget, hence of the largest cost; and that drop.
+    """The plan of the smallest accuracy drop that meets the budget; and that drop.
+
+    Curves are measured in steps, of an image at least, so many groups can lose just this much, and cutting all of them
+    as far as that allows may save more than is asked for. What is left of the budget goes back to them, all equally far
+    on the way to the plan of the next smaller drop.
 
     Args:
         curves: of the network.
@@ -53,5 +59,11 @@ def threshold_plan_for_budget(curves: Curves, budget: Budget, cost_model: CostMo
     """
     counts = {g.name: allowed_counts(g, budget.min_keep, budget.channel_round) for g in budget.groups}
     drops = {g.name: curves.accuracy_drop(g.name, counts[g.name] / g.channels) for g in budget.groups}
-    drop = smallest_limit(counts, drops, within(budget, cost_model))
-    return PruningPlan.make(cost_model.groups, fewest_within(counts, drops, drop)), drop
+    fits = within(budget, cost_model)
+    drop = smallest_limit(counts, drops, fits)
+    smaller = [d for d in np.concatenate(list(drops.values())) if d < drop]
+    cheap, dear = fewest_within(counts, drops, drop), {name: int(options[-1]) for name, options in counts.items()}
+    if smaller:
+        dear = fewest_within(counts, drops, max(smaller))
+    kept = cheap if budget.keep is None else largest_between(cheap, dear, counts, fits)
+    return PruningPlan.make(cost_model.groups, kept), drop

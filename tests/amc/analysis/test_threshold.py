@@ -57,6 +57,15 @@ def test_the_plan_meets_the_budget_and_a_smaller_drop_does_not(keep: float, seed
         assert model.cost(smaller).get(cost) > budget.limit
 
 
+def test_what_is_left_of_the_budget_goes_back() -> None:
+    """No group loses anything, so the rule alone would cut all to a tenth and save three times what is asked for."""
+    model = toys.chain([10, 10])
+    flat = toys.curves(model, [[0.0], [0.0]], [0.1])
+    plan, drop = threshold_plan_for_budget(flat, Budget(model, "macs", 0.5), model)
+    # 3 · a + a · b + 5 · b ≤ 90 of 180 with a = b: 6 gives 84, 7 gives 105
+    assert ([plan["l0"], plan["l1"]], drop) == ([6, 6], 0.0)
+
+
 def test_without_a_budget_nothing_may_be_lost() -> None:
     plan, drop = threshold_plan_for_budget(CURVES, Budget(MODEL, "macs", None), MODEL)
     assert ([plan["l0"], plan["l1"]], drop) == ([10, 5], 0.0)
