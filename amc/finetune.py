@@ -275,14 +275,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     with run_folder(run_dir, resume is not None, {"command": "finetune", **plain}) as folder:
         task = load_task(config)
         splits = task.splits
-        facts = {
-            "command": "finetune",
-            "model": plain["model"]["name"],
-            "weights": task.source,
-            "dataset": splits.name,
-            "val_from": splits.val_from,
-            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
-        }
+        facts = {"command": "finetune", "model": plain["model"]["name"], **task.facts}
         if verbose:
             show(Text(f"{facts['model']}: {task.source}; {splits.name}: {count(len(splits.train))} training images"))
         finetune(

@@ -69,12 +69,6 @@ def _load(config: DictConfig, verbose: bool) -> Task:
     loaded = load_task(config)
     splits = loaded.splits
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    facts = {
-        "weights": loaded.source,
-        "dataset": splits.name,
-        "val_from": splits.val_from,
-        "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
-    }
     if verbose:
         show(Text(f"{config.model.name}: {loaded.source}; validation from {splits.val_from}"))
     return Task(
@@ -85,5 +79,5 @@ def _load(config: DictConfig, verbose: bool) -> Task:
         splits.test,
         loaded.description,
         {key: value for key, value in plain.items() if key not in ("resume", "dry_run", "verbose")},
-        facts,
+        loaded.facts,
     )

@@ -241,17 +241,13 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
         started = time.perf_counter()
         task = load_task(config)
         splits = task.splits
-        images = {name: len(getattr(splits, name)) for name in ("train", "val", "test")}
         facts = {
             "model": plain["model"]["name"],
-            "weights": task.source,
-            "dataset": splits.name,
-            "val_from": splits.val_from,
-            "images": images,
+            **task.facts,
             "loading_seconds": time.perf_counter() - started,
         }
         if verbose:
-            counts = ", ".join(f"{count} {name}" for name, count in images.items())
+            counts = ", ".join(f"{count} {name}" for name, count in facts["images"].items())
             show(Text(f"{facts['model']}: {task.source}; {splits.name}: {counts}, validation from {splits.val_from}"))
         search(
             task.model,

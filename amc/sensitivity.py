@@ -184,11 +184,10 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     with run_folder(run_dir, resume is not None, {"command": "sensitivity", **plain}) as folder:
         task = load_task(config)
         splits = task.splits
-        images = {name: len(getattr(splits, name)) for name in ("train", "val", "test")}
-        named = {"model": plain["model"]["name"], "weights": task.source, "dataset": splits.name}
+        facts = {"model": plain["model"]["name"], **task.facts}
         if verbose:
-            counts = ", ".join(f"{count} {name}" for name, count in images.items())
-            show(Text(f"{named['model']}: {task.source}; {splits.name}: {counts}, validation from {splits.val_from}"))
+            counts = ", ".join(f"{count} {name}" for name, count in facts["images"].items())
+            show(Text(f"{facts['model']}: {task.source}; {splits.name}: {counts}, validation from {splits.val_from}"))
         sensitivity(
             task.model,
             train=splits.train,
@@ -201,7 +200,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
             settings=settings,
             cache_dir=plain["cache_dir"],
             run_dir=folder,
-            facts={**named, "val_from": splits.val_from, "images": images},
+            facts=facts,
             verbose=verbose,
         )
 

@@ -42,6 +42,17 @@ class Task:
     source: str
     description: Mapping[str, Any]
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What ``summary.json`` says about weights and images."""
+        splits = self.splits
+        return {
+            "weights": self.source,
+            "dataset": splits.name,
+            "val_from": splits.val_from,
+            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+        }
+
 
 def load_task(config: DictConfig) -> Task:
     """The network with trained weights: imported ones, or a baseline that is trained here if it isn't cached.

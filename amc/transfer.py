@@ -190,14 +190,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     with run_folder(run_dir, False, {"command": "transfer", **plain}) as folder:
         task = load_task(config)
         splits = task.splits
-        facts = {
-            "command": "transfer",
-            "model": plain["model"]["name"],
-            "weights": task.source,
-            "dataset": splits.name,
-            "val_from": splits.val_from,
-            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
-        }
+        facts = {"command": "transfer", "model": plain["model"]["name"], **task.facts}
         if verbose:
             models = ", ".join(policy.trained_on.get("models", ())) or "unknown networks"
             show(Text(f"{facts['model']} on {splits.name}: {task.source}; {policy.agent} policy trained on {models}"))
