@@ -33,7 +33,7 @@ def compare(problem: Problem, plans: Mapping[str, PruningPlan], test: ImageSet |
         test: images for the report only.
     """
     network, evaluator = problem.network, problem.evaluator
-    vals = {name: evaluator.score(evaluator.cutter.cut(plan)) for name, plan in plans.items()}
+    vals = {name: evaluator.in_full(plan) for name, plan in plans.items()}
     models = {name: evaluator.cutter.cut(plan) for name, plan in plans.items()}
     costs = [network.cost_model.cost(plan) for plan in plans.values()]
     scored = score_networks(

@@ -87,8 +87,9 @@ class Evaluator:
         return self._evaluate(plan, None)
 
     def _evaluate(self, plan: PruningPlan, contest: Contest | None) -> Metrics:
-        if plan in self._seen:
-            return self._seen[plan]
+        known = self._seen.get(plan)
+        if known is not None and (contest is not None or known.images == len(self._images)):
+            return known
         started = time.perf_counter()
         kept = select_channels(plan, self.cutter.ranking)
         small = self._surgeon.cut(kept)

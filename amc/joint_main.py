@@ -23,7 +23,7 @@ def network_configs(config: DictConfig) -> list[DictConfig]:
         AmcError: checkpoints that do not go with the networks.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    networks, checkpoints = plain.get("networks") or [], plain.get("checkpoints") or []  # older runs have neither
+    networks, checkpoints = plain["networks"], plain["checkpoints"] or []
     if checkpoints and not networks:
         raise AmcError("checkpoints: for several networks, model=[a,b]; give model.checkpoint for one")
     if checkpoints and len(checkpoints) != len(networks):

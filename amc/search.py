@@ -234,7 +234,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
         for network in networks:
             _dry_run(network, settings, plain["budget"]["keep"])
         return
-    if plain.get("networks"):
+    if plain["networks"]:
         joint_from_config(config, run_dir)
         return
     with run_folder(run_dir, resume is not None, {"command": "search", **plain}) as folder:

@@ -19,15 +19,15 @@ from amc.analysis.interactions import Interaction, independence, measure_interac
 from amc.analysis.rules import Chosen, Questions, check_budget, choose
 from amc.budget import Budget
 from amc.checks import refuse_unknown
+from amc.compared import compare
 from amc.configured import settings_of
 from amc.data import ImageSet
 from amc.evaluate import Evaluator
 from amc.precision import resolve_device
-from amc.preparation import as_images
+from amc.preparation import Problem, as_images
 from amc.problem import Network, make_evaluator, trace_network
 from amc.progress import Progress
-from amc.report import Scored, show
-from amc.result import score_networks
+from amc.report import show
 from amc.sensitivity_log import SensitivityLog
 from amc.sensitivity_result import SensitivityResult, print_result, summary_of
 from amc.settings import Settings, check_cutting
@@ -113,7 +113,7 @@ def sensitivity(
         pairs = _pairs(network, evaluator, curves, questions, seed, log, verbose)
         measured = time.perf_counter()
         chosen = choose(curves, questions, limit, network.cost_model)
-        scored = _scored(network, evaluator, chosen, limit, test)
+        scored = compare(Problem(network, limit, evaluator), _plans(network, chosen, limit), test).scored
         ended = time.perf_counter()
         seconds = {"preparation": prepared - started, "curves": measured - prepared, "plan": ended - measured}
         result = SensitivityResult(
@@ -149,24 +149,14 @@ def _pairs(
         )  # fmt: skip
 
 
-def _scored(
-    network: Network, evaluator: Evaluator, chosen: Chosen | None, budget: Budget, test: ImageSet | None
-) -> dict[str, Scored]:
-    """The uncut network and, with a rule, its plan beside a uniform one of no more cost."""
-    cost = network.cost_model.cost
-    plans: dict[str, PruningPlan] = {}
-    if chosen is not None:
-        limit = cost(chosen.plan).get(budget.cost)
-        plans["uniform"] = uniform_plan(network.groups, network.cost_model, budget.cost, limit, budget)
-        plans["plan"] = chosen.plan
-    scored = score_networks(
-        (network.model, *(evaluator.cutter.cut(plan) for plan in plans.values())),
-        (cost(), *(cost(plan) for plan in plans.values())),
-        (evaluator.dense, *(evaluator(plan) for plan in plans.values())),
-        test,
-        network.example,
-    )
-    return dict(zip(("uncut", *plans), scored, strict=True))
+def _plans(network: Network, chosen: Chosen | None, budget: Budget) -> dict[str, PruningPlan]:
+    """With a rule, its plan beside a uniform one of no more cost."""
+    if chosen is None:
+        return {}
+    cost_model = network.cost_model
+    limit = cost_model.cost(chosen.plan).get(budget.cost)
+    uniform = uniform_plan(network.groups, cost_model, budget.cost, limit, budget)
+    return {"uniform": uniform, "plan": chosen.plan}
 
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from amc.budget import Budget
 from amc.cost import CostModel
 from amc.types import LayerGroup
@@ -19,6 +21,12 @@ def asked_channels(group: LayerGroup, action: float, budget: Budget) -> int:
     return group.round_channels(keep_ratio(action, budget.min_keep), budget.channel_round)
 
 
+def asked_plan(actions: Iterable[float], budget: Budget) -> dict[str, int]:
+    """Group name → the channels that an action for each group asks for, no fewer than ``min_keep`` allows."""
+    groups = zip(budget.groups, actions, strict=True)
+    return {g.name: max(asked_channels(g, action, budget), budget.floor[g.name]) for g, action in groups}
+
+
 def uniform_action(cost_model: CostModel, budget: Budget) -> float:
     """The largest action that, given to every group, yields a plan within the budget; 1.0 without a budget.
 
@@ -27,7 +35,7 @@ def uniform_action(cost_model: CostModel, budget: Budget) -> float:
     """
 
     def fits(step: int) -> bool:
-        kept = {g.name: max(asked_channels(g, step / STEPS, budget), budget.floor[g.name]) for g in budget.groups}
+        kept = asked_plan([step / STEPS] * len(budget.groups), budget)
         return cost_model.value(budget.cost, cost_model.counts(kept)) <= budget.limit
 
     if budget.keep is None or fits(STEPS):

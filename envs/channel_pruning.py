@@ -15,7 +15,7 @@ from amc.budget import Budget
 from amc.cost import CostModel
 from amc.errors import AmcError
 from amc.types import Cost, Metrics, PruningPlan
-from envs.actions import asked_channels, uniform_action
+from envs.actions import asked_channels, asked_plan, uniform_action
 from envs.observations import FEATURES, LAYOUT_VERSION, PRIOR, static_features
 from envs.projection import ask_for, project, ramp
 
@@ -210,12 +210,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         return {name: ask_for(counts, budget) for name, counts in {**kept, **plans}.items()}
 
     def _cost_fraction(self, actions: Sequence[float]) -> float:
-        budget = self._budget
-        kept = {
-            g.name: max(asked_channels(g, a, budget), budget.floor[g.name])
-            for g, a in zip(budget.groups, actions, strict=True)
-        }
-        return self._fraction(kept)
+        return self._fraction(asked_plan(actions, self._budget))
 
     def _fraction(self, kept: Mapping[str, int]) -> float:
         """The budget's cost with ``kept`` channels, as a fraction of the uncut network's."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from amc.budget import Budget
 from amc.cost import CostModel
 from amc.types import LayerGroup
-from envs.actions import asked_channels, keep_ratio
+from envs.actions import asked_plan, keep_ratio
 
 EDGE = 1e-3  # actions nearer to 0 or 1 count as this far away: their logits stay finite
 FAR = 16.0  # logits: so far beyond both edges that every group is at its smallest or at its largest
@@ -32,9 +32,8 @@ def project(actions: Sequence[float], cost_model: CostModel, budget: Budget) -> 
     Returns:
         Group name → kept channels.
     """
-    groups, floor = budget.groups, budget.floor
     if budget.keep is None:
-        return {g.name: max(asked_channels(g, a, budget), floor[g.name]) for g, a in zip(groups, actions, strict=True)}
+        return asked_plan(actions, budget)
     inside = np.clip(np.asarray(actions, dtype=np.float64), EDGE, 1 - EDGE)
     logits = np.log(inside / (1 - inside))
 
@@ -42,8 +41,7 @@ def project(actions: Sequence[float], cost_model: CostModel, budget: Budget) -> 
         return cost_model.value(budget.cost, cost_model.counts(kept)) <= budget.limit
 
     def shifted(shift: float) -> dict[str, int]:
-        moved = _sigmoid(logits + shift)
-        return {g.name: max(asked_channels(g, a, budget), floor[g.name]) for g, a in zip(groups, moved, strict=True)}
+        return asked_plan(_sigmoid(logits + shift), budget)
 
     low, high = -FAR, FAR  # low fits: everything is at its smallest there, and Budget refuses what that exceeds
     for _ in range(HALVINGS):
@@ -52,9 +50,9 @@ def project(actions: Sequence[float], cost_model: CostModel, budget: Budget) -> 
     kept = shifted(low)
     wanted = {
         g.name: (keep_ratio(a, budget.min_keep) * g.channels - kept[g.name]) / g.unit(budget.channel_round)
-        for g, a in zip(groups, _sigmoid(logits + low), strict=True)
+        for g, a in zip(budget.groups, _sigmoid(logits + low), strict=True)
     }
-    return _filled(kept, sorted(groups, key=lambda g: -wanted[g.name]), fits, budget.channel_round)
+    return _filled(kept, sorted(budget.groups, key=lambda g: -wanted[g.name]), fits, budget.channel_round)
 
 
 def _filled(

@@ -205,6 +205,11 @@ def test_a_plan_surely_worse_is_stopped_and_not_seen_again() -> None:
     assert resumed(plan_for(model, stem=5)) == worse
     alone = fresh()(plan_for(model, stem=5))
     assert (alone.accuracy, alone.images) == (0.2, 30)
+    in_full = evaluate.in_full(plan_for(model, stem=5))
+    assert (in_full.accuracy, in_full.images) == (0.2, 30)
+    assert len(calls) == 5
+    assert evaluate.in_full(plan_for(model, stem=6)) == first
+    assert len(calls) == 5
     unhurried = Evaluator(cutter, images, batch_size=8, precision="fp32")
     unhurried.load_state(evaluate.state())
     unhurried(plan_for(model, stem=6))

@@ -205,8 +205,10 @@ def test_a_resumed_run_measures_only_what_is_missing(
     trained: nn.Module, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[PruningPlan] = []
-    score = Evaluator.__call__
-    monkeypatch.setattr(Evaluator, "__call__", lambda self, plan: (seen.append(plan), score(self, plan))[1])
+    score = Evaluator._evaluate
+    monkeypatch.setattr(
+        Evaluator, "_evaluate", lambda self, plan, contest: (seen.append(plan), score(self, plan, contest))[1]
+    )
     result = go_on(trained, finished, cache_dir=Path("empty"))
     assert result.chosen is not None
     assert len(seen) == 2  # the rule's plan and the uniform one
