@@ -10,10 +10,11 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import update_learning_rate
 
+from agents.last_step import LastStep
 from agents.replay import EpisodeReplayBuffer
 from agents.settings import Settings
 from agents.streams import TorchStream, one_thread
-from agents.warm_up import rule_action
+from agents.warm_up import rule_action, rule_vectors
 
 
 class Episodic(OffPolicyAlgorithm):
@@ -29,7 +30,7 @@ class Episodic(OffPolicyAlgorithm):
     rng: np.random.Generator
     settings: Settings
     stream: TorchStream
-    rules: list[npt.NDArray[np.float64]]
+    walk: LastStep
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -42,10 +43,10 @@ class Episodic(OffPolicyAlgorithm):
     def warm_up(self) -> npt.NDArray[np.float32]:
         """The action to play before learning begins, ``[1, 1]``."""
         assert isinstance(self.action_space, gym.spaces.Box)
-        if self.rules:
+        if self.settings.warmup == "rules":
             assert isinstance(self.replay_buffer, EpisodeReplayBuffer)
-            step, sigma = self.replay_buffer.held, self.settings.warmup_sigma
-            action = rule_action(self.rules, self._episode_num, step, sigma, self.rng)
+            rules, turn = rule_vectors(self.walk.start), int(self.walk.start.get("turn", self._episode_num))
+            action = rule_action(rules, turn, self.replay_buffer.held, self.settings.warmup_sigma, self.rng)
             return np.full((1, *self.action_space.shape), action, dtype=np.float32)
         size = (1, *self.action_space.shape)
         return self.rng.uniform(self.action_space.low, self.action_space.high, size).astype(np.float32)

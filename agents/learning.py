@@ -35,8 +35,8 @@ class LearningAgent(Agent):
         """An untrained agent.
 
         Args:
-            env: its reset info must hold ``steps``, the length of an episode; ``uniform_action`` and ``rules`` for
-                the settings that begin with them.
+            env: its reset info must hold ``steps``, the length of an episode (and ``longest``, if episodes differ in
+                it); ``uniform_action`` and ``rules`` for the settings that begin with them.
             seed: of weights, exploration and updates.
             settings: fields of ``settings_type``.
 
@@ -52,7 +52,8 @@ class LearningAgent(Agent):
         self._rng, self._stream = np.random.default_rng(seed), TorchStream(seed)
         with self._stream.running():
             # The vectorised environment is made here, as SB3 would put a Monitor in between.
-            self._model = self._build(DummyVecEnv([lambda: self._env]), int(self._env.start["steps"]))
+            longest = int(self._env.start.get("longest", self._env.start["steps"]))
+            self._model = self._build(DummyVecEnv([lambda: self._env]), longest)
         self._model.set_logger(Logger(folder=None, output_formats=[]))
         if self.settings.actor_start == "uniform":
             self._start_uniform()

@@ -25,7 +25,8 @@ class OffPolicyAgent(LearningAgent):
 
     def _build(self, env: DummyVecEnv, steps: int) -> Episodic:
         s = self.settings
-        rules = rule_vectors(self._env.start) if s.warmup == "rules" else []
+        if s.warmup == "rules":
+            rule_vectors(self._env.start)  # there are some, or the user hears of it before the first episode
         model = self.algorithm(
             "MlpPolicy",
             env,
@@ -43,12 +44,13 @@ class OffPolicyAgent(LearningAgent):
                 "baseline_decay": s.baseline_decay,
                 "scale_rewards": s.reward_scale == "std",
                 "best_share": s.best_share,
+                "network": lambda: int(self._env.start.get("place", 0)),
             },
             policy_kwargs={"net_arch": list(s.hidden), "optimizer_kwargs": {"fused": True}},
             device="cpu",
             **self._algorithm_settings(),
         )
-        model.rng, model.stream, model.settings, model.rules = self._rng, self._stream, s, rules
+        model.rng, model.stream, model.settings, model.walk = self._rng, self._stream, s, self._env
         return model
 
     def _algorithm_settings(self) -> dict[str, Any]:

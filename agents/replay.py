@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.running_std import RunningStd
 
-ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones")
-BEST = 0.1  # the episodes that count as the best: a tenth of the buffered ones, at least one
+ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "networks")
+BEST = 0.1  # the episodes that count as the best: a tenth of the buffered ones of each network, at least one
 
 
 class EpisodeReplayBuffer(ReplayBuffer):
@@ -44,6 +44,7 @@ class EpisodeReplayBuffer(ReplayBuffer):
         baseline_decay: float,
         scale_rewards: bool = False,
         best_share: float = 0.0,
+        network: Callable[[], int] = lambda: 0,
     ) -> None:
         """An empty buffer.
 
@@ -54,12 +55,15 @@ class EpisodeReplayBuffer(ReplayBuffer):
             baseline_decay: share of the old baseline that remains at each episode.
             scale_rewards: divide the sampled rewards by the standard deviation of the episodes' rewards.
             best_share: share of each batch from the best tenth of the episodes.
+            network: the number of the network that is played: an easy one's episodes are no better than a hard one's.
         """
         if n_envs != 1 or optimize_memory_usage:
             raise ValueError("EpisodeReplayBuffer: one environment, and no memory optimisation")
         super().__init__(buffer_size, observation_space, action_space, device, n_envs)
         self.baseline: float | None = None
         self.spread = RunningStd()
+        self.networks = np.zeros((buffer_size, 1), dtype=np.int64)
+        self._network = network
         self._rng, self._decay, self._scaled, self._best_share = rng, baseline_decay, scale_rewards, best_share
         self._episode: list[tuple[Any, ...]] = []
 
@@ -82,6 +86,7 @@ class EpisodeReplayBuffer(ReplayBuffer):
         if not done[0]:
             return
         for step_obs, step_next, step_action, step_done, step_infos in self._episode:
+            self.networks[self.pos] = self._network()
             super().add(step_obs, step_next, step_action, reward, step_done, step_infos)
         self._episode.clear()
         final = float(reward[0])
@@ -102,12 +107,15 @@ class EpisodeReplayBuffer(ReplayBuffer):
         return ReplayBufferSamples(*(self.to_torch(array) for array in arrays))
 
     def best_transitions(self) -> npt.NDArray[np.int64]:
-        """Where the transitions of the best tenth of the buffered episodes are; of equal episodes the older."""
+        """Where the transitions of each network's best tenth of episodes are; of equal episodes the older."""
         oldest_first = (np.arange(self.size()) + (self.pos if self.full else 0)) % self.buffer_size
         ends = self.dones[oldest_first, 0] == 1
         episode = np.cumsum(ends) - ends  # of each transition
-        rewards = self.rewards[oldest_first[ends], 0]  # of each episode
-        best = np.argsort(-rewards, kind="stable")[: math.ceil(BEST * len(rewards))]
+        rewards, networks = self.rewards[oldest_first[ends], 0], self.networks[oldest_first[ends], 0]  # of each episode
+        best: list[int] = []
+        for network in np.unique(networks):
+            own = np.flatnonzero(networks == network)
+            best += own[np.argsort(-rewards[own], kind="stable")[: math.ceil(BEST * len(own))]].tolist()
         return oldest_first[np.isin(episode, best)]
 
     def state(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def rule_vectors(start: Mapping[str, Any]) -> list[npt.NDArray[np.float64]]:
 def rule_action(
     rules: list[npt.NDArray[np.float64]], episode: int, step: int, sigma: float, rng: np.random.Generator
 ) -> float:
-    """The action at ``step`` of warm-up episode ``episode``.
+    """The action at ``step`` of a network's warm-up episode ``episode``.
 
     The first episodes play the rules as they are, each once; those after them the rules in turn, with a truncated
     normal of standard deviation ``sigma`` around each action.

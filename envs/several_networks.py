@@ -23,9 +23,8 @@ class SeveralNetworksEnv(gym.Env[Vector, Vector]):
 
     ## Info
 
-    * ``reset``: ``network`` (name), ``steps`` (of the *longest* walk, for buffers to be large enough), and
-      ``min_keep``, ``uniform_action`` and ``keep`` of the network that comes now. Rules, an action for each group, are
-      left out: the walks are not equally long.
+    * ``reset``: as in :class:`ChannelPruningEnv`, of the network that comes now, and its name (``network``), its number
+      (``place``), how often it was walked before (``turn``), and the steps of the ``longest`` walk.
     * every step: as in :class:`ChannelPruningEnv`, and ``network``.
     """
 
@@ -45,7 +44,7 @@ class SeveralNetworksEnv(gym.Env[Vector, Vector]):
         for name in names[1:]:
             if envs[name].metadata["policy"] != first.metadata["policy"]:
                 raise AmcError(f"{name}: its observation or its budget is not that of {names[0]}; give all the same")
-        self._steps = max(int(env.reset()[1]["steps"]) for env in envs.values())
+        self._longest = max(int(env.reset()[1]["steps"]) for env in envs.values())
         self.finished = 0  # episodes; a run that goes on sets it to where it was
         self.observation_space, self.action_space = first.observation_space, first.action_space
         self.metadata = {**type(self).metadata, "policy": first.metadata["policy"]}
@@ -56,8 +55,8 @@ class SeveralNetworksEnv(gym.Env[Vector, Vector]):
         super().reset(seed=seed)
         self._name = list(self._envs)[self.finished % len(self._envs)]
         observation, start = self._envs[self._name].reset(seed=seed, options=options)
-        info = {key: start[key] for key in ("min_keep", "uniform_action", "keep")}
-        return observation, {"network": self._name, "steps": self._steps, **info}
+        turn, place = divmod(self.finished, len(self._envs))
+        return observation, {**start, "network": self._name, "place": place, "turn": turn, "longest": self._longest}
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
         """Decides the current network's next group; see :meth:`ChannelPruningEnv.step`."""

@@ -10,7 +10,7 @@ runs=${RUNS:-runs}/does_rl_help
 python=${PYTHON:-.venv/bin/python}
 tasks=${TASKS:-resnet20-0.5-400 resnet20-0.3-400 resnet20-0.5-100 resnet50-0.5-400 resnet50-0.3-400}
 agents=${AGENTS:-uniform shallow deep threshold size_aware random random-clip annealing evolution tpe cma_es netadapt \
-  ddpg ddpg-clip td3 sac ppo}
+  ddpg ddpg-clip amc amc-clip td3 sac ppo}
 
 network() { # recipe and weights
   case $1 in
@@ -21,12 +21,20 @@ network() { # recipe and weights
   esac
 }
 
-agent() { # NAME EVALUATIONS: an agent's overrides; with 100 evaluations the learning ones warm up for 25
+evaluator() { # AGENT: NetAdapt plays plans of any size, of which no early stop can tell the worse
+  echo "evaluate.images=500 evaluate.batch_size=50"
+  [ "$1" = netadapt ] || echo "evaluate.early_stop=true evaluate.early_stop_min_images=150"
+}
+
+agent() { # NAME EVALUATIONS: an agent's overrides; with 100 evaluations those that warm up at random do so for 25
   local name=${1%-clip} rule=project
   [ "$name" = "$1" ] || rule=clip
-  echo "agent=$name budget.rule=$rule"
+  echo "agent=${name%%-*} budget.rule=$rule"
   case $name in
-    ddpg | td3 | sac) [ "$2" -ge 400 ] || echo "agent.warmup_episodes=25" ;;
+    amc-begin) echo "agent.warmup=rules agent.warmup_episodes=10 agent.actor_start=uniform" ;; # of ddpg, this alone
+    amc-sigma) echo "agent.sigma=0.2 agent.sigma_decay=0.99" ;;
+    amc-best) echo "agent.best_share=0.5" ;;
+    amc | td3 | sac) [ "$2" -ge 400 ] || echo "agent.warmup_episodes=25" ;;
   esac
 }
 
@@ -35,7 +43,7 @@ for task in $tasks; do
   for seed in ${SEEDS:-0 1 2 3 4}; do
     for name in $agents; do
       # shellcheck disable=SC2046
-      once "$runs/$task/$name-seed$seed" amc.search $(network "$net") $(agent "$name" "$evaluations") \
+      once "$runs/$task/$name-seed$seed" amc.search $(network "$net") $(evaluator "$name") $(agent "$name" "$evaluations") \
         budget.keep="$keep" seed="$seed" episodes="$evaluations" ${ARGS:-}
     done
   done

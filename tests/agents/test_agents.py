@@ -19,7 +19,7 @@ import agents
 
 MakeEnv = Callable[..., gym.Env]
 LEARNING = ("ddpg", "td3", "sac", "ppo")
-SMALL: dict[str, Any] = {"hidden": [16, 16], "batch_size": 8, "warmup_episodes": 3}
+SMALL: dict[str, Any] = {"hidden": [16, 16], "batch_size": 8, "warmup_episodes": 3, "warmup": "random"}
 SMALL_PPO: dict[str, Any] = {"hidden": [16, 16], "rollout_episodes": 4, "batch_episodes": 2}
 
 

@@ -1,13 +1,16 @@
-"""AMC's agent learns a task whose answer is known, with the paper's schedule."""
+"""AMC's agent learns a task whose answer is known, with its own schedule and with the paper's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import agents
 from agents.ddpg import DDPGAgent
@@ -17,9 +20,19 @@ from agents.td3 import TD3Agent
 MakeEnv = Callable[..., gym.Env]
 
 
+def as_in_the_paper(repo: Path) -> dict[str, Any]:
+    config: Any = OmegaConf.to_container(OmegaConf.load(repo / "conf" / "agent" / "amc.yaml"))
+    assert config.pop("name") == "ddpg"
+    return config
+
+
+@pytest.mark.parametrize("paper", [False, True])
 @pytest.mark.parametrize("best", [(0.2, 0.8, 0.5), (0.9, 0.3)])
-def test_learns_the_best_ratios_and_beats_random(best: tuple[float, ...], make_env: MakeEnv) -> None:
-    agent = agents.make("ddpg", make_env(best), 0, warmup_episodes=30)
+def test_learns_the_best_ratios_and_beats_random(
+    best: tuple[float, ...], paper: bool, make_env: MakeEnv, repo: Path
+) -> None:
+    settings = as_in_the_paper(repo) | {"warmup_episodes": 30} if paper else {}
+    agent = agents.make("ddpg", make_env(best), 0, **settings)
     outcomes = [agent.run_episode() for _ in range(250)]
     assert outcomes[-1].info["actions"] == pytest.approx(best, abs=0.1)
     other = agents.make("random", make_env(best), 0)
@@ -74,14 +87,16 @@ def test_adam_steps_by_each_learning_rate(make_env: MakeEnv) -> None:
         assert moved == pytest.approx(rate, rel=0.01)
 
 
-def test_the_papers_settings(make_env: MakeEnv) -> None:
-    agent = DDPGAgent(make_env(), 0)
+def test_the_papers_settings(make_env: MakeEnv, repo: Path) -> None:
+    agent = DDPGAgent(make_env(), 0, **as_in_the_paper(repo))
     model = agent._model
     assert [tuple(p.shape) for p in model.actor.parameters()][:4] == [(300, 4), (300,), (300, 300), (300,)]
     assert (model.tau, model.gamma, model.batch_size, model.buffer_size) == (0.01, 1.0, 64, 300)
     s = agent.settings
     assert (s.actor_learning_rate, s.critic_learning_rate, s.warmup_episodes) == (1e-4, 1e-3, 100)
     assert (s.sigma, s.sigma_decay) == (0.5, 0.95)  # type: ignore[attr-defined]
+    assert (s.warmup, s.actor_start, s.updates_per_step, s.best_share) == ("random", "default", 1, 0)
+    assert s.reward_scale == "none"
 
 
 def test_exploration_is_around_the_actors_action(make_env: MakeEnv) -> None:

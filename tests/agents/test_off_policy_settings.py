@@ -119,7 +119,7 @@ def test_goes_on_bit_for_bit_with_all_of_them(name: str, stop: int, make_env: Ma
 
 
 def test_learns_with_all_of_them(make_env: MakeEnv) -> None:
-    settings = {"hidden": [64, 64], "sigma_decay": 0.93, **IMPROVED, "warmup_episodes": 15}
+    settings = {"hidden": [64, 64], "sigma": 0.5, "sigma_decay": 0.93, **IMPROVED, "warmup_episodes": 15}
     agent = agents.make("ddpg", make_env(rules=RAMPS), 0, **settings)
     assert play(agent, 100)[-1] == pytest.approx((0.2, 0.8, 0.5), abs=0.1)
 

@@ -107,6 +107,14 @@ def test_a_share_of_a_batch_comes_from_the_best_tenth() -> None:
     assert len(set(others.flatten().round(3).tolist())) == 11
 
 
+def test_each_network_has_its_own_best_tenth() -> None:
+    buffer = make_buffer(size=60, best_share=0.5, network=lambda: place)
+    for episode in range(20):  # network 1 is the easier one: its worst is better than the other's best
+        place = episode % 2
+        add_episode(buffer, float(episode + 100 * place))
+    np.testing.assert_array_equal(buffer.rewards[buffer.best_transitions(), 0], [18, 18, 18, 119, 119, 119])
+
+
 def test_the_best_are_found_when_episodes_were_written_over() -> None:
     buffer = make_buffer(size=7, best_share=1.0)
     for reward in (1.0, 3.0, 2.0):  # the last lies round the end, over the first and none of the second

@@ -80,10 +80,25 @@ def test_each_walk_is_the_networks_own() -> None:
     assert ours[4]["plan"] == theirs[4]["plan"]
 
 
-def test_steps_are_those_of_the_longest_walk_and_rules_are_left_out() -> None:
-    _, info = several().reset()
-    assert info["steps"] == 5
-    assert "rules" not in info
+def test_a_reset_tells_of_the_network_that_comes_now() -> None:
+    env = several()
+    for episode in range(5):
+        _, info = env.reset()
+        assert (info["place"], info["turn"], info["longest"]) == (episode % 3, episode // 3, 5)
+        assert info["steps"] == len(info["rules"]["uniform"]) == (2, 5, 3)[episode % 3]
+        env.finished += 1
+
+
+def test_warm_up_plays_each_networks_own_rules() -> None:
+    env = several()
+    agent = agents.make("ddpg", env, 0, hidden=[4], warmup="rules", warmup_episodes=9)
+    for rule in ("uniform", "shallow", "deep"):
+        for _ in range(3):
+            asked = env.reset()[1]["rules"][rule]
+            agent.run_episode()
+            buffer = agent._model.replay_buffer
+            played = buffer.actions[buffer.pos - len(asked) : buffer.pos, 0, 0]
+            assert (played + 1) / 2 == pytest.approx(asked, abs=1e-6)
 
 
 def test_a_replay_buffer_holds_walks_of_every_length() -> None:

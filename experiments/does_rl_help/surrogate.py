@@ -1,0 +1,172 @@
+"""DDPG's settings, each alone, on a stand-in for ResNet-20 that answers in milliseconds.
+
+    python experiments/does_rl_help/surrogate.py runs/does_rl_help/resnet20-0.5-400 [VARIANT ...]
+
+A Gaussian process (Matérn 5/2, a length scale per layer) is fitted to all plans that the finished searches in that
+folder evaluated; it then takes the evaluator's place, in the same environment with the same cost model, budget and
+reward. Writes ``surrogate.csv`` (a line per variant and seed; those that are there are not run again) and
+``surrogate.md`` beside itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+import agents
+from amc.budget import Budget
+from amc.models.cifar_resnet import resnet20
+from amc.problem import trace_network
+from amc.rewards import error_log_flops
+from amc.tracking import read_episodes
+from amc.types import Metrics, PruningPlan
+from envs.channel_pruning import ChannelPruningEnv
+
+HERE = Path(__file__).parent
+KEEP = 0.5
+SEEDS, EPISODES, MARKS = 5, 400, (100, 200, 400)
+FITTED = 1200  # plans; what is held out is as many as a quarter of that, at most
+COLUMNS = ("variant", "seed", *(f"best_{mark}" for mark in MARKS), "last_50")
+
+PAPER: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(HERE.parents[1] / "conf" / "agent" / "amc.yaml"))  # type: ignore[assignment]
+del PAPER["name"]
+BEGIN = {"warmup": "rules", "warmup_episodes": 10, "actor_start": "uniform"}
+SIGMA = {"sigma": 0.2, "sigma_decay": 0.99}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cma_es": ("cma_es", {}),
+    "evolution": ("evolution", {}),
+    "annealing": ("annealing", {}),
+    "random": ("random", {}),
+    "paper": ("ddpg", PAPER),
+    "paper, warmup_episodes=25": ("ddpg", PAPER | {"warmup_episodes": 25}),
+    "paper, warmup=rules": ("ddpg", PAPER | {"warmup": "rules"}),
+    "paper, actor_start=uniform": ("ddpg", PAPER | {"actor_start": "uniform"}),
+    "paper, ten rules and a uniform start": ("ddpg", PAPER | BEGIN),
+    "paper, sigma=0.2 sigma_decay=0.99": ("ddpg", PAPER | SIGMA),
+    "paper, best_share=0.5": ("ddpg", PAPER | {"best_share": 0.5}),
+    "paper, updates_per_step=4": ("ddpg", PAPER | {"updates_per_step": 4}),
+    "paper, reward_scale=std": ("ddpg", PAPER | {"reward_scale": "std"}),
+    "ddpg": ("ddpg", {}),
+    "ddpg, but the paper's beginning": ("ddpg", {name: PAPER[name] for name in BEGIN}),
+    "ddpg, but the paper's sigma": ("ddpg", {name: PAPER[name] for name in SIGMA}),
+    "ddpg, best_share=0": ("ddpg", {"best_share": 0.0}),
+    "ddpg, updates_per_step=4": ("ddpg", {"updates_per_step": 4}),
+    "ddpg, reward_scale=std": ("ddpg", {"reward_scale": "std"}),
+    "td3": ("td3", {}),
+    "td3, with ddpg's settings": ("td3", BEGIN | SIGMA | {"best_share": 0.5}),
+    "sac": ("sac", {}),
+    "sac, with ddpg's settings": ("sac", BEGIN | {"best_share": 0.5}),
+}
+
+
+class StandIn:
+    """Plan → metrics, learned from evaluated plans.
+
+    ``quality`` says how well it foretells plans that it was not fitted to.
+    """
+
+    def __init__(self, runs: Path, groups: list[str]) -> None:
+        """``groups``: those that the searches in ``runs`` pruned."""
+        self._groups = groups
+        ratios, accuracies, images = [], [], []
+        for file in sorted(runs.glob("*/episodes.csv")):
+            for row in read_episodes(file):
+                ratios.append([row[f"keep_ratio/{name}"] for name in groups])
+                accuracies.append(row["accuracy"])
+                images.append(row["images"])
+        x, first = np.unique(np.array(ratios), axis=0, return_index=True)
+        y, seen = np.array(accuracies)[first], np.array(images)[first]
+        order = np.random.default_rng(0).permutation(len(x))
+        fitted, held_out = order[:FITTED], order[FITTED : FITTED + FITTED // 4]
+        variance = 0.25 * 0.25 / seen  # a difference between two plans on the same images scatters half as much
+        kernel = ConstantKernel(0.02) * Matern(np.ones(x.shape[1]), (0.1, 20), nu=2.5)
+        self._process = GaussianProcessRegressor(kernel, alpha=variance[fitted], normalize_y=False, random_state=0)
+        self._mean = y.mean()
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", ConvergenceWarning
+            )  # a length scale at its bound: a layer that hardly matters
+            self._process.fit(x[fitted], y[fitted] - self._mean)
+        error = self._process.predict(x[held_out]) + self._mean - y[held_out]
+        good = error[y[held_out] > np.quantile(y, 0.75)]
+        explained = 1 - error.var() / y[held_out].var()
+        self.quality = (
+            f"{len(fitted)} plans fitted, {len(held_out)} held out: R² {explained:.3f}; root mean square error "
+            f"{100 * rms(error):.2f} points, {100 * rms(good):.2f} on the best quarter"
+        )
+
+    def __call__(self, plan: PruningPlan) -> Metrics:
+        keep = plan.keep_ratios()
+        ratios = np.array([[keep[name] for name in self._groups]])
+        accuracy = float(np.clip(self._process.predict(ratios)[0] + self._mean, 0, 1))
+        return Metrics(accuracy, 1 - accuracy, 1)
+
+
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
+def play(variant: str, seed: int, env: ChannelPruningEnv) -> dict[str, Any]:
+    """One search: the best accuracy after so many evaluations, and the mean of the last 50, in %."""
+    name, settings = VARIANTS[variant]
+    agent = agents.make(name, env, seed, EPISODES, **settings)
+    found = 100 * np.array([agent.run_episode().info["metrics"].accuracy for _ in range(EPISODES)])
+    best = np.maximum.accumulate(found)
+    marks = {f"best_{mark}": round(best[mark - 1], 3) for mark in MARKS}
+    return {"variant": variant, "seed": seed, **marks, "last_50": round(found[-50:].mean(), 3)}
+
+
+def table(lines: list[dict[str, Any]], quality: str) -> str:
+    rows = [
+        f"{quality}.\n",
+        f"| variant | seeds | {' | '.join(f'after {m}' for m in MARKS)} | mean of the last 50 |",
+        "|---" * 6 + "|",
+    ]
+    for variant in VARIANTS:
+        own = [line for line in lines if line["variant"] == variant]
+        if own:
+            cells = [np.array([float(line[column]) for line in own]) for column in COLUMNS[2:]]
+            shown = " | ".join(f"{cell.mean():.2f} ± {cell.std(ddof=1):.2f}" for cell in cells)
+            rows.append(f"| {variant} | {len(own)} | {shown} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    runs, wanted = Path(sys.argv[1]), sys.argv[2:] or list(VARIANTS)
+    network = trace_network(resnet20(), torch.zeros(1, 3, 32, 32))
+    stand_in = StandIn(runs, [g.name for g in network.groups if g.frozen is None])
+    print(stand_in.quality)
+    budget = Budget(network.cost_model, keep=KEEP)
+    file = HERE / "surrogate.csv"
+    if not file.exists():
+        file.write_text(",".join(COLUMNS) + "\n")
+    with file.open(newline="") as opened:
+        done = {(line["variant"], int(line["seed"])) for line in csv.DictReader(opened)}
+    for variant in wanted:
+        for seed in range(SEEDS):
+            if (variant, seed) in done:
+                continue
+            env = ChannelPruningEnv(network.cost_model, budget, stand_in, error_log_flops, rule="project")
+            line = play(variant, seed, env)
+            print(line)
+            with file.open("a", newline="") as opened:
+                csv.DictWriter(opened, COLUMNS, lineterminator="\n").writerow(line)
+    with file.open(newline="") as opened:
+        text = table(list(csv.DictReader(opened)), stand_in.quality)
+    (HERE / "surrogate.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
