@@ -21,8 +21,8 @@ FOLDER = "policy"  # of a run, beside its plan
 START = "start"  # the policy that a run began with: a copy, so that the run goes on without the other run's folder
 # A learned policy needs no random plans first, and explores near what it knows.
 GENTLE: Mapping[str, Mapping[str, Any]] = {
-    "ddpg": {"warmup_episodes": 0, "sigma": 0.2},
-    "td3": {"warmup_episodes": 0, "sigma": 0.2},
+    "ddpg": {"warmup_episodes": 0, "sigma": 0.1},
+    "td3": {"warmup_episodes": 0, "sigma": 0.1},
     "sac": {"warmup_episodes": 0},
 }
 

@@ -10,55 +10,79 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
+
+from amc.tracking import read_episodes
+
+MARKS = (1, 25, 50, 100, 400)
 COLUMNS = (
-    "keep", "seed", "target", "way", "source", "evaluations", "uncut_test", "val_accuracy", "test_accuracy",
-    "macs_ratio", "params_ratio",
+    "keep", "seed", "target", "way", "source", "evaluations", "uncut_test", "test_accuracy", "val_accuracy",
+    "macs_ratio", "params_ratio", *(f"best_{mark}" for mark in MARKS), "reached",
 )  # fmt: skip
+Line = dict[str, Any]
 
 
-def lines_of(runs: Path) -> Iterator[dict[str, Any]]:
+def lines_of(runs: Path) -> Iterator[Line]:
     """A line for each network that came out of a finished run."""
-    for file in sorted(runs.glob("keep-*/seed*/**/summary*.json")):
+    for file in sorted(runs.glob("keep-*/seed*/*/**/summary.json")):
         keep, seed, target, *rest = file.relative_to(runs).parts
         if target == "several":
             continue  # a source only
         summary = json.loads(file.read_text())
         base = {"keep": float(keep.removeprefix("keep-")), "seed": int(seed.removeprefix("seed")), "target": target}
-        if rest[0].startswith("scratch-"):
-            found = summary["baseline"], summary["best"]
-            yield {**base, "way": "scratch", "source": "", "evaluations": summary["episodes"], **scores(*found)}
-        elif rest[1] == "zero-shot":
-            way = {**base, "source": rest[0].removeprefix("from-")}
-            yield {**way, "way": "zero-shot", "evaluations": 1, **scores(summary["uncut"], summary["policy"])}
-            yield {
-                **base, "source": "", "way": "uniform", "evaluations": 1,
-                **scores(summary["uncut"], summary["uniform"]),
-            }  # fmt: skip
-        elif file.name != "summary.json":
-            way = {**base, "source": rest[0].removeprefix("from-"), "way": "warm"}
-            yield {**way, "evaluations": summary["episodes"], **scores(summary["baseline"], summary["best"])}
+        if rest[0] == "scratch":
+            yield {**base, "way": "scratch", "source": "", **searched(file.parent, summary)}
+            continue
+        base["source"] = rest[0].removeprefix("from-")
+        if rest[1] == "warm":
+            yield {**base, "way": "warm", **searched(file.parent, summary)}
+        else:
+            yield {**base, "way": "zero-shot", "evaluations": 1, **scores(summary["uncut"], summary["policy"])}
+            base["source"] = ""
+            yield {**base, "way": "uniform", "evaluations": 1, **scores(summary["uncut"], summary["uniform"])}
 
 
-def scores(uncut: dict[str, Any], found: dict[str, Any]) -> dict[str, float]:
+def searched(folder: Path, summary: Line) -> Line:
+    best = best_so_far(folder)
+    marks = {f"best_{mark}": float(best[mark - 1]) for mark in MARKS if mark <= len(best)}
+    found = scores(summary["baseline"], summary["best"])
+    return {"evaluations": summary["episodes"], **found, **marks, "curve": best}
+
+
+def best_so_far(folder: Path) -> np.ndarray:
+    """The best accuracy on the search's validation images after each evaluation."""
+    return np.maximum.accumulate([row["accuracy"] for row in read_episodes(folder / "episodes.csv")])
+
+
+def scores(uncut: Line, found: Line) -> dict[str, float]:
     return {
         "uncut_test": uncut["test"]["accuracy"],
-        "val_accuracy": found["val"]["accuracy"],
         "test_accuracy": found["test"]["accuracy"],
+        "val_accuracy": found["val"]["accuracy"],
         "macs_ratio": found["macs"] / uncut["macs"],
         "params_ratio": found["params"] / uncut["params"],
     }
 
 
-def unique(lines: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+def unique(lines: Iterator[Line]) -> list[Line]:
     """Without the repetitions of the uniform plan, which every transfer has beside it."""
-    keys = ("keep", "seed", "target", "way", "source", "evaluations")
+    keys = ("keep", "seed", "target", "way", "source")
     return list({tuple(line[key] for key in keys): line for line in lines}.values())
+
+
+def add_reached(lines: list[Line]) -> None:
+    """After how many evaluations each search had what the one from scratch has at its end."""
+    goals = {(r["keep"], r["seed"], r["target"]): r["curve"][-1] for r in lines if r["way"] == "scratch"}
+    for line in lines:
+        goal = goals.get((line["keep"], line["seed"], line["target"]))
+        if goal is not None and "curve" in line:
+            there = np.flatnonzero(line["curve"] >= goal)
+            line["reached"] = int(there[0]) + 1 if len(there) else ""
 
 
 def spread(values: list[float]) -> str:
@@ -67,23 +91,33 @@ def spread(values: list[float]) -> str:
     return f"{text} ± {100 * stdev(values):.2f}" if len(values) > 1 else text
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """Test accuracy for each budget and target: a row for each way to a plan, a column for each number of plans."""
-    counts = sorted({line["evaluations"] for line in lines})
+def table(lines: list[Line]) -> str:
+    """For each budget and target a row for each way to a plan."""
     text = []
     for keep, target in sorted({(line["keep"], line["target"]) for line in lines}):
         own = [line for line in lines if (line["keep"], line["target"]) == (keep, target)]
-        uncut = 100 * mean(line["uncut_test"] for line in own)
-        text += [f"### {target}, {keep:g} of the MACs", "", f"Test top-1 %; uncut {uncut:.2f}.", ""]
-        text += [f"| plans tried | {' | '.join(map(str, counts))} |", f"|---|{'---|' * len(counts)}"]
-        cells = defaultdict(list)
-        for line in own:
-            way = line["way"] + (f" from {line['source']}" if line["source"] else "")
-            cells[way, line["evaluations"]].append(line["test_accuracy"])
-        ways = sorted({way for way, _ in cells}, key=lambda way: (way != "uniform", way != "scratch", way))
-        for way in ways:
-            row = [spread(cells[way, count]) if (way, count) in cells else "" for count in counts]
-            text.append(f"| {way} | {' | '.join(row)} |")
+        text += [
+            f"### {target}, {keep:g} of the MACs",
+            "",
+            f"Uncut: test top-1 {100 * mean(line['uncut_test'] for line in own):.2f} %.",
+            "",
+            f"| way | seeds | test top-1 % | plans | {' | '.join(f'val after {m}' for m in MARKS)} | scratch's end after |",
+            "|---" * (len(MARKS) + 5) + "|",
+        ]
+        ways = {(line["way"], line["source"]): None for line in own}
+        for way, source in sorted(ways, key=lambda w: (("uniform", "zero-shot", "scratch", "warm").index(w[0]), w[1])):
+            runs = [line for line in own if (line["way"], line["source"]) == (way, source)]
+            cells = [[r[f"best_{m}"] for r in runs if f"best_{m}" in r] for m in MARKS]
+            reached = [str(r.get("reached") or "not") for r in runs if "curve" in r]
+            row = (
+                f"{way} from {source}" if source else way,
+                str(len(runs)),
+                spread([r["test_accuracy"] for r in runs]),
+                str(max(r["evaluations"] for r in runs)),
+                *(spread(cell) if cell else "" for cell in cells),
+                ", ".join(reached),
+            )
+            text.append(f"| {' | '.join(row)} |")
         text.append("")
     return "\n".join(text)
 
@@ -92,8 +126,9 @@ def main() -> None:
     here, lines = Path(__file__).parent, unique(lines_of(Path(sys.argv[1])))
     if not lines:
         sys.exit(f"{sys.argv[1]}: no finished runs")
+    add_reached(lines)
     with (here / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(lines)
     (here / "results.md").write_text(table(lines))

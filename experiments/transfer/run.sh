@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # What a policy learned on one network is worth on another: without search, and as the start of a search.
 #   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/both/.th/files experiments/transfer/run.sh
-# SOURCES, TARGETS, KEEPS, SEEDS and EVALUATIONS (ascending; the last is the sources' own search too) choose what runs;
-# the source "several" is one policy for resnet20, vgg16_cifar and mobilenet_v1. ARGS are further overrides of all runs.
+# SOURCES, TARGETS, KEEPS, SEEDS choose what runs, EPISODES and WARM the evaluations of a search from scratch (the sources'
+# too) and of one that starts from a policy; the source "several" is one policy for resnet20, vgg16_cifar and
+# mobilenet_v1. ARGS are further overrides of all searches. With two budgets, policies are tried at the other one, too.
 # Killed runs go on where they were; finished ones are left alone; partial results are collected at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,8 +11,10 @@ runs=${RUNS:-runs}/transfer
 python=${PYTHON:-.venv/bin/python}
 sources=${SOURCES:-resnet20 resnet56 vgg16_cifar mobilenet_v1 resnet50 several}
 targets=${TARGETS:-resnet20 resnet56 vgg16_cifar mobilenet_v1 resnet50}
-evaluations=${EVALUATIONS:-25 50 100 400}
-most=${evaluations##* }
+keeps=${KEEPS:-0.5 0.3}
+episodes=${EPISODES:-400}
+warm=${WARM:-100}
+looks="evaluate.images=500 evaluate.batch_size=50 evaluate.early_stop=true evaluate.early_stop_min_images=150"
 several="resnet20 vgg16_cifar mobilenet_v1"
 
 images() { # NETWORK: the data set that it is for
@@ -54,34 +57,13 @@ once() { # FOLDER MODULE OVERRIDES...: starts the run, or goes on with it
   local folder=$1 module=$2
   shift 2
   [ ! -f "$folder/summary.json" ] || return 0
-  if [ "$module" = amc.search ] && [ -f "$folder/config.json" ]; then
-    "$python" -m amc.search resume="$folder"
+  if [ "$module" = amc.search ]; then
+    if [ -f "$folder/config.json" ]; then "$python" -m amc.search resume="$folder"
+    else "$python" -m amc.search "$@" $looks ${ARGS:-} hydra.run.dir="$folder"; fi
   else
-    [ "$module" != amc.transfer ] || rm -f "$folder/config.json" "$folder/plan.json" # it is done again in seconds
-    "$python" -m "$module" "$@" ${ARGS:-} hydra.run.dir="$folder"
+    rm -f "$folder/config.json" "$folder/plan.json" # it is done again in seconds
+    "$python" -m "$module" "$@" hydra.run.dir="$folder"
   fi
-}
-
-scratch() { # FOLDER NETWORK EVALUATIONS OVERRIDES...: a search that knows nothing; a quarter of it is warm-up
-  local folder=$1 net=$2 count=$3
-  shift 3
-  # shellcheck disable=SC2046
-  once "$folder/scratch-$count" amc.search $(network "$net") observation=portable agent.warmup_episodes=$((count / 4)) \
-    episodes="$count" "$@"
-}
-
-warm() { # FOLDER OVERRIDES...: one search, stopped after each number of evaluations to be reported on
-  local folder=$1
-  shift
-  for count in $evaluations; do
-    [ ! -f "$folder/summary-$count.json" ] || continue
-    if [ -f "$folder/config.json" ]; then
-      "$python" -m amc.search resume="$folder" episodes="$count"
-    else
-      "$python" -m amc.search "$@" episodes="$count" ${ARGS:-} hydra.run.dir="$folder"
-    fi
-    cp "$folder/summary.json" "$folder/summary-$count.json"
-  done
 }
 
 for net in $(printf '%s\n' $sources $targets | sort -u); do
@@ -89,27 +71,32 @@ for net in $(printf '%s\n' $sources $targets | sort -u); do
   for part in $parts; do dense "$part"; done
 done
 
-for keep in ${KEEPS:-0.5 0.3}; do
+for keep in $keeps; do
   for seed in ${SEEDS:-0 1 2}; do
-    cell=$runs/keep-$keep/seed$seed
-    common="budget.rule=project budget.keep=$keep seed=$seed"
-    for source in $sources; do
-      # shellcheck disable=SC2086
-      scratch "$cell/$source" "$source" "$most" $common
+    for net in $(printf '%s\n' $sources $targets | sort -u); do
+      # shellcheck disable=SC2046
+      once "$runs/keep-$keep/seed$seed/$net/scratch" amc.search $(network "$net") observation=portable \
+        budget.rule=project budget.keep="$keep" seed="$seed" episodes="$episodes"
     done
+  done
+done
+for keep in $keeps; do
+  for seed in ${SEEDS:-0 1 2}; do
     for target in $targets; do
-      for count in $evaluations; do
-        # shellcheck disable=SC2086
-        scratch "$cell/$target" "$target" "$count" $common
-      done
       for source in $sources; do
-        [ "$source" != "$target" ] || continue
-        if [ "$source" = several ] && [[ " $several " == *" $target "* ]]; then continue; fi
-        policy=$cell/$source/scratch-$most
-        # shellcheck disable=SC2046,SC2086
-        once "$cell/$target/from-$source/zero-shot" amc.transfer $(network "$target") policy="$policy" $common
-        # shellcheck disable=SC2046,SC2086
-        warm "$cell/$target/from-$source/warm" $(network "$target") policy="$policy" $common
+        if [[ $source = several && " $several " == *" $target "* ]]; then continue; fi
+        for learned in $keeps; do # the budget that the policy was trained for
+          [ "$source/$learned" != "$target/$keep" ] || continue
+          from=$source
+          [ "$learned" = "$keep" ] || from=$source@$learned
+          folder=$runs/keep-$keep/seed$seed/$target/from-$from
+          common="policy=$runs/keep-$learned/seed$seed/$source/scratch budget.rule=project budget.keep=$keep seed=$seed"
+          # shellcheck disable=SC2046,SC2086
+          once "$folder/zero-shot" amc.transfer $(network "$target") $common
+          [ "$learned" = "$keep" ] || continue
+          # shellcheck disable=SC2046,SC2086
+          once "$folder/warm" amc.search $(network "$target") $common episodes="$warm"
+        done
       done
     done
   done

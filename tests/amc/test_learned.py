@@ -44,7 +44,7 @@ def test_what_a_search_leaves_open_is_the_policys() -> None:
     policy = known_policy()
     settings = settings_from(Settings(), "ddpg", policy, "here")
     assert settings.observation == "portable"
-    assert settings.agent == {"hidden": [1], "warmup_episodes": 0, "sigma": 0.2}
+    assert settings.agent == {"hidden": [1], "warmup_episodes": 0, "sigma": 0.1}
     chosen = settings_from(Settings(agent={"sigma": 0.4, "warmup_episodes": 9}), "ddpg", policy, "here")
     assert chosen.agent == {"hidden": [1], "warmup_episodes": 9, "sigma": 0.4}
     sac = settings_from(Settings(), "sac", known_policy(agent="sac"), "here")
