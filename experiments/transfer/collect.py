@@ -94,6 +94,7 @@ def spread(values: list[float]) -> str:
 def table(lines: list[Line]) -> str:
     """For each budget and target a row for each way to a plan."""
     text = []
+    after = " | ".join(f"val after {mark}" for mark in MARKS)
     for keep, target in sorted({(line["keep"], line["target"]) for line in lines}):
         own = [line for line in lines if (line["keep"], line["target"]) == (keep, target)]
         text += [
@@ -101,7 +102,7 @@ def table(lines: list[Line]) -> str:
             "",
             f"Uncut: test top-1 {100 * mean(line['uncut_test'] for line in own):.2f} %.",
             "",
-            f"| way | seeds | test top-1 % | plans | {' | '.join(f'val after {m}' for m in MARKS)} | scratch's end after |",
+            f"| way | seeds | test top-1 % | plans | {after} | scratch's end after |",
             "|---" * (len(MARKS) + 5) + "|",
         ]
         ways = {(line["way"], line["source"]): None for line in own}

@@ -56,7 +56,7 @@ def test_what_a_search_leaves_open_is_the_policys() -> None:
 def test_overrides_of_a_command_line(tmp_path: Path) -> None:
     path = str(saved_policy(tmp_path / "policy", agent="td3"))
     assert overrides(path, {}) == [
-        "agent=td3", "observation=portable", "agent.warmup_episodes=0", "agent.sigma=0.2", "agent.hidden=[4,4]",
+        "agent=td3", "observation=portable", "agent.warmup_episodes=0", "agent.sigma=0.1", "agent.hidden=[4,4]",
     ]  # fmt: skip
     assert overrides(path, {"agent": "td3", "agent.sigma": "0.5", "observation": "portable"}) == [
         "agent.warmup_episodes=0", "agent.hidden=[4,4]",
