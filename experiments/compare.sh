@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares agents on one network: experiments/compare.sh NAME OVERRIDES...
+# Compares agents on one network, as AMC has them and its budget: experiments/compare.sh NAME OVERRIDES...
 # AGENTS, SEEDS and EPISODES choose what runs. Killed runs go on where they were; finished ones are left alone. The
 # results go into experiments/NAME.
 set -euo pipefail
@@ -9,8 +9,8 @@ shift
 runs=${RUNS:-runs}/$name
 python=${PYTHON:-.venv/bin/python}
 for seed in ${SEEDS:-0 1 2}; do
-  for agent in ${AGENTS:-uniform random ddpg}; do
-    once "$runs/$agent-seed$seed" amc.search "$@" agent="$agent" seed="$seed" episodes="${EPISODES:-400}"
+  for agent in ${AGENTS:-uniform random amc}; do
+    once "$runs/$agent-seed$seed" amc.search "$@" agent="$agent" budget.rule=clip seed="$seed" episodes="${EPISODES:-400}"
   done
 done
 "$python" experiments/collect.py "experiments/$name" "$runs"

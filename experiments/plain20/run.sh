@@ -12,9 +12,9 @@ common="model=plain20 dataset=cifar10 dataset.root=$DATA"
 dense=$runs/dense/model.safetensors
 [ -f "$dense" ] || "$python" -m amc.train $common training.epochs="${DENSE_EPOCHS:-12}" hydra.run.dir="$runs/dense"
 for way in ${WAYS:-deep shallow uniform ddpg}; do
-  search="episodes=1"
-  [ "$way" != ddpg ] || search="episodes=${EPISODES:-200} agent.warmup_episodes=50"
-  once "$runs/$way" amc.search $common model.checkpoint="$dense" agent="$way" $search \
+  search="agent=$way episodes=1"
+  [ "$way" != ddpg ] || search="agent=amc agent.warmup_episodes=50 episodes=${EPISODES:-200}"
+  once "$runs/$way" amc.search $common model.checkpoint="$dense" $search \
     importance=reconstruction recovery=sequential budget.rule=project refine_top=1
   once "$runs/$way-finetuned" amc.finetune plan="$runs/$way" epochs="${EPOCHS:-4}" lr_scale=0.3 finetuning.weight_decay=1e-4 \
     distill.weight=0 # the dense network is trained too shortly to be a teacher
