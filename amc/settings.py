@@ -27,8 +27,8 @@ class Settings:
         cost: what the budget limits: ``macs``, ``params`` or ``latency_ms`` (measures a table first).
         min_keep: smallest keep ratio of any group.
         channel_round: kept counts are multiples of it.
-        rule: how the budget is enforced. ``clip``: each action so that the groups to come can still meet it (AMC,
-            Algorithm 1); ``project``: the finished walk is moved onto it by one common shift of the actions' logits.
+        rule: how the budget is enforced. ``project``: the finished walk is moved onto it by one common shift of the
+            actions' logits; ``clip``: each action so that the groups to come can still meet it (AMC, Algorithm 1).
         observation: ``amc`` (as in the paper) or ``portable`` (the same meaning on every network).
         prune_residual: ``False`` keeps residual streams whole.
         freeze: names or patterns of layers that stay whole, with what they read and write.
@@ -51,7 +51,7 @@ class Settings:
     cost: str = "macs"
     min_keep: float = 0.1
     channel_round: int = 1
-    rule: Literal["clip", "project"] = "clip"
+    rule: Literal["clip", "project"] = "project"
     observation: Literal["amc", "portable"] = "amc"
     prune_residual: bool = True
     freeze: Sequence[str] = ()

@@ -102,7 +102,7 @@ def transfer(
     check_cutting(importance, recovery, seed)
     learned = policy if isinstance(policy, Policy) else read(policy)
     layout: Any = learned.layout
-    settings = replace(settings or Settings(rule="project"), observation=layout)
+    settings = replace(settings or Settings(), observation=layout)
     if layout == "amc":
         log.warning("the policy reads the observation 'amc', scaled to each network; 'portable' is meant for new ones")
     facts = {

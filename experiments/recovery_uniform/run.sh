@@ -8,6 +8,6 @@ python=${PYTHON:-.venv/bin/python}
 for recovery in none bn least_squares sequential; do
   [ -f "$runs/$recovery/summary.json" ] && continue
   "$python" -m amc.search model=resnet56 dataset=cifar10 dataset.root="$DATA" model.checkpoint="$CHECKPOINT" \
-    agent=uniform episodes=1 recovery="$recovery" evaluate.calibration_images=2048 hydra.run.dir="$runs/$recovery"
+    agent=uniform budget.rule=clip episodes=1 recovery="$recovery" evaluate.calibration_images=2048 hydra.run.dir="$runs/$recovery"
 done
 "$python" experiments/collect.py experiments/recovery_uniform "$runs" recovery

@@ -109,7 +109,7 @@ def test_every_agent_runs_through_the_same_loop(
 
 def test_curves_warm_up_an_agent_and_are_seen_by_it(trained: OwnNet, tmp_path: Path) -> None:
     settings = Settings(
-        images=64, calibration_images=64, early_stop=True, curves=True, prior=True,
+        images=64, calibration_images=64, early_stop=True, curves=True, prior=True, rule="clip",
         agent={"warmup": "rules", "warmup_episodes": 5},
     )  # fmt: skip
     result = run(trained, settings=settings, cache_dir=tmp_path / "cache", run_dir=tmp_path / "run")
@@ -180,7 +180,7 @@ def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
     assert {"best_plan.png", "keep_ratios.png"} <= names
     policy = read_policy(folder / "policy")
     assert (policy.layout, len(policy.features), policy.episodes) == ("amc", 12, 5)
-    assert policy.budget == {"budget_cost": "macs", "budget_keep": 0.5, "budget_rule": "clip"}
+    assert policy.budget == {"budget_cost": "macs", "budget_keep": 0.5, "budget_rule": "project"}
     assert 0 <= policy.act([0.5] * 12) <= 1
     with pytest.raises(AmcError, match="resume="):
         run(trained, run_dir=folder)

@@ -36,7 +36,7 @@ def test_a_policy_says_what_it_was_trained_on(learned: Path) -> None:
     assert policy.episodes == 4
     assert policy.trained_on["models"] == ["three"]
     assert policy.trained_on["dataset"] == "noise"
-    assert policy.trained_on["budget"] == {"cost": "macs", "keep": 0.5, "rule": "clip"}
+    assert policy.trained_on["budget"] == {"cost": "macs", "keep": 0.5, "rule": "project"}
     for key in ("recovery", "importance", "reward"):
         assert policy.trained_on[key] == summary[key]
     accuracies = {"best": summary["best"]["val"]["accuracy"], "uncut": summary["baseline"]["val"]["accuracy"]}
@@ -48,7 +48,7 @@ def test_the_search_begins_where_the_policy_is(tmp_path: Path) -> None:
     # an actor that begins with the uniform plan of 90 % of the MACs, which keeps some 95 % of every layer
     given = {"hidden": [8, 8], "actor_start": "uniform"}
     run(tmp_path / "large", settings=replace(QUICK, agent=given), episodes=1, budget=0.9)
-    still = {"warmup_episodes": 0, "sigma": 0.0}
+    still = {"warmup_episodes": 0, "sigma": 0.0, "actor_start": "default"}
     warm = run(
         tmp_path / "warm", 5, policy=tmp_path / "large", settings=replace(QUICK, agent=still), budget=None, episodes=1
     )
@@ -59,7 +59,7 @@ def test_the_search_begins_where_the_policy_is(tmp_path: Path) -> None:
 
 def test_there_is_no_warm_up_and_little_exploration(learned: Path, tmp_path: Path) -> None:
     result = run(tmp_path / "run", policy=learned, settings=QUICK, episodes=2)
-    assert [episode.scalars["sigma"] for episode in result.episodes] == [0.2, 0.95 * 0.2]
+    assert [episode.scalars["sigma"] for episode in result.episodes] == [0.1, 0.99 * 0.1]
     assert "actor_loss" in result.episodes[0].scalars
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["started_from"]["trained_on"]["models"] == ["three"]
