@@ -29,7 +29,7 @@ from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
 from amc.report import group_table, print_result, show
 from amc.result import SearchResult, hparams_of, keep_network, score_networks, summary_of, trained_on
 from amc.rewards import Reward
-from amc.settings import Settings, check_choices, check_early_stop
+from amc.settings import Settings, check_choices, settle_early_stop
 from amc.tracking import RunDir, opened, run_folder
 from amc.types import Episode
 from envs.channel_pruning import ChannelPruningEnv
@@ -99,7 +99,6 @@ def search(
     started = time.perf_counter()
     settings = settings or Settings()
     rewarded = check_choices(reward, importance, recovery, agent, episodes, seed)
-    check_early_stop(settings.early_stop, budget, agent)
     facts = {
         **(facts or {}),
         "agent": agent,
@@ -113,6 +112,7 @@ def search(
     train, val = as_images(train, place), as_images(val, place)
     test = None if test is None else as_images(test, place)
     own = {"command": "search", **facts, "settings": asdict(settings)}
+    settings = settle_early_stop(settings, budget, agent, reward)
     with opened(run_dir, resume, own) as folder:
         start = starting_policy(policy, folder)
         settings = settings_from(settings, agent, *start) if start else settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import agents
@@ -16,6 +16,8 @@ from amc.errors import AmcError
 from amc.evaluate import PRECISIONS
 from amc.rewards import Reward, get_reward
 
+# With a budget of this cost that every plan uses up, the reward orders plans by their accuracy.
+ORDERED_BY_ACCURACY = {"macs": "error_log_flops", "params": "error_log_params", "latency_ms": "error_log_latency"}
 CURVE_RULES = ("threshold", "size_aware")  # agents that play what the curves say
 
 
@@ -36,7 +38,8 @@ class Settings:
         images: validation images that each plan is scored on; ``None``: all.
         batch_size: images in one forward pass.
         early_stop: leave a plan's other images out as soon as it is surely less accurate than the most accurate plan
-            so far. Its metrics are then estimates, and it can't be the result. Needs a budget.
+            so far. Its metrics are then estimates, and it can't be the result. Needs a budget. ``auto``: where all
+            plans use the budget up and the reward orders them by accuracy.
         early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.early_stop.StopRule`.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
         curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
@@ -58,7 +61,7 @@ class Settings:
     calibration_images: int = 512
     images: int | None = 1000
     batch_size: int = 125
-    early_stop: bool = False
+    early_stop: bool | Literal["auto"] = "auto"
     early_stop_margin: float = StopRule.margin
     early_stop_confidence: float = StopRule.confidence
     early_stop_min_images: int = StopRule.min_images
@@ -83,7 +86,8 @@ class Settings:
         if self.prior and self.curves is False:
             raise AmcError("prior=true: is made of the sensitivity curves; give curves=auto or true")
         require("prune_residual", self.prune_residual, bool)
-        require("evaluate.early_stop", self.early_stop, bool)
+        if self.early_stop != "auto":
+            require("evaluate.early_stop", self.early_stop, bool, hint=", or auto")
         StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
         refuse_unknown("recovery", self.recovery, ("positions", "damping", "batch_size"))
         if self.images is not None:
@@ -95,8 +99,8 @@ class Settings:
 
     @property
     def stop_rule(self) -> StopRule | None:
-        """When plans are stopped early; ``None``: never."""
-        if not self.early_stop:
+        """When plans are stopped early; ``None``: never, as long as ``auto`` is not settled."""
+        if self.early_stop is not True:
             return None
         return StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
 
@@ -113,15 +117,21 @@ def check_choices(reward: str | Reward, importance: str, recovery: str, agent: s
     return get_reward(reward) if isinstance(reward, str) else reward
 
 
-def check_early_stop(early_stop: bool, budget: float | None, agent: str) -> None:
-    """Refuses to give up less accurate plans where a less accurate plan can be the better one.
+def settle_early_stop(settings: Settings, budget: float | None, agent: str, reward: str | Reward) -> Settings:
+    """``settings`` with ``early_stop`` on or off instead of ``auto``.
 
     Raises:
-        AmcError: there is no budget, or the agent's plans do not all meet it: accuracy counts against size then.
+        AmcError: it is on where a less accurate plan can be the better one: there is no budget, or the agent's plans do
+            not all meet it.
     """
-    if early_stop and (budget is None or agents.has_free_budget(agent)):
+    any_size = budget is None or agents.has_free_budget(agent)
+    if settings.early_stop == "auto":
+        by_accuracy = reward in ("accuracy", ORDERED_BY_ACCURACY[settings.cost])
+        return replace(settings, early_stop=not any_size and settings.rule == "project" and by_accuracy)
+    if settings.early_stop and any_size:
         why = "without a budget" if budget is None else f"and agent={agent} tries plans of any size"
         raise AmcError(f"evaluate.early_stop=true: judges plans by accuracy alone, {why}; give early_stop=false")
+    return settings
 
 
 def check_cutting(importance: str, recovery: str, seed: int) -> None:

@@ -136,7 +136,7 @@ def test_own_network_and_own_reward_by_dotted_path(tmp_path: Path, monkeypatch: 
         ("budget.min_keep=x", "budget.min_keep=x"),
         ("budget.channel_round=0", "budget.channel_round=0"),
         ("evaluate.batch_size=0", "evaluate.batch_size=0"),
-        ("evaluate.early_stop=0.5", "evaluate.early_stop=0.5: give true or false"),
+        ("evaluate.early_stop=0.5", "evaluate.early_stop=0.5: give true or false, or auto"),
         ("evaluate.early_stop_confidence=1", "evaluate.early_stop_confidence=1: give a number in (0.5, 1)"),
         ("evaluate.calibration_images=-5", "evaluate.calibration_images=-5"),
         ("+evaluate.foo=1", "foo"),

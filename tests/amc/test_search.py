@@ -294,7 +294,7 @@ def test_plans_stopped_early_are_never_the_result(trained: OwnNet, tmp_path: Pat
     assert min(images) < 64
     assert [row["images"] for row in read_episodes(tmp_path / "episodes.csv")] == images
     assert result.best.val.images == 64
-    patient = run(trained, settings=replace(QUICK, batch_size=4, agent={}), **task)
+    patient = run(trained, settings=replace(QUICK, batch_size=4, agent={}, early_stop=False), **task)
     assert [e.plan for e in result.episodes] == [e.plan for e in patient.episodes]
     for early, late in zip(result.episodes, patient.episodes, strict=True):
         if early.metrics.images == 64:
@@ -314,6 +314,26 @@ def test_a_resumed_run_stops_the_same_plans(trained: OwnNet, tmp_path: Path) -> 
         (e.plan, e.reward, e.metrics) for e in at_once.episodes
     ]
     assert any(e.metrics.images < 64 for e in gone_on.episodes[3:])
+
+
+@pytest.mark.parametrize(
+    ("changed", "arguments", "stops"),
+    [
+        ({}, {}, True),
+        ({}, {"reward": "accuracy"}, True),
+        ({}, {"reward": "error_log_params"}, False),  # of a budget of MACs
+        ({}, {"reward": lambda metrics, cost, original: metrics.accuracy}, False),
+        ({"rule": "clip"}, {}, False),
+        ({}, {"budget": None}, False),
+    ],
+)
+def test_when_plans_are_stopped_early_by_themselves(
+    changed: dict[str, Any], arguments: dict[str, Any], stops: bool, trained: OwnNet
+) -> None:
+    settings = replace(EARLY, early_stop="auto", agent={}, **changed)
+    task: dict[str, Any] = {"val": own_loader(64, 1, noise=4), "budget": 0.3, "recovery": "none", **arguments}
+    result = run(trained, agent="random", episodes=12, settings=settings, **task)
+    assert (min(e.metrics.images for e in result.episodes) < 64) is stops
 
 
 @pytest.mark.parametrize(
