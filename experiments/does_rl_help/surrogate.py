@@ -34,7 +34,7 @@ from envs.channel_pruning import ChannelPruningEnv
 
 HERE = Path(__file__).parent
 KEEP = 0.5
-SEEDS, EPISODES, MARKS = 5, 400, (100, 200, 400)
+SEEDS, EPISODES, MARKS = 3, 400, (100, 200, 400)
 FITTED = 1200  # plans; what is held out is as many as a quarter of that, at most
 COLUMNS = ("variant", "seed", *(f"best_{mark}" for mark in MARKS), "last_50")
 
@@ -62,6 +62,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddpg, best_share=0": ("ddpg", {"best_share": 0.0}),
     "ddpg, updates_per_step=4": ("ddpg", {"updates_per_step": 4}),
     "ddpg, reward_scale=std": ("ddpg", {"reward_scale": "std"}),
+    "tpe": ("tpe", {}),
+    "ppo": ("ppo", {}),
     "td3": ("td3", {}),
     "td3, with ddpg's settings": ("td3", BEGIN | SIGMA | {"best_share": 0.5}),
     "sac": ("sac", {}),
