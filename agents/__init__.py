@@ -15,6 +15,7 @@ __all__ = ["NAMES", "Agent", "EpisodeOutcome", "has_free_budget", "make"]
 # Imported when asked for: Stable-Baselines3 takes seconds, and a uniform agent doesn't need it.
 _CLASSES = {
     "ddpg": "agents.ddpg:DDPGAgent",
+    "amc": "agents.ddpg:AMCAgent",
     "td3": "agents.td3:TD3Agent",
     "sac": "agents.sac:SACAgent",
     "ppo": "agents.ppo:PPOAgent",

@@ -1,4 +1,4 @@
-"""AMC's agent: DDPG, explored, rewarded and trained as in AMC §3.2."""
+"""DDPG, explored, rewarded and trained as in AMC §3.2: with AMC's settings, and with some that did better."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agents.exploring import ExplorationSettings, ExploringAgent, TruncatedNorma
 class DDPGSettings(ExplorationSettings):
     """Settings of DDPG: those of :class:`ExplorationSettings`, with values that did better over seeds than AMC's.
 
-    Measured in ``experiments/does_rl_help``. AMC's own are in ``conf/agent/amc.yaml``.
+    Measured in ``experiments/does_rl_help``.
     """
 
     actor_start: str = "uniform"
@@ -25,7 +25,7 @@ class DDPGSettings(ExplorationSettings):
 
 
 class EpisodicDDPG(TruncatedNormalExploration, DDPG):
-    """SB3's DDPG, explored, warmed up and trained as in AMC."""
+    """SB3's DDPG, explored and trained as in AMC."""
 
 
 class DDPGAgent(ExploringAgent):
@@ -34,3 +34,10 @@ class DDPGAgent(ExploringAgent):
     name = "ddpg"
     algorithm = EpisodicDDPG
     settings_type = DDPGSettings
+
+
+class AMCAgent(ExploringAgent):
+    """DDPG with AMC's settings (§3.2 and §4)."""
+
+    name = "amc"
+    algorithm = EpisodicDDPG

@@ -21,7 +21,7 @@ class Episodic(OffPolicyAlgorithm):
     """Delta on an SB3 off-policy algorithm; put it before the algorithm among the base classes.
 
     * Warm-up counts episodes, not environment steps, and neither explores by the actor nor trains. It plays random
-      actions or, with ``rules``, theirs.
+      actions or, with ``warmup=rules``, theirs.
     * Actor and critic have a learning rate each; a collected step is worth ``updates_per_step`` updates.
     * Nothing reads or moves the global random states: numpy's is replaced by ``rng``, torch's is put aside while
       networks are built, asked and trained. What the environment draws doesn't change what the agent draws.

@@ -55,7 +55,8 @@ class EpisodeReplayBuffer(ReplayBuffer):
             baseline_decay: share of the old baseline that remains at each episode.
             scale_rewards: divide the sampled rewards by the standard deviation of the episodes' rewards.
             best_share: share of each batch from the best tenth of the episodes.
-            network: the number of the network that is played: an easy one's episodes are no better than a hard one's.
+            network: tells the number of the network that is played; an easy one's episodes are no better than a hard
+                one's.
         """
         if n_envs != 1 or optimize_memory_usage:
             raise ValueError("EpisodeReplayBuffer: one environment, and no memory optimisation")
@@ -66,6 +67,7 @@ class EpisodeReplayBuffer(ReplayBuffer):
         self._network = network
         self._rng, self._decay, self._scaled, self._best_share = rng, baseline_decay, scale_rewards, best_share
         self._episode: list[tuple[Any, ...]] = []
+        self._best: npt.NDArray[np.int64] | None = None  # best_transitions(), until the next episode
 
     @property
     def held(self) -> int:
@@ -82,13 +84,16 @@ class EpisodeReplayBuffer(ReplayBuffer):
         infos: list[dict[str, Any]],
     ) -> None:
         """Holds a step back; at the end of the episode writes all its steps. Each array is ``[1, …]``."""
+        if not self._episode:
+            self._place = self._network()  # at the end of an episode the environment has moved on to the next already
         self._episode.append((obs.copy(), next_obs.copy(), action.copy(), done.copy(), infos))
         if not done[0]:
             return
         for step_obs, step_next, step_action, step_done, step_infos in self._episode:
-            self.networks[self.pos] = self._network()
+            self.networks[self.pos] = self._place
             super().add(step_obs, step_next, step_action, reward, step_done, step_infos)
         self._episode.clear()
+        self._best = None
         final = float(reward[0])
         self.baseline = final if self.baseline is None else self._decay * self.baseline + (1 - self._decay) * final
         self.spread.add(final)
@@ -98,8 +103,9 @@ class EpisodeReplayBuffer(ReplayBuffer):
         i = self._rng.integers(self.size(), size=batch_size)
         favoured = round(self._best_share * batch_size)
         if favoured:
-            best = self.best_transitions()
-            i[:favoured] = best[self._rng.integers(len(best), size=favoured)]
+            if self._best is None:
+                self._best = self.best_transitions()
+            i[:favoured] = self._best[self._rng.integers(len(self._best), size=favoured)]
         relative = self.rewards[i] - np.float32(self.baseline or 0)
         if self._scaled:
             relative /= np.float32(self.spread.std or 1)
@@ -143,3 +149,4 @@ class EpisodeReplayBuffer(ReplayBuffer):
         self.pos, self.full, self.baseline = state["position"], state["full"], state["baseline"]
         self.spread.load_state(state["spread"])
         self._episode.clear()
+        self._best = None

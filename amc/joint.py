@@ -21,14 +21,15 @@ from amc.preparation import make_agent
 from amc.progress import Progress
 from amc.report import networks_table, show
 from amc.result import trained_on, versions
-from amc.settings import Settings, check_choices
+from amc.rewards import accuracy
+from amc.settings import Settings, check_choices, settle_early_stop
 from amc.tracking import RunDir, opened
 from envs.several_networks import SeveralNetworksEnv
 
 __all__ = ["AGENTS", "JointResult", "Task", "search_jointly"]
 
 # They learn from single steps, so that walks of different lengths are no matter to them.
-AGENTS = ("ddpg", "td3", "sac")
+AGENTS = ("ddpg", "amc", "td3", "sac")
 REWARD = "accuracy / uncut accuracy"
 
 
@@ -65,7 +66,8 @@ def search_jointly(
         tasks: the networks with their images, each with a name of its own.
         budget: largest cost as a fraction of each uncut network's.
         importance, recovery: names.
-        agent: one of :data:`AGENTS`. Its settings count the episodes on all networks together.
+        agent: one of :data:`AGENTS`. Its settings count the episodes on all networks together; an actor that starts at
+            the uniform action starts at the first network's.
         episodes: on each network.
         seed: of everything that is random.
         device: ``auto``: CUDA if there is any.
@@ -93,6 +95,7 @@ def search_jointly(
         "seed": seed,
     }
     own = {"command": "search", **facts, "models": names, "settings": asdict(settings)}
+    settings = settle_early_stop(settings, budget, agent, accuracy)
     with opened(run_dir, resume, own) as folder:
         start = starting_policy(policy, folder)
         settings = settings_from(settings, agent, *start) if start else settings

@@ -19,11 +19,12 @@ from envs.observations import PRIOR
 
 FOLDER = "policy"  # of a run, beside its plan
 START = "start"  # the policy that a run began with: a copy, so that the run goes on without the other run's folder
-# A learned policy needs no random plans first, and explores near what it knows.
+# A search from a learned policy begins with uniform, shallow, deep and what the policy walks to at four strengths, and
+# explores near what it knows.
+BEGIN = {"warmup": "rules", "warmup_episodes": 7}
 GENTLE: Mapping[str, Mapping[str, Any]] = {
-    "ddpg": {"warmup_episodes": 0, "sigma": 0.1},
-    "td3": {"warmup_episodes": 0, "sigma": 0.1},
-    "sac": {"warmup_episodes": 0},
+    **{name: {**BEGIN, "sigma": 0.1} for name in ("ddpg", "amc", "td3")},
+    "sac": BEGIN,
 }
 
 

@@ -22,7 +22,7 @@ from amc.evaluate import Evaluator
 from amc.learned import FOLDER, origin, settings_from, start_from, starting_policy
 from amc.loop import Played, best_episode, play, recording, restore
 from amc.precision import resolve_device
-from amc.preparation import as_images, make_agent, settled, trace_once
+from amc.preparation import Problem, as_images, make_agent, settled, trace_once
 from amc.problem import Network, identity, make_evaluator, trace_network
 from amc.recorder import PARTS, Recorder
 from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
@@ -32,6 +32,7 @@ from amc.rewards import Reward
 from amc.settings import Settings, check_choices, settle_early_stop
 from amc.tracking import RunDir, opened, run_folder
 from amc.types import Episode
+from amc.walks import STRENGTHS, walks
 from envs.channel_pruning import ChannelPruningEnv
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def search(
     train, val = as_images(train, place), as_images(val, place)
     test = None if test is None else as_images(test, place)
     own = {"command": "search", **facts, "settings": asdict(settings)}
-    settings = settle_early_stop(settings, budget, agent, reward)
+    settings = settle_early_stop(settings, budget, agent, rewarded)
+    facts["early_stop"] = settings.early_stop
     with opened(run_dir, resume, own) as folder:
         start = starting_policy(policy, folder)
         settings = settings_from(settings, agent, *start) if start else settings
@@ -132,6 +134,12 @@ def search(
                 cache_dir=cache_dir, file=None if folder is None else folder.path / HINTS, verbose=verbose,
             )  # fmt: skip
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
+        rules = {} if hints is None else dict(hints.plans)
+        if start:
+            walked = walks(
+                start[0], Problem(network, limit, evaluator), settings, (1.0,) if budget is None else STRENGTHS[1:]
+            )
+            rules |= {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
         env = ChannelPruningEnv(
             network.cost_model,
             limit,
@@ -139,7 +147,7 @@ def search(
             rewarded,
             observation=settings.observation,
             rule="free" if agents.has_free_budget(agent) else settings.rule,
-            plans=None if hints is None else hints.plans,
+            plans=rules,
             prior=hints.prior if hints is not None and settings.prior else None,
         )
         player = make_agent(agent, env, seed, episodes, settings.agent)

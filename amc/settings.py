@@ -14,10 +14,10 @@ from amc.checks import refuse_unknown, require
 from amc.early_stop import StopRule
 from amc.errors import AmcError
 from amc.evaluate import PRECISIONS
-from amc.rewards import Reward, get_reward
+from amc.rewards import Reward, accuracy, error_log_flops, error_log_latency, error_log_params, get_reward
 
 # With a budget of this cost that every plan uses up, the reward orders plans by their accuracy.
-ORDERED_BY_ACCURACY = {"macs": "error_log_flops", "params": "error_log_params", "latency_ms": "error_log_latency"}
+ORDERED_BY_ACCURACY = {"macs": error_log_flops, "params": error_log_params, "latency_ms": error_log_latency}
 CURVE_RULES = ("threshold", "size_aware")  # agents that play what the curves say
 
 
@@ -39,7 +39,7 @@ class Settings:
         batch_size: images in one forward pass.
         early_stop: leave a plan's other images out as soon as it is surely less accurate than the most accurate plan
             so far. Its metrics are then estimates, and it can't be the result. Needs a budget. ``auto``: where all
-            plans use the budget up and the reward orders them by accuracy.
+            plans use the budget up, the reward orders them by accuracy, and none is judged again by ``refine_top``.
         early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.early_stop.StopRule`.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
         curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
@@ -117,7 +117,7 @@ def check_choices(reward: str | Reward, importance: str, recovery: str, agent: s
     return get_reward(reward) if isinstance(reward, str) else reward
 
 
-def settle_early_stop(settings: Settings, budget: float | None, agent: str, reward: str | Reward) -> Settings:
+def settle_early_stop(settings: Settings, budget: float | None, agent: str, reward: Reward) -> Settings:
     """``settings`` with ``early_stop`` on or off instead of ``auto``.
 
     Raises:
@@ -126,8 +126,8 @@ def settle_early_stop(settings: Settings, budget: float | None, agent: str, rewa
     """
     any_size = budget is None or agents.has_free_budget(agent)
     if settings.early_stop == "auto":
-        by_accuracy = reward in ("accuracy", ORDERED_BY_ACCURACY[settings.cost])
-        return replace(settings, early_stop=not any_size and settings.rule == "project" and by_accuracy)
+        by_accuracy = settings.rule == "project" and reward in (accuracy, ORDERED_BY_ACCURACY[settings.cost])
+        return replace(settings, early_stop=not any_size and by_accuracy and settings.refine_top == 0)
     if settings.early_stop and any_size:
         why = "without a budget" if budget is None else f"and agent={agent} tries plans of any size"
         raise AmcError(f"evaluate.early_stop=true: judges plans by accuracy alone, {why}; give early_stop=false")

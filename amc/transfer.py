@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
 import torch
 from rich.text import Text
 from torch import nn
@@ -21,13 +20,13 @@ from amc.errors import AmcError
 from amc.figures import plan_figure, save_figure
 from amc.learned import origin, read
 from amc.precision import resolve_device
-from amc.preparation import Images, Problem, as_images, prepare
+from amc.preparation import Images, as_images, prepare
 from amc.report import Scored, result_table, show
 from amc.result import keep_network, versions
-from amc.rewards import accuracy
 from amc.settings import Settings, check_cutting
 from amc.tracking import RunDir, opened, run_folder
 from amc.types import LayerGroup, PruningPlan
+from amc.walks import STRENGTHS, walks
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -46,6 +45,8 @@ class TransferResult:
         model: the network cut by it and recovered; not fine-tuned.
         uncut, uniform, policy: scores and costs; ``uniform`` has the same keep ratio everywhere, in the same budget.
         groups: the network's layer groups.
+        accuracies: strength → accuracy on the validation images of what the policy walks to, see :mod:`amc.walks`.
+        strength: the best of them, which ``plan`` was made with.
         wall_seconds: of everything.
     """
 
@@ -55,6 +56,8 @@ class TransferResult:
     uniform: Scored
     policy: Scored
     groups: tuple[LayerGroup, ...]
+    accuracies: Mapping[float, float]
+    strength: float
     wall_seconds: float
 
 
@@ -66,6 +69,7 @@ def transfer(
     val: Images,
     test: Images | None = None,
     budget: float | None = 0.5,
+    strengths: Sequence[float] = STRENGTHS,
     importance: str = "l1",
     recovery: str = "least_squares",
     seed: int = 0,
@@ -76,7 +80,7 @@ def transfer(
     facts: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> TransferResult:
-    """Walks a learned policy over a network once, and compares its plan with the uniform one.
+    """Walks a learned policy over a network, and compares its plan with the uniform one.
 
     Args:
         model: the trained network; its weights are left as they are.
@@ -85,6 +89,8 @@ def transfer(
         val: images that the plans are scored on.
         test: images for the report only.
         budget: largest cost as a fraction of the uncut network's; ``None``: no limit.
+        strengths: how far the policy departs from the uniform plan, a walk and an evaluation each; the best on the
+            validation images is taken. Without a budget only 1, the policy as it is.
         importance, recovery: names.
         seed: of what is sampled.
         device: ``auto``: CUDA if there is any.
@@ -121,16 +127,18 @@ def transfer(
             model.to(place), train, val, budget=budget, importance=importance, recovery=recovery,
             settings=settings, seed=seed, folder=folder,
         )  # fmt: skip
-        plans = {
-            "uniform": problem.uniform_plan(settings),
-            "policy": problem.plan_of(_actions(learned, problem, settings), settings),
-        }
+        walked = walks(learned, problem, settings, (1.0,) if budget is None else strengths)
+        scores = {strength: problem.evaluator.in_full(plan) for strength, plan in walked.items()}
+        strength = max(scores, key=lambda s: (scores[s].accuracy, -scores[s].loss))
+        plans = {"uniform": problem.uniform_plan(settings), "policy": walked[strength]}
         compared = compare(problem, plans, test)
         result = TransferResult(
             plans["policy"],
             compared.models["policy"],
             **compared.scored,
             groups=problem.network.groups,
+            accuracies={strength: metrics.accuracy for strength, metrics in scores.items()},
+            strength=strength,
             wall_seconds=time.perf_counter() - started,
         )
         if folder is not None:
@@ -138,30 +146,15 @@ def transfer(
             keep_network(folder.path / "pruned", result.model, result.plan, result.policy, train, description)
         if verbose:
             show(result_table(compared.scored))
+            show(_strengths_line(result))
             show(Text(f"{result.wall_seconds:.1f} s; run folder: {folder.path if folder else 'nothing was recorded'}"))
     return result
 
 
-def _actions(policy: Policy, problem: Problem, settings: Settings) -> Callable[..., float]:
-    """The policy's actions, which ask for the keep ratios that they meant where it was trained.
-
-    Raises:
-        AmcError: the policy reads another observation than this version shows.
-    """
-    env = problem.env(settings, accuracy)
-    try:
-        policy.require_observation(env.metadata["policy"]["observation"])
-    except ValueError as error:
-        raise AmcError(str(error)) from error
-    smallest, before = settings.min_keep, float(policy.action.get("min_keep", settings.min_keep))
-
-    def act(observation: npt.NDArray[Any], _start: Mapping[str, Any]) -> float:
-        action = policy.act(observation)
-        if smallest in (before, 1):  # with 1 every action asks for everything
-            return action
-        return min(max((before + action * (1 - before) - smallest) / (1 - smallest), 0.0), 1.0)
-
-    return act
+def _strengths_line(result: TransferResult) -> Text:
+    tried = ", ".join(f"{strength:g}: {accuracy:.2%}" for strength, accuracy in result.accuracies.items())
+    uniform = ", the uniform plan: the policy brings nothing here" if result.strength == 0 else ""
+    return Text(f"validation accuracy by the policy's strength: {tried}; taken: {result.strength:g}{uniform}")
 
 
 def _record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
@@ -171,7 +164,8 @@ def _record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) ->
     save_figure(folder.path / "best_plan.png", figure)
     folder.write_plan(result.plan)
     scored = {name: getattr(result, name).to_json() for name in ("uncut", "uniform", "policy")}
-    folder.write_summary({**facts, "versions": versions(), **scored, "wall_seconds": result.wall_seconds})
+    walked = {"strength": result.strength, "strengths": {f"{s:g}": a for s, a in result.accuracies.items()}}
+    folder.write_summary({**facts, "versions": versions(), **scored, **walked, "wall_seconds": result.wall_seconds})
 
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
@@ -201,6 +195,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
             val=splits.val,
             test=splits.test,
             budget=plain["budget"]["keep"],
+            strengths=plain["strengths"],
             **names,
             seed=plain["seed"],
             device=plain["device"],

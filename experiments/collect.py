@@ -78,7 +78,7 @@ def draw(experiment: Path, lines: list[dict[str, Any]], folders: list[Path], by:
         curves[line[by]].append([row["accuracy"] for row in read_episodes(folder / "episodes.csv")])
     figure = search_figure(curves, "best validation top-1 so far", experiment.name.replace("_", " "))
     save_figure(experiment / "search.png", figure)
-    shown = next((f for line, f in zip(lines, folders, strict=True) if line["agent"] == "ddpg"), folders[0])
+    shown = next((f for line, f in zip(lines, folders, strict=True) if line["agent"] in ("ddpg", "amc")), folders[0])
     for picture, name in (("best_plan.png", "plan.png"), ("keep_ratios.png", "keep_ratios.png")):
         shutil.copy(shown / picture, experiment / name)
 

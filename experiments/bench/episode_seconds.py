@@ -50,7 +50,13 @@ def dense_forward_seconds(model: nn.Module, images: ImageSet, batch_size: int, r
 def main() -> None:
     case, *overrides = sys.argv[1:] or ["resnet50-digits"]
     with initialize_config_dir(str(config_folder()), version_base="1.3"), tempfile.TemporaryDirectory() as folder:
-        fixed = [f"episodes={EPISODES}", "agent=amc", f"agent.warmup_episodes={WARM_UP}", "verbose=false"]
+        fixed = [
+            f"episodes={EPISODES}",
+            "agent=amc",
+            "budget.rule=clip",
+            f"agent.warmup_episodes={WARM_UP}",
+            "verbose=false",
+        ]
         config = compose("search", [*CASES[case], *fixed, *overrides])
         task = load_task(config)
         images = task.splits.val.take(config.evaluate.images)

@@ -34,7 +34,9 @@ agent() { # NAME EVALUATIONS: an agent's overrides; with 100 evaluations those t
     amc-begin) echo "agent.warmup=rules agent.warmup_episodes=10 agent.actor_start=uniform" ;; # of ddpg, this alone
     amc-sigma) echo "agent.sigma=0.2 agent.sigma_decay=0.99" ;;
     amc-best) echo "agent.best_share=0.5" ;;
-    amc | td3 | sac) [ "$2" -ge 400 ] || echo "agent.warmup_episodes=25" ;;
+  esac
+  case $name in
+    amc | amc-sigma | amc-best | td3 | sac) [ "$2" -ge 400 ] || echo "agent.warmup_episodes=25" ;;
   esac
 }
 

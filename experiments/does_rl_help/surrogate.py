@@ -2,8 +2,8 @@
 
     python experiments/does_rl_help/surrogate.py runs/does_rl_help/resnet20-0.5-400 [VARIANT ...]
 
-A Gaussian process (Matérn 5/2, a length scale per layer) is fitted to all plans that the finished searches in that
-folder evaluated; it then takes the evaluator's place, in the same environment with the same cost model, budget and
+A Gaussian process (Matérn 5/2, a length scale per layer) is fitted to plans that the searches in that folder evaluated
+; it then takes the evaluator's place, in the same environment with the same cost model, budget and
 reward. Writes ``surrogate.csv`` (a line per variant and seed; those that are there are not run again) and
 ``surrogate.md`` beside itself.
 """
@@ -13,17 +13,18 @@ from __future__ import annotations
 import csv
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 import agents
+from agents.ddpg import AMCAgent
 from amc.budget import Budget
 from amc.models.cifar_resnet import resnet20
 from amc.problem import trace_network
@@ -38,8 +39,7 @@ SEEDS, EPISODES, MARKS = 3, 400, (100, 200, 400)
 FITTED = 1200  # plans; what is held out is as many as a quarter of that, at most
 COLUMNS = ("variant", "seed", *(f"best_{mark}" for mark in MARKS), "last_50")
 
-PAPER: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(HERE.parents[1] / "conf" / "agent" / "amc.yaml"))  # type: ignore[assignment]
-del PAPER["name"]
+PAPER = asdict(AMCAgent.settings_type())
 BEGIN = {"warmup": "rules", "warmup_episodes": 10, "actor_start": "uniform"}
 SIGMA = {"sigma": 0.2, "sigma_decay": 0.99}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -42,7 +42,8 @@ def lines_of(runs: Path) -> Iterator[Line]:
         if rest[1] == "warm":
             yield {**base, "way": "warm", **searched(file.parent, summary)}
         else:
-            yield {**base, "way": "zero-shot", "evaluations": 1, **scores(summary["uncut"], summary["policy"])}
+            looks = len(summary["strengths"])
+            yield {**base, "way": rest[1], "evaluations": looks, **scores(summary["uncut"], summary["policy"])}
             base["source"] = ""
             yield {**base, "way": "uniform", "evaluations": 1, **scores(summary["uncut"], summary["uniform"])}
 
@@ -106,10 +107,10 @@ def table(lines: list[Line]) -> str:
             "|---" * (len(MARKS) + 5) + "|",
         ]
         ways = {(line["way"], line["source"]): None for line in own}
-        for way, source in sorted(ways, key=lambda w: (("uniform", "zero-shot", "scratch", "warm").index(w[0]), w[1])):
+        for way, source in sorted(ways, key=lambda w: (("uniform", "zero-shot", "five-looks", "scratch", "warm").index(w[0]), w[1])):
             runs = [line for line in own if (line["way"], line["source"]) == (way, source)]
             cells = [[r[f"best_{m}"] for r in runs if f"best_{m}" in r] for m in MARKS]
-            reached = [str(r.get("reached") or "not") for r in runs if "curve" in r]
+            reached = [str(r["reached"] or "not") for r in runs if "reached" in r]
             row = (
                 f"{way} from {source}" if source else way,
                 str(len(runs)),

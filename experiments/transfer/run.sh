@@ -92,7 +92,9 @@ for keep in $keeps; do
           folder=$runs/keep-$keep/seed$seed/$target/from-$from
           common="policy=$runs/keep-$learned/seed$seed/$source/scratch budget.rule=project budget.keep=$keep seed=$seed"
           # shellcheck disable=SC2046,SC2086
-          once "$folder/zero-shot" amc.transfer $(network "$target") $common
+          once "$folder/zero-shot" amc.transfer $(network "$target") $common "strengths=[1]"
+          # shellcheck disable=SC2046,SC2086
+          once "$folder/five-looks" amc.transfer $(network "$target") $common
           [ "$learned" = "$keep" ] || continue
           # shellcheck disable=SC2046,SC2086
           once "$folder/warm" amc.search $(network "$target") $common episodes="$warm"

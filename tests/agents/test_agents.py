@@ -18,7 +18,7 @@ import torch
 import agents
 
 MakeEnv = Callable[..., gym.Env]
-LEARNING = ("ddpg", "td3", "sac", "ppo")
+LEARNING = ("ddpg", "amc", "td3", "sac", "ppo")
 SMALL: dict[str, Any] = {"hidden": [16, 16], "batch_size": 8, "warmup_episodes": 3, "warmup": "random"}
 SMALL_PPO: dict[str, Any] = {"hidden": [16, 16], "rollout_episodes": 4, "batch_episodes": 2}
 
@@ -56,7 +56,9 @@ def test_same_seed_same_actions(name: str, make_env: MakeEnv) -> None:
     assert actions_of(first, 8) == actions_of(second, 8)
 
 
-@pytest.mark.parametrize("name", ["ddpg", "td3", "sac", "ppo", "random", "cma_es", "tpe", "annealing", "evolution"])
+@pytest.mark.parametrize(
+    "name", ["ddpg", "amc", "td3", "sac", "ppo", "random", "cma_es", "tpe", "annealing", "evolution"]
+)
 def test_other_seed_other_actions(name: str, make_env: MakeEnv) -> None:
     first, second = (agents.make(name, make_env(), seed, **settings_of(name)) for seed in (3, 4))
     assert actions_of(first, 2)[1] != actions_of(second, 2)[1]
@@ -78,7 +80,7 @@ def test_goes_on_bit_for_bit(name: str, stop: int, make_env: MakeEnv) -> None:
 
 def small_buffer(name: str) -> dict[str, Any]:
     """The buffer is full and written over at the last stop."""
-    return {"buffer_episodes": 5} if name in ("ddpg", "td3", "sac") else {}
+    return {"buffer_episodes": 5} if name in ("ddpg", "amc", "td3", "sac") else {}
 
 
 def assert_same(first: Any, second: Any) -> None:
@@ -170,7 +172,7 @@ def test_random_is_uniform_on_the_unit_interval(make_env: MakeEnv) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("dqn", {}, "agent=dqn: unknown; give one of ddpg, td3, sac, ppo, random, uniform"),
+        ("dqn", {}, "agent=dqn: unknown; give one of ddpg, amc, td3, sac, ppo, random, uniform"),
         ("ddpg", {"learning_rate": 1}, "agent.learning_rate: ddpg has no such setting; it has hidden, "),
         ("random", {"sigma": 1}, "agent.sigma: random has no such setting; it has spread"),
         ("deep", {"sigma": 1}, "agent.sigma: deep has no such setting; it has none"),

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 import agents
-from agents.ddpg import DDPGAgent
+from agents.ddpg import AMCAgent, DDPGAgent
 from agents.sac import SACAgent
 from agents.td3 import TD3Agent
 
 MakeEnv = Callable[..., gym.Env]
 
 
-def as_in_the_paper(repo: Path) -> dict[str, Any]:
-    config: Any = OmegaConf.to_container(OmegaConf.load(repo / "conf" / "agent" / "amc.yaml"))
-    assert config.pop("name") == "ddpg"
-    return config
-
-
-@pytest.mark.parametrize("paper", [False, True])
+@pytest.mark.parametrize(("name", "settings"), [("ddpg", {}), ("amc", {"warmup_episodes": 30})])
 @pytest.mark.parametrize("best", [(0.2, 0.8, 0.5), (0.9, 0.3)])
 def test_learns_the_best_ratios_and_beats_random(
-    best: tuple[float, ...], paper: bool, make_env: MakeEnv, repo: Path
+    best: tuple[float, ...], name: str, settings: dict[str, int], make_env: MakeEnv
 ) -> None:
-    settings = as_in_the_paper(repo) | {"warmup_episodes": 30} if paper else {}
-    agent = agents.make("ddpg", make_env(best), 0, **settings)
+    agent = agents.make(name, make_env(best), 0, **settings)
     outcomes = [agent.run_episode() for _ in range(250)]
     assert outcomes[-1].info["actions"] == pytest.approx(best, abs=0.1)
     other = agents.make("random", make_env(best), 0)
@@ -87,8 +77,8 @@ def test_adam_steps_by_each_learning_rate(make_env: MakeEnv) -> None:
         assert moved == pytest.approx(rate, rel=0.01)
 
 
-def test_the_papers_settings(make_env: MakeEnv, repo: Path) -> None:
-    agent = DDPGAgent(make_env(), 0, **as_in_the_paper(repo))
+def test_the_papers_settings(make_env: MakeEnv) -> None:
+    agent = AMCAgent(make_env(), 0)
     model = agent._model
     assert [tuple(p.shape) for p in model.actor.parameters()][:4] == [(300, 4), (300,), (300, 300), (300,)]
     assert (model.tau, model.gamma, model.batch_size, model.buffer_size) == (0.01, 1.0, 64, 300)

@@ -14,7 +14,9 @@ import torch
 import amc
 from amc.errors import AmcError
 from amc.layers import count_macs
+from amc.preparation import as_images, prepare
 from amc.transfer import TransferResult, transfer
+from amc.walks import STRENGTHS, walks
 from tests.amc.small import QUICK, equal_layers, images, known_policy, saved_policy
 
 PROJECTED = replace(QUICK, rule="project")
@@ -22,7 +24,8 @@ PROJECTED = replace(QUICK, rule="project")
 
 def run(policy: Any, **arguments: Any) -> TransferResult:
     given = {"train": images(32, 1), "val": images(32, 2), "test": images(32, 3), "settings": PROJECTED}
-    return transfer(arguments.pop("model", equal_layers(4)), policy, **{**given, "verbose": False, **arguments})
+    given |= {"verbose": False, "strengths": (1.0,)}
+    return transfer(arguments.pop("model", equal_layers(4)), policy, **{**given, **arguments})
 
 
 def test_a_policy_of_one_action_gives_the_uniform_plan() -> None:
@@ -40,6 +43,34 @@ def test_a_policy_that_prunes_the_first_layers_does_so_on_a_deeper_network() -> 
         ratios = list(result.plan.keep_ratios().values())[:-1]  # the last group is the classifier's output
         assert ratios == sorted(ratios)
         assert ratios[-1] - ratios[0] > 0.3
+
+
+def test_weaker_policies_lie_between_the_uniform_plan_and_the_policys() -> None:
+    problem = prepare(
+        equal_layers(4, 64), *(as_images(images(32, i), torch.device("cpu")) for i in (1, 2)), budget=0.5,
+        importance="l1", recovery="none", settings=PROJECTED, seed=0,
+    )  # fmt: skip
+    plans = walks(known_policy(slope=3.0, start=-1.5), problem, PROJECTED, STRENGTHS)
+    first, last = ([list(plans[s].keep_ratios().values())[i] for s in STRENGTHS] for i in (0, 3))
+    assert first == sorted(first, reverse=True)
+    assert last == sorted(last)
+    assert len(set(first)) == len(set(last)) == 5
+    assert plans[0.0] == problem.uniform_plan(PROJECTED)
+    assert plans[1.0] == run(known_policy(slope=3.0, start=-1.5), model=equal_layers(4, 64)).plan
+
+
+def test_the_best_strength_on_the_validation_images_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(known_policy(slope=3.0, start=-1.5), strengths=STRENGTHS, verbose=True)
+    assert list(result.accuracies) == list(STRENGTHS)
+    assert result.policy.val.accuracy == result.accuracies[result.strength] == max(result.accuracies.values())
+    assert result.accuracies[0.0] == result.uniform.val.accuracy
+    alone = run(known_policy(slope=3.0, start=-1.5), strengths=(result.strength,))
+    assert alone.plan == result.plan
+    assert f"taken: {result.strength:g}" in capsys.readouterr().out
+
+
+def test_without_a_budget_a_policy_is_played_as_it_is() -> None:
+    assert list(run(known_policy(), strengths=STRENGTHS, budget=None).accuracies) == [1.0]
 
 
 def test_the_returned_network_is_the_plans() -> None:
@@ -119,5 +150,10 @@ def test_wrong_input(tmp_path: Path) -> None:
         run(saved_policy(tmp_path / "p", prior=prior))
     with pytest.raises(AmcError, match="smallest reachable value"):
         run(known_policy(), budget=0.001)
+    for wrong in (-0.1, 2.5, True, "strong"):
+        with pytest.raises(AmcError, match=rf"strengths={wrong}: give a number in \[0, 2\]"):
+            run(known_policy(), strengths=(1.0, wrong))
+    with pytest.raises(AmcError, match=r"strengths=\[\]: give one or more"):
+        run(known_policy(), strengths=())
     with pytest.raises(AmcError, match="recovery=magic"):
         run(known_policy(), recovery="magic")

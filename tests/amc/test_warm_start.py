@@ -13,6 +13,8 @@ import pytest
 from amc.errors import AmcError
 from amc.learned import read
 from amc.search import SearchResult, search
+from amc.transfer import transfer
+from amc.walks import STRENGTHS
 from tests.amc.small import QUICK, equal_layers, images
 
 SMALL = replace(QUICK, agent={"hidden": [8, 8], "warmup_episodes": 2})
@@ -57,10 +59,14 @@ def test_the_search_begins_where_the_policy_is(tmp_path: Path) -> None:
     assert min(cold.episodes[0].plan.keep_ratios().values()) <= 6 / 8
 
 
-def test_there_is_no_warm_up_and_little_exploration(learned: Path, tmp_path: Path) -> None:
-    result = run(tmp_path / "run", policy=learned, settings=QUICK, episodes=2)
-    assert [episode.scalars["sigma"] for episode in result.episodes] == [0.1, 0.99 * 0.1]
-    assert "actor_loss" in result.episodes[0].scalars
+def test_it_begins_with_what_the_policy_walks_to_and_explores_little(learned: Path, tmp_path: Path) -> None:
+    result = run(tmp_path / "run", policy=learned, settings=QUICK, episodes=9)
+    loaders = {"train": images(32, 1), "val": images(32, 2), "settings": QUICK, "verbose": False}
+    walked = [transfer(equal_layers(3), learned, strengths=(s,), **loaders).plan for s in STRENGTHS]
+    plans = [episode.plan for episode in result.episodes]
+    assert (plans[0], plans[3:7]) == (walked[0], walked[1:])  # between them: shallow and deep
+    assert [episode.scalars.get("sigma") for episode in result.episodes[6:]] == [None, 0.1, 0.99 * 0.1]
+    assert "actor_loss" in result.episodes[7].scalars
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["started_from"]["trained_on"]["models"] == ["three"]
     assert read(tmp_path / "run").trained_on["started_from"]["episodes"] == 4

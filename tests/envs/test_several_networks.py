@@ -107,6 +107,8 @@ def test_a_replay_buffer_holds_walks_of_every_length() -> None:
     assert names == ["short", "long", "middle"]
     buffer = agent.state()["buffer"]
     assert len(buffer["arrays"]["rewards"]) == 2 * 5  # 2 + 5 + 3 steps were played
+    networks = [0] * 2 + [1] * 5 + [2] * 3
+    assert buffer["arrays"]["networks"][:, 0].tolist() == networks
     rewards = [0.2] * 2 + [0.5] * 5 + [0.3] * 3
     assert np.allclose(buffer["arrays"]["rewards"][:, 0], rewards)
 
