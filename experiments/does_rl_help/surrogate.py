@@ -26,6 +26,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 import agents
 from agents.ddpg import AMCAgent
 from amc.budget import Budget
+from amc.cost import CostModel
 from amc.models.cifar_resnet import resnet20
 from amc.problem import trace_network
 from amc.rewards import error_log_flops
@@ -42,33 +43,32 @@ COLUMNS = ("variant", "seed", *(f"best_{mark}" for mark in MARKS), "last_50")
 PAPER = asdict(AMCAgent.settings_type())
 BEGIN = {"warmup": "rules", "warmup_episodes": 10, "actor_start": "uniform"}
 SIGMA = {"sigma": 0.2, "sigma_decay": 0.99}
+BEST = {"best_share": 0.5}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cma_es": ("cma_es", {}),
     "evolution": ("evolution", {}),
     "annealing": ("annealing", {}),
     "random": ("random", {}),
-    "paper": ("ddpg", PAPER),
-    "paper, warmup_episodes=25": ("ddpg", PAPER | {"warmup_episodes": 25}),
-    "paper, warmup=rules": ("ddpg", PAPER | {"warmup": "rules"}),
-    "paper, actor_start=uniform": ("ddpg", PAPER | {"actor_start": "uniform"}),
-    "paper, ten rules and a uniform start": ("ddpg", PAPER | BEGIN),
-    "paper, sigma=0.2 sigma_decay=0.99": ("ddpg", PAPER | SIGMA),
-    "paper, best_share=0.5": ("ddpg", PAPER | {"best_share": 0.5}),
-    "paper, updates_per_step=4": ("ddpg", PAPER | {"updates_per_step": 4}),
-    "paper, reward_scale=std": ("ddpg", PAPER | {"reward_scale": "std"}),
-    "ddpg": ("ddpg", {}),
-    "ddpg, but the paper's beginning": ("ddpg", {name: PAPER[name] for name in BEGIN}),
-    "ddpg, but the paper's sigma": ("ddpg", {name: PAPER[name] for name in SIGMA}),
-    "ddpg, best_share=0": ("ddpg", {"best_share": 0.0}),
-    "ddpg, updates_per_step=4": ("ddpg", {"updates_per_step": 4}),
-    "ddpg, reward_scale=std": ("ddpg", {"reward_scale": "std"}),
     "tpe": ("tpe", {}),
     "ppo": ("ppo", {}),
+    "amc": ("amc", {}),
+    "amc, ddpg's beginning": ("amc", BEGIN),
+    "amc, ddpg's sigma": ("amc", SIGMA),
+    "amc, best_share=0.5": ("amc", BEST),
+    "amc, updates_per_step=4": ("amc", {"updates_per_step": 4}),
+    "amc, reward_scale=std": ("amc", {"reward_scale": "std"}),
+    "ddpg": ("ddpg", {}),
+    "ddpg, amc's beginning": ("ddpg", {name: PAPER[name] for name in BEGIN}),
+    "ddpg, amc's sigma": ("ddpg", {name: PAPER[name] for name in SIGMA}),
+    "ddpg, best_share=0": ("ddpg", {"best_share": 0.0}),
+    "ddpg, reward_scale=std": ("ddpg", {"reward_scale": "std"}),
     "td3": ("td3", {}),
-    "td3, with ddpg's settings": ("td3", BEGIN | SIGMA | {"best_share": 0.5}),
+    "td3, ddpg's settings": ("td3", BEGIN | SIGMA | BEST),
     "sac": ("sac", {}),
-    "sac, with ddpg's settings": ("sac", BEGIN | {"best_share": 0.5}),
+    "sac, ddpg's settings": ("sac", BEGIN | BEST),
 }
+CLIPPED = ("cma_es", "evolution", "annealing", "random", "amc", "ddpg")
+VARIANTS |= {f"{name}, budget.rule=clip": VARIANTS[name] for name in CLIPPED}
 
 
 class StandIn:
@@ -118,9 +118,11 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt((values**2).mean()))
 
 
-def play(variant: str, seed: int, env: ChannelPruningEnv) -> dict[str, Any]:
+def play(variant: str, seed: int, budget: Budget, costs: CostModel, stand_in: StandIn) -> dict[str, Any]:
     """One search: the best accuracy after so many evaluations, and the mean of the last 50, in %."""
     name, settings = VARIANTS[variant]
+    rule: Any = "clip" if variant.endswith("clip") else "project"
+    env = ChannelPruningEnv(costs, budget, stand_in, error_log_flops, rule=rule)
     agent = agents.make(name, env, seed, EPISODES, **settings)
     found = 100 * np.array([agent.run_episode().info["metrics"].accuracy for _ in range(EPISODES)])
     best = np.maximum.accumulate(found)
@@ -159,8 +161,7 @@ def main() -> None:
         for seed in range(SEEDS):
             if (variant, seed) in done:
                 continue
-            env = ChannelPruningEnv(network.cost_model, budget, stand_in, error_log_flops, rule="project")
-            line = play(variant, seed, env)
+            line = play(variant, seed, budget, network.cost_model, stand_in)
             print(line)
             with file.open("a", newline="") as opened:
                 csv.DictWriter(opened, COLUMNS, lineterminator="\n").writerow(line)

@@ -24,6 +24,7 @@ COLUMNS = (
     "keep", "seed", "target", "way", "source", "evaluations", "uncut_test", "test_accuracy", "val_accuracy",
     "macs_ratio", "params_ratio", *(f"best_{mark}" for mark in MARKS), "reached",
 )  # fmt: skip
+WAYS = ("uniform", "zero-shot", "five-looks", "scratch", "warm")
 Line = dict[str, Any]
 
 
@@ -107,7 +108,7 @@ def table(lines: list[Line]) -> str:
             "|---" * (len(MARKS) + 5) + "|",
         ]
         ways = {(line["way"], line["source"]): None for line in own}
-        for way, source in sorted(ways, key=lambda w: (("uniform", "zero-shot", "five-looks", "scratch", "warm").index(w[0]), w[1])):
+        for way, source in sorted(ways, key=lambda way: (WAYS.index(way[0]), way[1])):
             runs = [line for line in own if (line["way"], line["source"]) == (way, source)]
             cells = [[r[f"best_{m}"] for r in runs if f"best_{m}" in r] for m in MARKS]
             reached = [str(r["reached"] or "not") for r in runs if "reached" in r]
