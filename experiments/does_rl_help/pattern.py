@@ -64,7 +64,8 @@ def main() -> None:
         agent = file.parent.name.rpartition("-seed")[0]
         plan = json.loads((file.parent / "plan.json").read_text())
         plans.setdefault(agent, []).append(PruningPlan.from_json(plan, every))
-    rows = [f"| agent | seeds | {' | '.join(KINDS)} | the same, weighted by MACs |  |", "|---|---|---|---|---|---|"]
+    heads = [*KINDS, *(f"{kind}, weighted by MACs" for kind in KINDS)]
+    rows = [f"| agent | seeds | {' | '.join(heads)} |", "|---|---|---|---|---|---|"]
     for agent, found in plans.items():
         means = [mean_keep_ratios(groups, plan) for plan in found]
         cells = [spread([m[kind][weighted] for m in means]) for weighted in (0, 1) for kind in KINDS]
