@@ -70,7 +70,8 @@ def test_a_warm_started_search(tmp_path: Path) -> None:
     search("model=resnet20", "policy=first", "episodes=2", "hydra.run.dir=run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["agent"]["name"] == "td3"
-    assert (config["agent"]["hidden"], config["agent"]["warmup_episodes"], config["agent"]["sigma"]) == ([4, 4], 0, 0.1)
+    assert (config["agent"]["hidden"], config["agent"]["sigma"]) == ([4, 4], 0.1)
+    assert (config["agent"]["warmup"], config["agent"]["warmup_episodes"]) == ("rules", 7)
     assert config["observation"] == "portable"
     (tmp_path / "first" / "policy" / "policy.json").unlink()
     run("search", main_from_config, ["resume=run", "episodes=3", "verbose=false"])
