@@ -136,9 +136,7 @@ def search(
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         rules = {} if hints is None else dict(hints.plans)
         if start:
-            walked = walks(
-                start[0], Problem(network, limit, evaluator), settings, (1.0,) if budget is None else STRENGTHS[1:]
-            )
+            walked = walks(start[0], Problem(network, limit, evaluator), settings, STRENGTHS[1:])
             rules |= {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
         env = ChannelPruningEnv(
             network.cost_model,

@@ -127,7 +127,7 @@ def transfer(
             model.to(place), train, val, budget=budget, importance=importance, recovery=recovery,
             settings=settings, seed=seed, folder=folder,
         )  # fmt: skip
-        walked = walks(learned, problem, settings, (1.0,) if budget is None else strengths)
+        walked = walks(learned, problem, settings, strengths)
         scores = {strength: problem.evaluator.in_full(plan) for strength, plan in walked.items()}
         strength = max(scores, key=lambda s: (scores[s].accuracy, -scores[s].loss))
         plans = {"uniform": problem.uniform_plan(settings), "policy": walked[strength]}

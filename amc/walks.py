@@ -28,7 +28,7 @@ def walks(policy: Policy, problem: Problem, settings: Settings, strengths: Itera
 
     At strength s each action's logit is s times as far from the uniform action's as the policy's own: 1 is the policy,
     0 the uniform plan. How far to depart from it differs by network, even where the pattern is the same (measured in
-    ``experiments/transfer``).
+    ``experiments/transfer``). Without a budget there is no uniform plan to be nearer to: only strength 1.
 
     Raises:
         AmcError: the policy reads another observation than this version shows, or a strength is no number from 0 to 2.
@@ -38,6 +38,8 @@ def walks(policy: Policy, problem: Problem, settings: Settings, strengths: Itera
         require("strengths", strength, float, 0, 2)
     if not chosen:
         raise AmcError("strengths=[]: give one or more numbers from 0 to 2")
+    if problem.budget.keep is None:
+        chosen = [1.0]
     act = _actions(policy, problem, settings)
     return {s: problem.plan_of(act if s == 1 else _weakened(act, s), settings) for s in chosen}
 
