@@ -2,8 +2,9 @@
 
     python experiments/does_rl_help/analyse.py runs/does_rl_help
 
-Reads ``<runs>/<network>-<budget>-<evaluations>/<agent>-seed<n>/``; writes ``results.csv`` (a line per run),
-``results.md`` (tables, significance) and ``<task>.png`` beside itself.
+Reads ``<runs>/<network>-<budget>-<evaluations>/<agent>-seed<n>/`` into ``results.csv`` (a line per run) and
+``curves.csv`` (each improvement that a search made) beside itself, where what earlier calls found is kept; draws
+``results.md`` (tables, significance) and ``<task>.png`` from these two.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from amc.tracking import read_episodes
 HERE = Path(__file__).parent
 REFERENCE = "ddpg"
 DRAWS = 2000  # bootstrap samples of the seeds
+BANDS = 3  # so many of the best agents are drawn with their confidence bands
 COLUMNS = ("task", "agent", "seed", "evaluations", "val_accuracy", "test_accuracy", "macs_ratio", "wall_seconds")
+CURVE_COLUMNS = ("task", "agent", "seed", "evaluation", "seconds", "best")
 Line = dict[str, Any]
 
 
-def read_line(folder: Path) -> Line:
+def read_run(folder: Path) -> Line:
     summary = json.loads((folder / "summary.json").read_text())
     best = summary["best"]
     return {
-        "task": folder.parent.name,
-        "agent": folder.name.rpartition("-seed")[0],
-        "seed": summary["seed"],
+        **run_of(folder),
         "evaluations": summary["episodes"],
         "val_accuracy": best["val"]["accuracy"],
         "test_accuracy": best["test"]["accuracy"],
@@ -43,17 +44,65 @@ def read_line(folder: Path) -> Line:
     }
 
 
-def best_so_far(folder: Path, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Best validation accuracy within the budget after each evaluation, and the seconds up to it; ``[length]`` each.
+def run_of(folder: Path) -> Line:
+    agent, _, seed = folder.name.rpartition("-seed")
+    return {"task": folder.parent.name, "agent": agent, "seed": int(seed)}
 
-    A search that ends early keeps its best.
+
+def read_improvements(folder: Path) -> list[Line]:
+    """The evaluations of a search that were better than all before, and the last one, with the seconds up to them.
+
+    Accuracies are of validation images; only plans within the budget count.
     """
+    seconds, best, lines = 0.0, -1.0, []
     rows = read_episodes(folder / "episodes.csv")
-    found = np.array([row["accuracy"] if row.get("within_budget", 1) else np.nan for row in rows])
-    best = np.fmax.accumulate(found)
-    seconds = np.cumsum([row["seconds"] for row in rows])
-    missing = length - len(rows)
-    return np.pad(best, (0, missing), mode="edge"), np.pad(seconds, (0, missing), mode="edge")
+    for number, row in enumerate(rows, start=1):
+        seconds += row["seconds"]
+        better = row.get("within_budget", 1) and row["accuracy"] > best
+        best = row["accuracy"] if better else best
+        if (better or number == len(rows)) and best >= 0:
+            lines.append({**run_of(folder), "evaluation": number, "seconds": round(seconds, 1), "best": best})
+    return lines
+
+
+def merge(file: Path, columns: tuple[str, ...], found: list[Line]) -> list[Line]:
+    """What ``file`` holds, with the lines of the runs in ``found`` put in the place of its own; written back."""
+    kept: list[Line] = []
+    if file.exists():
+        with file.open(newline="") as opened:
+            kept = [{name: number(value) for name, value in row.items()} for row in csv.DictReader(opened)]
+    fresh = {name_of(line) for line in found}
+    lines = sorted([line for line in kept if name_of(line) not in fresh] + found, key=name_of)
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    return lines
+
+
+def number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def name_of(line: Line) -> tuple[str, str, int]:
+    return line["task"], line["agent"], line["seed"]
+
+
+def curve(improvements: list[Line], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Best accuracy after each evaluation, NaN before the first within the budget, and the seconds up to it.
+
+    Both ``[length]``; a search that ends early keeps its best.
+    """
+    numbers = [line["evaluation"] for line in improvements]
+    steps = np.arange(1, length + 1)
+    where = np.searchsorted(numbers, steps, side="right") - 1
+    best = np.where(where >= 0, np.array([line["best"] for line in improvements])[where], np.nan)
+    return best, np.interp(steps, [0, *numbers], [0.0, *(line["seconds"] for line in improvements)])
 
 
 def confidence(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,38 +114,48 @@ def confidence(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def figure_of(task: Path, agents: list[str]) -> Figure:
-    """Best validation accuracy so far, against evaluations and against wall time."""
+def figure_of(task: str, improvements: list[Line], agents: list[str]) -> Figure:
+    """Best validation accuracy so far, against evaluations and against wall time.
+
+    An agent's colour is its place in ``agents``; the first few and the reference have their band.
+    """
     figure = Figure(figsize=(13, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    length = int(task.name.rpartition("-")[2])
-    floor = []
-    for i, agent in enumerate(agents):
-        runs = [best_so_far(f.parent, length) for f in sorted(task.glob(f"{agent}-seed*/summary.json"))]
+    length = int(task.rpartition("-")[2])
+    steps = np.arange(1, length + 1)
+    by_agent: dict[str, dict[int, list[Line]]] = {}
+    for line in improvements:
+        by_agent.setdefault(line["agent"], {}).setdefault(line["seed"], []).append(line)
+    means, times, bands = {}, {}, {}
+    for agent, own in by_agent.items():
+        runs = [curve(lines, length) for lines in own.values()]
         accuracies = 100 * np.array([accuracy for accuracy, _ in runs])
-        mean, seconds = accuracies.mean(axis=0), np.mean([s for _, s in runs], axis=0)
-        colour, style = CURVES[i % len(CURVES)], ("-", "--", ":")[i // len(CURVES) % 3]
-        label = f"{agent}: {mean[-1]:.2f}" + (f" ({len(runs)} seeds)" if len(runs) > 1 else "")
-        left.plot(np.arange(1, length + 1), mean, style, color=colour, label=label, linewidth=1.6)
-        right.plot(seconds / 60, mean, style, color=colour, linewidth=1.6)
+        means[agent], times[agent] = accuracies.mean(axis=0), np.mean([seconds for _, seconds in runs], axis=0)
         if len(runs) > 1:
-            low, high = confidence(accuracies)
-            left.fill_between(np.arange(1, length + 1), low, high, color=colour, alpha=0.12, linewidth=0)
-        floor.append(mean[-1])
-    low = float(np.median(floor))  # what ends far below the others is named in the legend and not drawn
-    for axes in (left, right):
-        axes.set_ylim(low - 4 * (max(floor) - low) - 0.5, max(floor) + 0.5 * (max(floor) - low) + 0.2)
+            bands[agent] = confidence(accuracies)
+    order = sorted(means, key=lambda agent: -means[agent][-1])
+    for agent in order:
+        index = agents.index(agent)
+        look: Any = {
+            "color": CURVES[index % len(CURVES)],
+            "linestyle": ("-", "--", ":")[index // len(CURVES) % 3],
+            "linewidth": 2.6 if agent == REFERENCE else 1.4,
+        }
+        seeds = f" ({len(by_agent[agent])} seeds)" if agent in bands else ""
+        left.plot(steps, means[agent], label=f"{agent}: {means[agent][-1]:.2f}{seeds}", **look)
+        right.plot(times[agent] / 60, means[agent], **look)
+        if agent in bands and agent in {REFERENCE, *order[:BANDS]}:
+            left.fill_between(steps, *bands[agent], color=look["color"], alpha=0.12, linewidth=0)
+    ends = [means[agent][-1] for agent in order]
+    best, middle = ends[0], float(np.median(ends))
+    for axes in (left, right):  # what ends far below the others is named in the legend and not drawn
+        axes.set_ylim(middle - 4 * (best - middle) - 0.5, best + 0.5 * (best - middle) + 0.2)
         axes.grid(color=GRID, linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     left.set(xlabel="evaluations", ylabel="best validation top-1 so far, %")
     right.set(xlabel="minutes, without loading and calibration")
-    best_first = np.argsort([-value for value in floor])
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(
-        [handles[i] for i in best_first], [labels[i] for i in best_first],
-        loc="outside right upper", frameon=False, fontsize=8,
-    )  # fmt: skip
-    figure.suptitle(task.name, fontsize=11)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.suptitle(task, fontsize=11)
     return figure
 
 
@@ -153,23 +212,22 @@ def significance(lines: list[Line]) -> str:
 
 
 def main() -> None:
-    runs = Path(sys.argv[1])
-    tasks = [task for task in sorted(runs.iterdir()) if any(task.glob("*/summary.json"))]
-    if not tasks:
-        sys.exit(f"{runs}: no finished runs yet")
-    lines = [read_line(f.parent) for task in tasks for f in sorted(task.glob("*/summary.json"))]
+    folders = [file.parent for file in sorted(Path(sys.argv[1]).glob("*/*-seed*/summary.json"))]
+    lines = merge(HERE / "results.csv", COLUMNS, [read_run(folder) for folder in folders])
+    found = [line for folder in folders for line in read_improvements(folder)]
+    curves = merge(HERE / "curves.csv", CURVE_COLUMNS, found)
+    if not lines:
+        sys.exit(f"{sys.argv[1]}: no finished runs yet")
+    agents = sorted({line["agent"] for line in curves})
     text = ""
-    for task in tasks:
-        own = [line for line in lines if line["task"] == task.name]
-        agents = list(dict.fromkeys(line["agent"] for line in own))
-        save_figure(HERE / f"{task.name}.png", figure_of(task, agents))
-        text += f"## {task.name}\n\n{table(own)}\n![]({task.name}.png)\n\n"
+    for task in dict.fromkeys(line["task"] for line in lines):
+        text += f"## {task}\n\n{table([line for line in lines if line['task'] == task])}\n"
+        own = [line for line in curves if line["task"] == task]
+        if own:
+            save_figure(HERE / f"{task}.png", figure_of(task, own, agents))
+            text += f"![]({task}.png)\n\n"
     over_all = significance(lines)
     text += f"## Over all tasks\n\n{over_all}" if over_all else ""
-    with (HERE / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
     (HERE / "results.md").write_text(text)
     print(text)
 
