@@ -1,6 +1,6 @@
 """Draws the comparison of agents from whatever runs are finished.
 
-    python experiments/does_rl_help/analyse.py runs/does_rl_help
+    python -m experiments.does_rl_help.analyse runs/does_rl_help
 
 Reads ``<runs>/<network>-<budget>-<evaluations>/<agent>-seed<n>/`` into ``results.csv`` (a line per run) and
 ``curves.csv`` (each improvement that a search made) beside itself, where what earlier calls found is kept; draws
@@ -9,7 +9,6 @@ Reads ``<runs>/<network>-<budget>-<evaluations>/<agent>-seed<n>/`` into ``result
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -21,14 +20,15 @@ from scipy.stats import trim_mean, wilcoxon
 
 from amc.figures import CURVES, GRID, save_figure
 from amc.tracking import read_episodes
+from experiments.kept import Line, merge
 
 HERE = Path(__file__).parent
 REFERENCE = "ddpg"
 DRAWS = 2000  # bootstrap samples of the seeds
 BANDS = 3  # so many of the best agents are drawn with their confidence bands
-COLUMNS = ("task", "agent", "seed", "evaluations", "val_accuracy", "test_accuracy", "macs_ratio", "wall_seconds")
-CURVE_COLUMNS = ("task", "agent", "seed", "evaluation", "seconds", "best")
-Line = dict[str, Any]
+RUN = ("task", "agent", "seed")
+COLUMNS = (*RUN, "evaluations", "val_accuracy", "test_accuracy", "macs_ratio", "wall_seconds")
+CURVE_COLUMNS = (*RUN, "evaluation", "seconds", "best")
 
 
 def read_run(folder: Path) -> Line:
@@ -63,34 +63,6 @@ def read_improvements(folder: Path) -> list[Line]:
         if (better or number == len(rows)) and best >= 0:
             lines.append({**run_of(folder), "evaluation": number, "seconds": round(seconds, 1), "best": best})
     return lines
-
-
-def merge(file: Path, columns: tuple[str, ...], found: list[Line]) -> list[Line]:
-    """What ``file`` holds, with the lines of the runs in ``found`` put in the place of its own; written back."""
-    kept: list[Line] = []
-    if file.exists():
-        with file.open(newline="") as opened:
-            kept = [{name: number(value) for name, value in row.items()} for row in csv.DictReader(opened)]
-    fresh = {name_of(line) for line in found}
-    lines = sorted([line for line in kept if name_of(line) not in fresh] + found, key=name_of)
-    with file.open("w", newline="") as opened:
-        writer = csv.DictWriter(opened, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    return lines
-
-
-def number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def name_of(line: Line) -> tuple[str, str, int]:
-    return line["task"], line["agent"], line["seed"]
 
 
 def curve(improvements: list[Line], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -213,9 +185,9 @@ def significance(lines: list[Line]) -> str:
 
 def main() -> None:
     folders = [file.parent for file in sorted(Path(sys.argv[1]).glob("*/*-seed*/summary.json"))]
-    lines = merge(HERE / "results.csv", COLUMNS, [read_run(folder) for folder in folders])
+    lines = merge(HERE / "results.csv", COLUMNS, RUN, [read_run(folder) for folder in folders])
     found = [line for folder in folders for line in read_improvements(folder)]
-    curves = merge(HERE / "curves.csv", CURVE_COLUMNS, found)
+    curves = merge(HERE / "curves.csv", CURVE_COLUMNS, RUN, found)
     if not lines:
         sys.exit(f"{sys.argv[1]}: no finished runs yet")
     agents = sorted({line["agent"] for line in curves})

@@ -50,4 +50,4 @@ for task in $tasks; do
     done
   done
 done
-"$python" experiments/does_rl_help/analyse.py "$runs"
+"$python" -m experiments.does_rl_help.analyse "$runs"

@@ -1,31 +1,30 @@
-"""Turns the run folders of run.sh into ``results.csv`` and ``results.md`` beside this file.
+"""Reads the run folders of run.sh into ``results.csv`` beside this file and draws ``results.md`` from it.
 
-    python experiments/transfer/collect.py runs/transfer
+    python -m experiments.transfer.collect runs/transfer
 
-Runs that are not finished are left out.
+Runs that are not finished are left out; what earlier calls found is kept.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import numpy as np
 
 from amc.tracking import read_episodes
+from experiments.kept import Line, merge
 
 MARKS = (1, 25, 50, 100, 400)
+RUN = ("keep", "seed", "target", "way", "source")
 COLUMNS = (
-    "keep", "seed", "target", "way", "source", "evaluations", "uncut_test", "test_accuracy", "val_accuracy",
+    *RUN, "evaluations", "uncut_test", "test_accuracy", "val_accuracy",
     "macs_ratio", "params_ratio", *(f"best_{mark}" for mark in MARKS), "reached",
 )  # fmt: skip
 WAYS = ("uniform", "zero-shot", "five-looks", "scratch", "warm")
-Line = dict[str, Any]
 
 
 def lines_of(runs: Path) -> Iterator[Line]:
@@ -73,18 +72,17 @@ def scores(uncut: Line, found: Line) -> dict[str, float]:
 
 def unique(lines: Iterator[Line]) -> list[Line]:
     """Without the repetitions of the uniform plan, which every transfer has beside it."""
-    keys = ("keep", "seed", "target", "way", "source")
-    return list({tuple(line[key] for key in keys): line for line in lines}.values())
+    return list({tuple(line[key] for key in RUN): line for line in lines}.values())
 
 
 def add_reached(lines: list[Line]) -> None:
     """After how many evaluations each search had what the one from scratch has at its end."""
-    goals = {(r["keep"], r["seed"], r["target"]): r["curve"][-1] for r in lines if r["way"] == "scratch"}
+    goals = {(r["keep"], r["seed"], r["target"]): r["val_accuracy"] for r in lines if r["way"] == "scratch"}
     for line in lines:
         goal = goals.get((line["keep"], line["seed"], line["target"]))
         if goal is not None and "curve" in line:
             there = np.flatnonzero(line["curve"] >= goal)
-            line["reached"] = int(there[0]) + 1 if len(there) else ""
+            line["reached"] = int(there[0]) + 1 if len(there) else "not"
 
 
 def spread(values: list[float]) -> str:
@@ -111,7 +109,7 @@ def table(lines: list[Line]) -> str:
         for way, source in sorted(ways, key=lambda way: (WAYS.index(way[0]), way[1])):
             runs = [line for line in own if (line["way"], line["source"]) == (way, source)]
             cells = [[r[f"best_{m}"] for r in runs if f"best_{m}" in r] for m in MARKS]
-            reached = [str(r["reached"] or "not") for r in runs if "reached" in r]
+            reached = [str(r["reached"]) for r in runs if "reached" in r]
             row = (
                 f"{way} from {source}" if source else way,
                 str(len(runs)),
@@ -126,14 +124,12 @@ def table(lines: list[Line]) -> str:
 
 
 def main() -> None:
-    here, lines = Path(__file__).parent, unique(lines_of(Path(sys.argv[1])))
-    if not lines:
+    here, found = Path(__file__).parent, unique(lines_of(Path(sys.argv[1])))
+    if not found:
         sys.exit(f"{sys.argv[1]}: no finished runs")
+    lines = merge(here / "results.csv", COLUMNS, RUN, found)
     add_reached(lines)
-    with (here / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(lines)
+    merge(here / "results.csv", COLUMNS, RUN, lines)
     (here / "results.md").write_text(table(lines))
     print(table(lines))
 

@@ -103,4 +103,4 @@ for keep in $keeps; do
     done
   done
 done
-"$python" experiments/transfer/collect.py "$runs"
+"$python" -m experiments.transfer.collect "$runs"
