@@ -2,6 +2,7 @@
 
 A plan is a point x in R^n, one number per group: action = sigmoid(x + logit(uniform action)), so that x = 0 is the
 uniform plan and no bounds are needed. Every searcher's first proposal is the uniform plan; so none ends worse than it.
+A searcher whose settings have a ``start`` takes that rule's plan in the place of the uniform one.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import torch
 from agents.base import Agent, Env, EpisodeOutcome, play_actions
 from agents.logits import around
 from agents.policy_files import write_policy
+from agents.rules import rule_actions
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Vector = npt.NDArray[np.float64]
+UNIFORM = "uniform"
 DEFAULT_EPISODES = 400  # as in AMC §4, for a searcher that isn't told how many there will be
 
 
@@ -60,7 +63,7 @@ class BlackBoxAgent(Agent):
         """An agent that has tried nothing yet.
 
         Args:
-            env: its reset info must hold ``steps`` and ``uniform_action``.
+            env: its reset info must hold ``steps`` and ``uniform_action``, and ``rules`` for another start.
             seed: of the searcher.
             episodes: how many will be played; ``None``: 400.
             settings: fields of ``settings_type``.
@@ -70,8 +73,11 @@ class BlackBoxAgent(Agent):
         """
         self.settings = self.settings_type(**settings)
         start = env.reset(seed=seed)[1]
-        self._env, self._seed = env, seed
-        self._size, self._uniform_action = int(start["steps"]), float(start["uniform_action"])
+        self._env, self._seed, self._size = env, seed, int(start["steps"])
+        self._centre = [float(start["uniform_action"])] * self._size
+        rule = getattr(self.settings, "start", UNIFORM)
+        if rule != UNIFORM:
+            self._centre = rule_actions(start, rule, f"agent.start={rule}")
         self._episodes = episodes or DEFAULT_EPISODES
         self._forget()
 
@@ -87,7 +93,7 @@ class BlackBoxAgent(Agent):
 
     def _actions(self, index: int, point: Vector) -> list[float]:
         # Not by way of the logit: the first plan is the uniform one to the last bit.
-        return [self._uniform_action] * self._size if index == 0 else around(self._uniform_action, point)
+        return self._centre if index == 0 else around(self._centre, point)
 
     def run_episode(self) -> EpisodeOutcome:
         index = len(self._points)

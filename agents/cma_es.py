@@ -20,10 +20,12 @@ class CMAESSettings:
     Attributes:
         sigma: standard deviation at the start, on logits.
         population: plans per generation; ``None``: 4 + ⌊3 ln n⌋ for n groups.
+        start: the rule whose plan is the first mean.
     """
 
     sigma: float = 0.7
     population: int | None = None
+    start: str = "uniform"
 
     def __post_init__(self) -> None:
         require("sigma", self.sigma, type(self.sigma) in (int, float) and self.sigma > 0, "greater than 0")

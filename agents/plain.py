@@ -12,6 +12,7 @@ import numpy as np
 from agents.base import Agent, Env, EpisodeOutcome, play, play_actions
 from agents.logits import around
 from agents.policy_files import write_policy
+from agents.rules import rule_actions
 from agents.settings import require
 
 
@@ -131,10 +132,7 @@ class RuleAgent(OnePlanAgent):
         Raises:
             ValueError: the environment has no such rule.
         """
-        rules = env.reset(seed=seed)[1]["rules"]
-        if self.name not in rules:
-            raise ValueError(f"agent={self.name}: this environment has no such rule; it has {', '.join(rules)}")
-        self._env, self._actions = env, [float(action) for action in rules[self.name]]
+        self._env, self._actions = env, rule_actions(env.reset(seed=seed)[1], self.name, f"agent={self.name}")
 
     def _play(self) -> EpisodeOutcome:
         return play_actions(self._env, self._actions)
@@ -153,6 +151,12 @@ class DeepAgent(RuleAgent):
     """Cuts the deep groups, those near the output, more than the shallow ones."""
 
     name = "deep"
+
+
+class ResponseAgent(RuleAgent):
+    """Cuts what the outputs hardly notice: a group's odds of keeping a channel are in proportion to its response."""
+
+    name = "response"
 
 
 class ThresholdAgent(RuleAgent):

@@ -10,7 +10,8 @@ from amc.checks import refuse_unknown
 from amc.rewards import Reward, get_reward
 from amc.settings import Settings
 
-PLAIN = ("observation", "prune_residual", "freeze", "curves", "prior", "refine_top")  # settings of the same name
+# settings of the same name
+PLAIN = ("observation", "prune_residual", "freeze", "curves", "prior", "responses", "refine_top")
 
 
 def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:

@@ -71,7 +71,7 @@ def search_jointly(
         episodes: on each network.
         seed: of everything that is random.
         device: ``auto``: CUDA if there is any.
-        settings: everything else; the observation must be ``portable``, as it is by default here.
+        settings: everything else; the observation must be ``portable``, as it is by default here, or ``response``.
         policy: to start from, as in :func:`amc.search.search`.
         run_dir: folder to record the run in, with ``networks/<name>/`` for each; nothing is written without one.
         resume: go on with the run in ``run_dir``.
@@ -102,7 +102,7 @@ def search_jointly(
         place = resolve_device(device)
         cutting = {"importance": importance, "recovery": recovery, "seed": seed}
         folders = {} if folder is None else network_folders(folder, names)
-        walks = [Walk(t, folders.get(t.name), place, settings, budget, **cutting) for t in tasks]
+        walks = [Walk(t, folders.get(t.name), place, settings, budget, agent, **cutting) for t in tasks]
         env = SeveralNetworksEnv({walk.task.name: walk.env() for walk in walks})
         player = make_agent(agent, env, seed, episodes * len(names), settings.agent)
         if start:
@@ -131,10 +131,10 @@ def check_joint(names: Sequence[str], agent: str, budget: float | None, settings
         raise AmcError(f"model=[{','.join(names)}]: give one or more networks, each of another name")
     if agent not in AGENTS:
         raise AmcError(f"agent={agent}: can't learn on several networks; give one of {', '.join(AGENTS)}")
-    if settings.observation != "portable":
+    if settings.observation not in ("portable", "response"):
         raise AmcError(
             f"observation={settings.observation}: means something else on every network; several need "
-            "observation=portable"
+            "observation=portable or response"
         )
     if budget is None:
         raise AmcError("budget=none: on several networks accuracy alone is rewarded, so nothing would be pruned")

@@ -19,9 +19,9 @@ from envs.observations import PRIOR
 
 FOLDER = "policy"  # of a run, beside its plan
 START = "start"  # the policy that a run began with: a copy, so that the run goes on without the other run's folder
-# A search from a learned policy begins with uniform, shallow, deep and what the policy walks to at four strengths, and
-# explores near what it knows.
-BEGIN = {"warmup": "rules", "warmup_episodes": 7}
+# A search from a learned policy begins with uniform, shallow, deep, response and what the policy walks to at four
+# strengths, and explores near what it knows.
+BEGIN = {"warmup": "rules", "warmup_episodes": 8}
 GENTLE: Mapping[str, Mapping[str, Any]] = {
     **{name: {**BEGIN, "sigma": 0.1} for name in ("ddpg", "amc", "td3")},
     "sac": BEGIN,

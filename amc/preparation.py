@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from amc.evaluate import Evaluator
 from amc.files import read_json, write_json
 from amc.latency import LatencyCostModel
 from amc.problem import Network, make_evaluator, trace_network
+from amc.responses import responses_once
 from amc.rewards import Reward, accuracy
 from amc.settings import Settings
 from amc.tracking import RunDir
@@ -26,6 +27,7 @@ from amc.types import Metrics, PruningPlan
 from envs.channel_pruning import ChannelPruningEnv
 
 LATENCY_TABLE = "latency_table.json"
+RESPONSES = "responses.json"
 NOT_SCORED = Metrics(0.0, 0.0, 1)
 
 Images = ImageSet | DataLoader[Any]
@@ -33,23 +35,39 @@ Images = ImageSet | DataLoader[Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One network with its budget and the evaluator of its plans."""
+    """One network with its budget, the evaluator of its plans, and its groups' responses where they were asked for."""
 
     network: Network
     budget: Budget
     evaluator: Evaluator
+    responses: Mapping[str, float] | None = None
 
     def env(
-        self, settings: Settings, reward: Reward, evaluate: Callable[[PruningPlan], Metrics] | None = None
+        self,
+        settings: Settings,
+        reward: Reward,
+        evaluate: Callable[[PruningPlan], Metrics] | None = None,
+        rule: Literal["clip", "project", "free"] | None = None,
+        **more: Any,
     ) -> ChannelPruningEnv:
-        """The walk over the network's groups; ``evaluate`` scores plans instead of the evaluator."""
+        """The walk over the network's groups.
+
+        Args:
+            settings: its observation and its rule.
+            reward: of a finished plan.
+            evaluate: scores plans instead of the evaluator.
+            rule: instead of the settings'.
+            more: what else the environment takes.
+        """
         return ChannelPruningEnv(
             self.network.cost_model,
             self.budget,
             evaluate or self.evaluator,
             reward,
             observation=settings.observation,
-            rule=settings.rule,
+            rule=rule or settings.rule,
+            responses=self.responses,
+            **more,
         )
 
     def plan_of(self, act: Callable[..., float], settings: Settings) -> PruningPlan:
@@ -74,6 +92,7 @@ def prepare(
     settings: Settings,
     seed: int,
     folder: RunDir | None = None,
+    agent: str | None = None,
 ) -> Problem:
     """Everything that no plan changes, computed.
 
@@ -85,7 +104,8 @@ def prepare(
         importance, recovery: names.
         settings: everything else.
         seed: of what is sampled.
-        folder: of the run; keeps its latency table and its precision over a resume.
+        folder: of the run; keeps its latency table, its precision and the responses over a resume.
+        agent: that will play, if any: some begin with the responses' rule.
 
     Raises:
         AmcError: wrong input, or a budget that can't be reached.
@@ -93,7 +113,17 @@ def prepare(
     network = trace_once(model, train, settings, settings.cost == "latency_ms", folder)
     limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
     evaluator = make_evaluator(network, train, val, importance, recovery, settled(settings, folder), seed)
-    return Problem(network, limit, evaluator)
+    return with_responses(Problem(network, limit, evaluator), train, settings, agent, folder)
+
+
+def with_responses(
+    problem: Problem, train: ImageSet, settings: Settings, agent: str | None, folder: RunDir | None
+) -> Problem:
+    """``problem`` with its groups' responses measured, if ``settings`` or ``agent`` need them."""
+    if not settings.needs_responses(agent):
+        return problem
+    file = None if folder is None else folder.path / RESPONSES
+    return replace(problem, responses=responses_once(problem.network, problem.evaluator.cutter, train, file))
 
 
 def as_images(images: Images, device: torch.device) -> ImageSet:

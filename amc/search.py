@@ -22,7 +22,7 @@ from amc.evaluate import Evaluator
 from amc.learned import FOLDER, origin, settings_from, start_from, starting_policy
 from amc.loop import Played, best_episode, play, recording, restore
 from amc.precision import resolve_device
-from amc.preparation import Problem, as_images, make_agent, settled, trace_once
+from amc.preparation import Problem, as_images, make_agent, settled, trace_once, with_responses
 from amc.problem import Network, identity, make_evaluator, trace_network
 from amc.recorder import PARTS, Recorder
 from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
@@ -33,7 +33,6 @@ from amc.settings import Settings, check_choices, settle_early_stop
 from amc.tracking import RunDir, opened, run_folder
 from amc.types import Episode
 from amc.walks import STRENGTHS, walks
-from envs.channel_pruning import ChannelPruningEnv
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -135,16 +134,14 @@ def search(
             )  # fmt: skip
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         rules = {} if hints is None else dict(hints.plans)
+        problem = with_responses(Problem(network, limit, evaluator), train, settings, agent, folder)
         if start:
-            walked = walks(start[0], Problem(network, limit, evaluator), settings, STRENGTHS[1:])
+            walked = walks(start[0], problem, settings, STRENGTHS[1:])
             rules |= {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
-        env = ChannelPruningEnv(
-            network.cost_model,
-            limit,
-            evaluator,
+        env = problem.env(
+            settings,
             rewarded,
-            observation=settings.observation,
-            rule="free" if agents.has_free_budget(agent) else settings.rule,
+            rule="free" if agents.has_free_budget(agent) else None,
             plans=rules,
             prior=hints.prior if hints is not None and settings.prior else None,
         )

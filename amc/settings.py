@@ -18,6 +18,7 @@ from amc.rewards import Reward, accuracy, error_log_flops, error_log_latency, er
 
 # With a budget of this cost that every plan uses up, the reward orders plans by their accuracy.
 ORDERED_BY_ACCURACY = {"macs": error_log_flops, "params": error_log_params, "latency_ms": error_log_latency}
+RESPONSE_RULE = "response"  # and the observation that is made of the same
 CURVE_RULES = ("threshold", "size_aware")  # agents that play what the curves say
 
 
@@ -31,7 +32,8 @@ class Settings:
         channel_round: kept counts are multiples of it.
         rule: how the budget is enforced. ``project``: the finished walk is moved onto it by one common shift of the
             actions' logits; ``clip``: each action so that the groups to come can still meet it (AMC, Algorithm 1).
-        observation: ``amc`` (as in the paper) or ``portable`` (the same meaning on every network).
+        observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network) or ``response`` (how
+            much each group matters to the outputs, see :mod:`amc.responses`).
         prune_residual: ``False`` keeps residual streams whole.
         freeze: names or patterns of layers that stay whole, with what they read and write.
         calibration_images: training images for importance and recovery.
@@ -45,6 +47,8 @@ class Settings:
         curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
             if the agent is one of them.
         prior: show each group's sensitivity to the agent, as a 13th number of the observation; needs the curves too.
+        responses: measure the groups' responses before the search, for the rule ``response``; ``auto``: if the agent
+            is this rule or begins with the rules' plans, or the observation is made of them.
         refine_top: so many of the best plans are judged again at the end, with sequential recovery and on all
             validation images; the best of them is the result. 0: the best by the search's own reward.
         agent: settings of the agent, such as ``warmup_episodes``.
@@ -55,7 +59,7 @@ class Settings:
     min_keep: float = 0.1
     channel_round: int = 1
     rule: Literal["clip", "project"] = "project"
-    observation: Literal["amc", "portable"] = "amc"
+    observation: Literal["amc", "portable", "response"] = "amc"
     prune_residual: bool = True
     freeze: Sequence[str] = ()
     calibration_images: int = 512
@@ -68,6 +72,7 @@ class Settings:
     precision: str = "auto"
     curves: bool | Literal["auto"] = "auto"
     prior: bool = False
+    responses: bool | Literal["auto"] = "auto"
     refine_top: int = 0
     agent: Mapping[str, Any] = field(default_factory=dict)
     recovery: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +80,7 @@ class Settings:
     def __post_init__(self) -> None:
         _one_of("budget.cost", self.cost, COSTS)
         _one_of("budget.rule", self.rule, ("clip", "project"))
-        _one_of("observation", self.observation, ("amc", "portable"))
+        _one_of("observation", self.observation, ("amc", "portable", "response"))
         _one_of("evaluate.precision", self.precision, PRECISIONS)
         require("evaluate.calibration_images", self.calibration_images, int, 1)
         require("evaluate.batch_size", self.batch_size, int, 1)
@@ -83,6 +88,10 @@ class Settings:
         require("prior", self.prior, bool)
         if self.curves != "auto":
             require("curves", self.curves, bool, hint=", or auto")
+        if self.responses != "auto":
+            require("responses", self.responses, bool, hint=", or auto")
+        if self.observation == "response" and self.responses is False:
+            raise AmcError("observation=response: is made of the responses; give responses=auto or true")
         if self.prior and self.curves is False:
             raise AmcError("prior=true: is made of the sensitivity curves; give curves=auto or true")
         require("prune_residual", self.prune_residual, bool)
@@ -96,6 +105,13 @@ class Settings:
     def needs_curves(self, agent: str) -> bool:
         """Whether sensitivity curves are measured before the agent's first episode."""
         return self.curves is True or self.prior or (self.curves == "auto" and agent in CURVE_RULES)
+
+    def needs_responses(self, agent: str | None) -> bool:
+        """Whether the groups' responses are measured; ``agent`` is the one that will play, if any."""
+        if self.responses != "auto":
+            return self.responses
+        begins = agent is not None and agents.begins_with_rules(agent, self.agent)
+        return begins or RESPONSE_RULE in (agent, self.observation, self.agent.get("start"))
 
     @property
     def stop_rule(self) -> StopRule | None:

@@ -16,8 +16,8 @@ from amc.cost import CostModel
 from amc.errors import AmcError
 from amc.types import Cost, Metrics, PruningPlan
 from envs.actions import asked_channels, asked_plan, uniform_action
-from envs.observations import FEATURES, LAYOUT_VERSION, PRIOR, static_features
-from envs.projection import ask_for, project, ramp
+from envs.observations import FEATURES, LAYOUT_VERSION, PRIOR, features_of, static_features
+from envs.projection import ask_for, in_proportion, project, ramp
 
 RULES = ("clip", "project", "free")  # how the budget is enforced
 Vector = npt.NDArray[np.float32]
@@ -40,7 +40,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
 
     ## Observation space
 
-    ``Box(0, 1, (12,), float32)``: the group to decide next, in forward order. AMC's features, and the layer's type.
+    ``Box(0, 1, (12,), float32)``: the group to decide next, in forward order. AMC's features, and the layer's type; in
+    the layout ``response`` ``Box(0, 1, (2,), float32)``, see :func:`envs.observations.response`.
 
     | index | meaning                  | unit in ``amc``          | unit in ``portable``                   | min | max |
     | ----- | ------------------------ | ------------------------ | -------------------------------------- | --- | --- |
@@ -75,7 +76,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
 
     * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to
       all groups, meets the budget without being clipped), ``keep`` (the budget, 1 without one), ``rules`` (name → an
-      action for each group, within the budget: ``uniform``, ``shallow``, ``deep`` and those that were given),
+      action for each group, within the budget: ``uniform``, ``shallow``, ``deep``, ``response`` where the responses
+      are known, and those that were given),
       ``cost_fraction`` (actions of all groups → what the plan they ask for costs, as a fraction of the uncut network).
     * every step: ``group`` (name), ``channels`` (kept; with ``project`` before the shift), ``keep_ratio``, ``asked``
       (channels before clipping).
@@ -92,10 +94,11 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         budget: Budget,
         evaluate: Callable[[PruningPlan], Metrics],
         reward: Callable[[Metrics, Cost, Cost], float],
-        observation: Literal["amc", "portable"] = "amc",
+        observation: Literal["amc", "portable", "response"] = "amc",
         rule: Literal["clip", "project", "free"] = "clip",
         plans: Mapping[str, Mapping[str, int]] | None = None,
         prior: Mapping[str, float] | None = None,
+        responses: Mapping[str, float] | None = None,
     ) -> None:
         """An environment for one network.
 
@@ -109,27 +112,31 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             plans: further rules' plans for ``rules``, name → group name → kept channels.
             prior: group name → how much the network suffers from this group's cut, in [0, 1]; adds a 13th number,
                 ``sensitivity``, to the observation.
+            responses: group name → how much the outputs change when this group alone is cut hard, greater than 0;
+                for the rule and the observation of that name.
 
         Raises:
-            AmcError: unknown layout or rule.
+            AmcError: unknown layout or rule, or ``observation="response"`` without responses.
         """
         if rule not in RULES:
             raise AmcError(f"budget.rule={rule}: unknown; give one of {', '.join(RULES)}")
         self._cost_model, self._budget = cost_model, budget
         self._evaluate, self._reward = evaluate, reward
-        self._static = static_features(observation, budget.groups)
+        self._static = static_features(observation, budget.groups, responses)
         self._prior = None if prior is None else [[prior[g.name]] for g in budget.groups]
         self._original = cost_model.cost()
         self._full = cost_model.value(budget.cost, cost_model.counts({}))
         self._rule = rule
         self._uniform_action = uniform_action(cost_model, budget)
-        self._rules = self._all_rules(plans or {})
+        self._rules = self._all_rules(plans or {}, responses)
         self._kept: dict[str, int] = {}
         self._asked: list[float] = []
         self._last_keep = 1.0
         self._walking = False
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        features = FEATURES if prior is None else (*FEATURES, PRIOR)
+        features = features_of(observation)
+        self._walks_blind = features != FEATURES
+        features = features if prior is None else (*features, PRIOR)
         self.observation_space = spaces.Box(0.0, 1.0, (len(features),), np.float32)
         self.metadata = {**type(self).metadata, "policy": _policy_facts(observation, features, budget, rule)}
 
@@ -191,19 +198,25 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         return {"plan": plan, "metrics": metrics, "cost": cost, "original_cost": self._original, "reward": reward}
 
     def _observe(self) -> Vector:
-        now = self._fraction(self._kept)
-        smallest = self._fraction({**self._budget.floor, **self._kept})
         place = min(len(self._kept), len(self._static) - 1)
         prior = self._prior[place] if self._prior is not None else []
-        observation = np.array(
-            [*self._static[place], 1 - now, now - smallest, self._last_keep, *prior], dtype=np.float32
-        )
-        return np.clip(observation, 0, 1)
+        walk = [] if self._walks_blind else self._walk_features()
+        return np.clip(np.array([*self._static[place], *walk, *prior], dtype=np.float32), 0, 1)
 
-    def _all_rules(self, plans: Mapping[str, Mapping[str, int]]) -> dict[str, tuple[float, ...]]:
+    def _walk_features(self) -> list[float]:
+        """What changes along the walk: reduced, rest, last action."""
+        now = self._fraction(self._kept)
+        smallest = self._fraction({**self._budget.floor, **self._kept})
+        return [1 - now, now - smallest, self._last_keep]
+
+    def _all_rules(
+        self, plans: Mapping[str, Mapping[str, int]], responses: Mapping[str, float] | None
+    ) -> dict[str, tuple[float, ...]]:
         """An action for each group by every rule of thumb; all within the budget."""
         budget, n = self._budget, len(self._budget.groups)
         ramps = {"uniform": (0.5,) * n, "shallow": ramp(n, rising=True), "deep": ramp(n, rising=False)}
+        if responses is not None:
+            ramps["response"] = in_proportion([responses[g.name] for g in budget.groups])
         kept = {name: project(actions, self._cost_model, budget) for name, actions in ramps.items()}
         if budget.keep is None:
             kept["uniform"] = {g.name: g.channels for g in budget.groups}

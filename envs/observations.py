@@ -1,12 +1,12 @@
-"""What the agent sees of a layer group: AMC's features (AMC §3.1) in two normalisations, all in [0, 1].
+"""What the agent sees of a layer group, all in [0, 1]: AMC's features (AMC §3.1) in two normalisations, or responses.
 
-Nine features depend on the network alone and are computed once (the functions here, one per layout); the last three
-change along the walk and are fractions in both layouts.
+What depends on the network alone is computed once (the functions here, one per layout). In AMC's layouts three more
+features, fractions, change along the walk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ LAYOUT_VERSION = 1  # raise it when a feature changes its place or meaning: stor
 STATIC = ("index", "type", "in_channels", "out_channels", "height", "width", "stride", "kernel", "macs")
 DYNAMIC = ("reduced", "rest", "last_action")
 FEATURES = STATIC + DYNAMIC
+RESPONSE = ("response", "macs")  # the whole observation of the layout of that name
 PRIOR = "sensitivity"  # behind the others, where the environment was given a prior
 
 # From layers that mix all channels to those that mix none.
@@ -79,14 +80,45 @@ def portable(groups: Sequence[LayerGroup]) -> Features:
 LAYOUTS: dict[str, Callable[[Sequence[LayerGroup]], Features]] = {"amc": amc, "portable": portable}
 
 
-def static_features(layout: str, groups: Sequence[LayerGroup]) -> Features:
-    """The nine features of each group that do not change along the walk: ``[groups, 9]``.
+def response(groups: Sequence[LayerGroup], responses: Mapping[str, float]) -> Features:
+    """How much each group matters to this network's outputs, and how much work it is; nothing of the architecture.
+
+    A group's place, width or kernel tells a policy what to keep in the family of networks that it was trained on, and
+    the opposite in another: residual networks keep their last blocks, plain ones their first. Nor does anything change
+    along the walk, which would be its place by another name.
+
+    Args:
+        groups: of the walk.
+        responses: group name → its response, greater than 0, in any unit.
+
+    Returns:
+        ``[groups, 2]``: ½ + ln(response / the geometric mean) / 8, and MACs as in :func:`portable`.
+    """
+    logs = np.log([responses[g.name] for g in groups])
+    macs = portable(groups)[:, STATIC.index("macs")]
+    features: Features = np.clip(np.stack([0.5 + (logs - logs.mean()) / 8, macs], axis=1), 0, 1)
+    return features
+
+
+def features_of(layout: str) -> tuple[str, ...]:
+    """The names of what the observation holds, in their order; without the prior."""
+    return RESPONSE if layout == "response" else FEATURES
+
+
+def static_features(
+    layout: str, groups: Sequence[LayerGroup], responses: Mapping[str, float] | None = None
+) -> Features:
+    """The features of each group that do not change along the walk: ``[groups, 9]``, of ``response`` ``[groups, 2]``.
 
     Raises:
-        AmcError: unknown layout.
+        AmcError: unknown layout, or one that needs the responses, which are not given.
     """
+    if layout == "response":
+        if responses is None:
+            raise AmcError("observation=response: the groups' responses were not measured")
+        return response(groups, responses)
     if layout not in LAYOUTS:
-        raise AmcError(f"observation={layout}: unknown; give one of {', '.join(LAYOUTS)}")
+        raise AmcError(f"observation={layout}: unknown; give one of {', '.join((*LAYOUTS, 'response'))}")
     return LAYOUTS[layout](groups)
 
 

@@ -83,6 +83,12 @@ def ramp(groups: int, rising: bool) -> tuple[float, ...]:
     return steps if rising else steps[::-1]
 
 
+def in_proportion(amounts: Sequence[float]) -> tuple[float, ...]:
+    """Actions a whose odds a / (1 − a) are in proportion to ``amounts``, all greater than 0."""
+    logs = np.log(np.asarray(amounts, dtype=np.float64))
+    return tuple(_sigmoid(logs - logs.mean()).tolist())
+
+
 def _sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     result: npt.NDArray[np.float64] = 1 / (1 + np.exp(-logits))
     return result

@@ -1,0 +1,74 @@
+"""How much a network's answers change when one layer group alone is cut hard: seconds, no labels, no search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from amc.cutter import Cutter
+from amc.data import ImageSet
+from amc.errors import AmcError
+from amc.files import read_json, write_json
+from amc.problem import Network
+from amc.types import PruningPlan
+
+KEEP_RATIO = 0.25  # of the group that is cut; at a half, groups that bear anything can't be told from each other
+IMAGES = 256  # of the training split
+BATCH_SIZE = 64
+SMALLEST = 1e-6  # nats: less is rounding, and a logarithm is taken
+
+
+def measure_responses(network: Network, cutter: Cutter, train: ImageSet) -> dict[str, float]:
+    """Each group's response: what the outputs do when this group alone keeps a quarter of its channels.
+
+    Over layers of one network, and over networks, it ranks the groups much as searches' keep ratios do, whatever the
+    architecture (measured in ``experiments/transfer``). Recovery is the search's own.
+
+    Args:
+        network: uncut.
+        cutter: of this network.
+        train: its first images are looked at; labels are not.
+
+    Returns:
+        Group name → root mean square change of the log probabilities, in nats, of every group that can be pruned.
+    """
+    images = train.take(IMAGES).normalised()
+    uncut = _log_probabilities(network.model, images)
+    found = {}
+    for group in network.groups:
+        if group.frozen is None:
+            plan = PruningPlan.make(network.groups, {group.name: group.round_channels(KEEP_RATIO)})
+            change = _log_probabilities(cutter.cut(plan), images) - uncut
+            found[group.name] = max(float(change.square().mean().sqrt()), SMALLEST)
+    return found
+
+
+def responses_once(network: Network, cutter: Cutter, train: ImageSet, file: Path | None) -> dict[str, float]:
+    """What :func:`measure_responses` finds; measured once in a run's life, which keeps them in ``file``.
+
+    Raises:
+        AmcError: the file is damaged.
+    """
+    if file is not None and file.exists():
+        return _checked(read_json(file), network, file)
+    found = measure_responses(network, cutter, train)
+    if file is not None:
+        write_json(file, found)
+    return found
+
+
+def _checked(stored: Mapping[str, Any], network: Network, file: Path) -> dict[str, float]:
+    wanted = {g.name for g in network.groups if g.frozen is None}
+    if set(stored) != wanted or not all(type(value) is float and value > 0 for value in stored.values()):
+        raise AmcError(f"{file}: not this network's responses; the file is damaged, start a new run")
+    return dict(stored)
+
+
+@torch.inference_mode()
+def _log_probabilities(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """``[n, classes]``, in double precision."""
+    return torch.cat([model(batch).double().log_softmax(dim=1) for batch in images.split(BATCH_SIZE)])
