@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -50,22 +48,22 @@ def measure_responses(network: Network, cutter: Cutter, train: ImageSet) -> dict
 def responses_once(network: Network, cutter: Cutter, train: ImageSet, file: Path | None) -> dict[str, float]:
     """What :func:`measure_responses` finds; measured once in a run's life, which keeps them in ``file``.
 
+    On another machine the last digits, and with them a plan, could be others when the run goes on.
+
     Raises:
         AmcError: the file is damaged.
     """
     if file is not None and file.exists():
-        return _checked(read_json(file), network, file)
+        stored = read_json(file)
+        if not all(type(value) is float and value > 0 for value in stored.values()):
+            raise AmcError(f"{file}: a response is no number greater than 0; the file is damaged, start a new run")
+        if set(stored) == {g.name for g in network.groups if g.frozen is None}:
+            return dict(stored)
+        # Another network's: that is refused by its weights, like everything else that changed.
     found = measure_responses(network, cutter, train)
-    if file is not None:
+    if file is not None and not file.exists():
         write_json(file, found)
     return found
-
-
-def _checked(stored: Mapping[str, Any], network: Network, file: Path) -> dict[str, float]:
-    wanted = {g.name for g in network.groups if g.frozen is None}
-    if set(stored) != wanted or not all(type(value) is float and value > 0 for value in stored.values()):
-        raise AmcError(f"{file}: not this network's responses; the file is damaged, start a new run")
-    return dict(stored)
 
 
 @torch.inference_mode()

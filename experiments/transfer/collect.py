@@ -19,7 +19,7 @@ from amc.tracking import read_episodes
 from experiments.kept import Line, merge
 
 MARKS = (1, 25, 50, 100, 400)
-RUN = ("keep", "seed", "target", "way", "source")
+RUN = ("observation", "keep", "target", "way", "source", "seed")
 COLUMNS = (
     *RUN, "evaluations", "uncut_test", "test_accuracy", "val_accuracy",
     "macs_ratio", "params_ratio", *(f"best_{mark}" for mark in MARKS), "reached",
@@ -29,12 +29,17 @@ WAYS = ("uniform", "zero-shot", "five-looks", "scratch", "warm")
 
 def lines_of(runs: Path) -> Iterator[Line]:
     """A line for each network that came out of a finished run."""
-    for file in sorted(runs.glob("keep-*/seed*/*/**/summary.json")):
-        keep, seed, target, *rest = file.relative_to(runs).parts
+    for file in sorted(runs.glob("*/keep-*/seed*/*/**/summary.json")):
+        observation, keep, seed, target, *rest = file.relative_to(runs).parts
         if target == "several":
             continue  # a source only
         summary = json.loads(file.read_text())
-        base = {"keep": float(keep.removeprefix("keep-")), "seed": int(seed.removeprefix("seed")), "target": target}
+        base = {
+            "observation": observation,
+            "keep": float(keep.removeprefix("keep-")),
+            "seed": int(seed.removeprefix("seed")),
+            "target": target,
+        }
         if rest[0] == "scratch":
             yield {**base, "way": "scratch", "source": "", **searched(file.parent, summary)}
             continue
@@ -44,6 +49,10 @@ def lines_of(runs: Path) -> Iterator[Line]:
         else:
             looks = len(summary["strengths"])
             yield {**base, "way": rest[1], "evaluations": looks, **scores(summary["uncut"], summary["policy"])}
+            if looks > 1:  # a walk at full strength is among them; nothing was chosen by its accuracy
+                uncut = summary["uncut"]["test"]["accuracy"]
+                one = {"evaluations": 1, "uncut_test": uncut, "val_accuracy": summary["strengths"]["1"]}
+                yield {**base, "way": "zero-shot", **one}
             base["source"] = ""
             yield {**base, "way": "uniform", "evaluations": 1, **scores(summary["uncut"], summary["uniform"])}
 
@@ -71,52 +80,88 @@ def scores(uncut: Line, found: Line) -> dict[str, float]:
 
 
 def unique(lines: Iterator[Line]) -> list[Line]:
-    """Without the repetitions of the uniform plan, which every transfer has beside it."""
-    return list({tuple(line[key] for key in RUN): line for line in lines}.values())
+    """One line for what several transfers have beside each other: the uniform plan, a walk at full strength."""
+    found: dict[tuple[object, ...], Line] = {}
+    for line in lines:  # where a walk was scored on the test images, too, that is kept
+        name = tuple(line[key] for key in RUN)
+        found[name] = found.get(name, {}) | line
+    return list(found.values())
 
 
 def add_reached(lines: list[Line]) -> None:
     """After how many evaluations each search had what the one from scratch has at its end."""
-    goals = {(r["keep"], r["seed"], r["target"]): r["val_accuracy"] for r in lines if r["way"] == "scratch"}
+    goals = {goal_of(r): r["val_accuracy"] for r in lines if r["way"] == "scratch"}
     for line in lines:
-        goal = goals.get((line["keep"], line["seed"], line["target"]))
+        goal = goals.get(goal_of(line))
         if goal is not None and "curve" in line:
             there = np.flatnonzero(line["curve"] >= goal)
             line["reached"] = int(there[0]) + 1 if len(there) else "not"
 
 
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation over seeds, in percent."""
-    text = f"{100 * mean(values):.2f}"
+def goal_of(line: Line) -> tuple[str, float, str, int]:
+    return line["observation"], line["keep"], line["target"], line["seed"]
+
+
+def spread(values: list[float], sign: str = "") -> str:
+    """Mean ± standard deviation over seeds, in percent; nothing without values."""
+    if not values:
+        return ""
+    text = f"{100 * mean(values):{sign}.2f}"
     return f"{text} ± {100 * stdev(values):.2f}" if len(values) > 1 else text
 
 
+def matrix(lines: list[Line]) -> str:
+    """For each observation and budget what one walk is above the uniform plan, source by target."""
+    text = []
+    for observation, keep in sorted({(line["observation"], line["keep"]) for line in lines}):
+        own = [line for line in lines if (line["observation"], line["keep"]) == (observation, keep)]
+        uniform = {(r["target"], r["seed"]): r["val_accuracy"] for r in own if r["way"] == "uniform"}
+        shots = [r for r in own if r["way"] == "zero-shot" and (r["target"], r["seed"]) in uniform]
+        if not shots:
+            continue
+        targets, sources = ([*dict.fromkeys(sorted(r[side] for r in shots))] for side in ("target", "source"))
+        text += [
+            f"### `observation={observation}`, {keep:g} of the MACs: one walk minus uniform, points",
+            "",
+            f"| from | {' | '.join(f'on {target}' for target in targets)} |",
+            "|---" * (len(targets) + 1) + "|",
+        ]
+        for source in sources:
+            cells = []
+            for target in targets:
+                pairs = [r for r in shots if (r["source"], r["target"]) == (source, target)]
+                gains = [r["val_accuracy"] - uniform[target, r["seed"]] for r in pairs]
+                cells.append(spread(gains, "+"))
+            text.append(f"| {source} | {' | '.join(cells)} |")
+        text.append("")
+    return "\n".join(text) + "\n"
+
+
 def table(lines: list[Line]) -> str:
-    """For each budget and target a row for each way to a plan."""
+    """For each observation, budget and target a row for each way to a plan."""
     text = []
     after = " | ".join(f"val after {mark}" for mark in MARKS)
-    for keep, target in sorted({(line["keep"], line["target"]) for line in lines}):
-        own = [line for line in lines if (line["keep"], line["target"]) == (keep, target)]
+    for observation, keep, target in sorted({(r["observation"], r["keep"], r["target"]) for r in lines}):
+        own = [r for r in lines if (r["observation"], r["keep"], r["target"]) == (observation, keep, target)]
         text += [
-            f"### {target}, {keep:g} of the MACs",
+            f"### {target}, {keep:g} of the MACs, `observation={observation}`",
             "",
             f"Uncut: test top-1 {100 * mean(line['uncut_test'] for line in own):.2f} %.",
             "",
-            f"| way | seeds | test top-1 % | plans | {after} | scratch's end after |",
-            "|---" * (len(MARKS) + 5) + "|",
+            f"| way | seeds | test top-1 % | val top-1 % | plans | {after} | scratch's end after |",
+            "|---" * (len(MARKS) + 6) + "|",
         ]
         ways = {(line["way"], line["source"]): None for line in own}
         for way, source in sorted(ways, key=lambda way: (WAYS.index(way[0]), way[1])):
             runs = [line for line in own if (line["way"], line["source"]) == (way, source)]
-            cells = [[r[f"best_{m}"] for r in runs if f"best_{m}" in r] for m in MARKS]
-            reached = [str(r["reached"]) for r in runs if "reached" in r]
             row = (
                 f"{way} from {source}" if source else way,
                 str(len(runs)),
-                spread([r["test_accuracy"] for r in runs]),
+                spread([r["test_accuracy"] for r in runs if "test_accuracy" in r]),
+                spread([r["val_accuracy"] for r in runs]) if "best_1" not in runs[0] else "",
                 str(max(r["evaluations"] for r in runs)),
-                *(spread(cell) if cell else "" for cell in cells),
-                ", ".join(reached),
+                *(spread([r[f"best_{m}"] for r in runs if f"best_{m}" in r]) for m in MARKS),
+                ", ".join(str(r["reached"]) for r in runs if "reached" in r),
             )
             text.append(f"| {' | '.join(row)} |")
         text.append("")
@@ -130,8 +175,9 @@ def main() -> None:
     lines = merge(here / "results.csv", COLUMNS, RUN, found)
     add_reached(lines)
     merge(here / "results.csv", COLUMNS, RUN, lines)
-    (here / "results.md").write_text(table(lines))
-    print(table(lines))
+    text = matrix(lines) + table(lines)
+    (here / "results.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 # What a policy learned on one network is worth on another: without search, and as the start of a search.
 #   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/both/.th/files experiments/transfer/run.sh
 # SOURCES, TARGETS, KEEPS, SEEDS choose what runs, EPISODES and WARM the evaluations of a search from scratch (the sources'
-# too) and of one that starts from a policy; the source "several" is one policy for resnet20, vgg16_cifar and
+# too) and of one that starts from a policy, OBSERVATION what policies see (response, or portable); the source "several" is one policy for resnet20, vgg16_cifar and
 # mobilenet_v1. ARGS are further overrides of all searches. With two budgets, policies are tried at the other one, too.
 # Killed runs go on where they were; finished ones are left alone; partial results are collected at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+observation=${OBSERVATION:-response}
 runs=${RUNS:-runs}/transfer
+searches=$runs/$observation
 python=${PYTHON:-.venv/bin/python}
 sources=${SOURCES:-resnet20 resnet56 vgg16_cifar mobilenet_v1 resnet50 several}
 targets=${TARGETS:-resnet20 resnet56 vgg16_cifar mobilenet_v1 resnet50}
@@ -75,7 +77,7 @@ for keep in $keeps; do
   for seed in ${SEEDS:-0 1 2}; do
     for net in $(printf '%s\n' $sources $targets | sort -u); do
       # shellcheck disable=SC2046
-      once "$runs/keep-$keep/seed$seed/$net/scratch" amc.search $(network "$net") observation=portable \
+      once "$searches/keep-$keep/seed$seed/$net/scratch" amc.search $(network "$net") observation="$observation" \
         budget.rule=project budget.keep="$keep" seed="$seed" episodes="$episodes"
     done
   done
@@ -89,8 +91,8 @@ for keep in $keeps; do
           [ "$source/$learned" != "$target/$keep" ] || continue
           from=$source
           [ "$learned" = "$keep" ] || from=$source@$learned
-          folder=$runs/keep-$keep/seed$seed/$target/from-$from
-          common="policy=$runs/keep-$learned/seed$seed/$source/scratch budget.rule=project budget.keep=$keep seed=$seed"
+          folder=$searches/keep-$keep/seed$seed/$target/from-$from
+          common="policy=$searches/keep-$learned/seed$seed/$source/scratch budget.rule=project budget.keep=$keep seed=$seed"
           # shellcheck disable=SC2046,SC2086
           once "$folder/zero-shot" amc.transfer $(network "$target") $common "strengths=[1]"
           # shellcheck disable=SC2046,SC2086

@@ -35,6 +35,14 @@ def test_the_first_plan_is_the_uniform_one(name: str, make_env: MakeEnv) -> None
     assert agents.make(name, env, 0).run_episode().info["actions"] == (np.float32(0.3),) * 3
 
 
+def test_cma_es_can_begin_at_a_rules_plan(make_env: MakeEnv) -> None:
+    agent = agents.make("cma_es", make_env(), 0, start="deep", sigma=1e-6)
+    for _ in range(3):  # the plan itself, then what is drawn around it
+        assert agent.run_episode().info["actions"] == pytest.approx((0.75, 0.5, 0.25), abs=1e-4)
+    with pytest.raises(ValueError, match=r"agent\.start=magic: this environment has no such rule; it has uniform"):
+        agents.make("cma_es", make_env(), 0, start="magic")
+
+
 @pytest.mark.parametrize("name", SEARCHERS)
 def test_finds_the_best_of_three_actions_in_150_episodes(name: str, make_env: MakeEnv) -> None:
     # Uniform has −0.3² − 0.3² = −0.18; −0.01 is 0.06 off in each action.

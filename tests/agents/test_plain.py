@@ -21,6 +21,7 @@ MakeEnv = Callable[..., gym.Env]
     [
         ("shallow", (0.25, 0.5, 0.75)),
         ("deep", (0.75, 0.5, 0.25)),
+        ("response", (0.4, 0.5, 0.6)),
         ("threshold", (0.375, 0.5, 0.625)),
         ("size_aware", (0.625, 0.5, 0.375)),
     ],

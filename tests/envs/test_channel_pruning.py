@@ -19,6 +19,7 @@ from amc.errors import AmcError
 from amc.rewards import accuracy, error_log_flops
 from amc.types import Cost, Metrics, PruningPlan
 from envs.channel_pruning import ChannelPruningEnv
+from tests.envs.chains import chain
 
 MakeEnv = Callable[..., ChannelPruningEnv]
 
@@ -204,6 +205,24 @@ def test_rules_that_are_given(cost_model: CostModel) -> None:
     )
     steps = roll(env, list(env.reset()[1]["rules"]["mine"]))
     assert [s[4]["channels"] for s in steps] == [2, 12]
+
+
+def test_a_groups_odds_are_in_proportion_to_its_response() -> None:
+    costs = chain([100, 100, 100])
+    responses = {g.name: r for g, r in zip(Budget(costs).groups, (1.0, 2.0, 4.0), strict=True)}
+    env = ChannelPruningEnv(
+        costs, Budget(costs, min_keep=0.01), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="project",
+        observation="response", responses=responses,
+    )  # fmt: skip
+    observation, info = env.reset()
+    assert env.observation_space.contains(observation)
+    actions = np.array(info["rules"]["response"])
+    odds = actions / (1 - actions)
+    np.testing.assert_allclose(odds / odds[0], [1, 2, 4], rtol=0.1)  # whole channels
+    steps = roll(env, list(actions))
+    assert steps[-1][4]["cost"].macs <= 0.5 * steps[-1][4]["original_cost"].macs
+    np.testing.assert_allclose(steps[0][0], [0.5, 0.5])  # the second group's: the middle one of three, equal MACs
+    assert env.metadata["policy"]["observation"]["features"] == ["response", "macs"]
 
 
 def test_the_finished_walk_is_moved_onto_the_budget(cost_model: CostModel) -> None:

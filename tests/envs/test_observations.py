@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from amc.errors import AmcError
 from amc.types import LayerGroup
-from envs.observations import FEATURES, STATIC, amc, portable, static_features
+from envs.observations import FEATURES, STATIC, amc, features_of, portable, static_features
 
 STEM = LayerGroup("a", "conv3x3", 8, 1, False, 4, 8, 8, 1, 3, 4096, 288)
 POINT = LayerGroup("b", "conv1x1", 16, 1, False, 8, 4, 4, 2, 1, 1024, 128)
@@ -98,6 +98,23 @@ def test_repeated_blocks_look_the_same_at_the_same_place() -> None:
     np.testing.assert_allclose((deep[0::2, 0] + deep[1::2, 0]) / 2, portable(groups)[:, 0])
 
 
+def test_response_literally() -> None:
+    # Geometric mean of 1, 2 and 4: 2. MACs as in portable.
+    expected = [[0.5 - np.log(2) / 8, 0.5625], [0.5, 0.4375], [0.5 + np.log(2) / 8, 0.4375]]
+    found = static_features("response", [STEM, POINT, DEPTH], {"a": 1.0, "b": 2.0, "c": 4.0})
+    np.testing.assert_allclose(found, expected)
+    assert features_of("response") == ("response", "macs")
+    # what is kept apart: the architecture, and the unit
+    other = [replace(g, channels=512, in_channels=7, height=99, kernel=1, kind="linear") for g in (STEM, POINT, DEPTH)]
+    again = static_features("response", other, {"a": 0.5, "b": 1.0, "c": 2.0})
+    np.testing.assert_allclose(again, expected)
+
+
+def test_response_without_responses() -> None:
+    with pytest.raises(AmcError, match="observation=response: the groups' responses were not measured"):
+        static_features("response", [STEM])
+
+
 def test_unknown_layout() -> None:
-    with pytest.raises(AmcError, match="observation=paper: unknown; give one of amc, portable"):
+    with pytest.raises(AmcError, match="observation=paper: unknown; give one of amc, portable, response"):
         static_features("paper", [STEM])

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # How many validation images does a search need? DDPG on ResNet-20 / CIFAR-10 at half the MACs, each with as many plans
-# as the same time allows.
-#   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/the/.th/file experiments/faster_looks/equal_time.sh
+# as the same work allows.
+#   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/the/.th/file experiments/faster_looks/equal_work.sh
 # SEEDS and LOOKS (images-stop or images-no, and after a colon the plans) choose what runs. Killed runs go on where they
 # were; finished ones are left alone. "500-stop" has the settings of does_rl_help.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . experiments/once.sh
-runs=${RUNS:-runs}/faster_looks/equal_time
+runs=${RUNS:-runs}/faster_looks/equal_work
 python=${PYTHON:-.venv/bin/python}
 looks=${LOOKS:-500-stop:480 500-no:400 1000-stop:360 1000-no:240 2500-stop:260 5000-stop:190}
 
@@ -25,5 +25,5 @@ for seed in ${SEEDS:-0 1 2 3 4}; do
       $(settings "$images" "$stop") seed="$seed" episodes="$plans"
   done
 done
-PYTHONPATH=experiments/recovery:. "$python" experiments/faster_looks/equal_time.py --data "$DATA" \
+PYTHONPATH=experiments/recovery:. "$python" experiments/faster_looks/equal_work.py --data "$DATA" \
   --checkpoint "$CHECKPOINTS/resnet20-12fca82f.th" "$runs"

@@ -1,8 +1,8 @@
-"""How many images does a search need? What DDPG had found after equal time with ever more images a plan.
+"""How many images does a search need? What DDPG had found after equal work with ever more images a plan.
 
-Reads ``<runs>/<images>-<stop|no>-seed<n>/`` of ``equal_time.sh`` into ``equal_time.csv`` beside itself, where what
-earlier calls found is kept, and draws ``equal_time.md`` from it. Seconds on a busy machine vary by more than the looks
-differ, so a plan costs what it costs at the median over all runs: a forward pass for each image, and all the rest.
+Reads ``<runs>/<images>-<stop|no>-seed<n>/`` of ``equal_work.sh`` into ``equal_work.csv`` beside itself, where what
+earlier calls found is kept, and draws ``equal_work.md`` from it. Work is counted in images: a plan costs those that were
+looked at and as much as OVERHEAD_IMAGES for all the rest.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, stdev
 
 from common import load, plan_of
+from conclude import OVERHEAD_IMAGES
 
 from amc.evaluate import Evaluator
 from amc.problem import make_cutter
@@ -21,25 +22,18 @@ from amc.tracking import read_episodes
 from experiments.kept import Line, merge
 
 HERE = Path(__file__).parent
-SECONDS = (40, 80, 120)
-KEYS = ("images", "early_stop", "seed", "seconds")
+WORK = (60_000, 120_000, 240_000)  # images
+KEYS = ("images", "early_stop", "seed", "work")
 COLUMNS = (*KEYS, "plans", "images_a_plan", "val_accuracy", "val_5000_accuracy", "test_accuracy")
 RATIO = "keep_ratio/"
 
 
-def prices(runs: list[list[Line]]) -> tuple[float, float]:
-    """Seconds of an image, and of a plan beside its images."""
-    rows = [row for run in runs for row in run]
-    images = median(row["forward_seconds"] / row["images"] for row in rows)
-    return images, median(row["seconds"] - row["forward_seconds"] for row in rows)
-
-
-def best_by(seconds: float, run: list[Line], image: float, plan: float) -> tuple[int, Line] | None:
+def best_by(work: float, run: list[Line]) -> tuple[int, Line] | None:
     """How many plans were seen by then, and the best of those seen to the end; None for a search that ended earlier."""
     spent, best, whole = 0.0, None, max(row["images"] for row in run)
     for number, row in enumerate(run):
-        spent += plan + image * row["images"]
-        if spent > seconds:
+        spent += OVERHEAD_IMAGES + row["images"]
+        if spent > work:
             return (number, best) if best else None
         if row["within_budget"] and row["images"] == whole and (best is None or row["accuracy"] > best["accuracy"]):
             best = row
@@ -47,18 +41,16 @@ def best_by(seconds: float, run: list[Line], image: float, plan: float) -> tuple
 
 
 def found(folders: list[Path], data: str, checkpoint: str) -> Iterator[Line]:
-    """What each run had at each of SECONDS, on all validation images and on the test images."""
+    """What each run had at each of WORK, on all validation images and on the test images."""
     network, splits = load("resnet20", data, checkpoint)
     cutter = make_cutter(network, splits.train, "l1", "least_squares", calibration_images=512, seed=0)
     judges = [Evaluator(cutter, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test)]
     runs = [read_episodes(folder / "episodes.csv") for folder in folders]
-    image, plan = prices(runs)
-    print(f"{1000 * image:.3f} ms an image, {1000 * plan:.0f} ms a plan beside its images")
     known: dict[str, list[float]] = {}
     for folder, run in zip(folders, runs, strict=True):
         images, stop, seed = folder.name.replace("seed", "").split("-")
-        for seconds in SECONDS:
-            if (at := best_by(seconds, run, image, plan)) is None:
+        for work in WORK:
+            if (at := best_by(work, run)) is None:
                 continue
             plans, best = at
             ratios = {name.removeprefix(RATIO): value for name, value in best.items() if name.startswith(RATIO)}
@@ -66,7 +58,7 @@ def found(folders: list[Path], data: str, checkpoint: str) -> Iterator[Line]:
             if name not in known:
                 known[name] = [judge(plan_of(network, ratios)).accuracy for judge in judges]
             yield {
-                **dict(zip(KEYS, (int(images), stop, int(seed), seconds), strict=True)),
+                **dict(zip(KEYS, (int(images), stop, int(seed), work), strict=True)),
                 "plans": plans,
                 "images_a_plan": round(mean(row["images"] for row in run[:plans])),
                 "val_accuracy": best["accuracy"],
@@ -82,14 +74,14 @@ def spread(rows: list[Line], column: str) -> str:
 
 def table(rows: list[Line]) -> str:
     text = [
-        "| seconds | `evaluate.images` | early stop | seeds | plans | images a plan | val top-1 %, as seen | "
+        "| images in all | `evaluate.images` | early stop | seeds | plans | images a plan | val top-1 %, as seen | "
         "val top-1 % on 5,000 | test top-1 % |",
         "|---" * 9 + "|",
     ]
-    for seconds, images, stop in sorted({(r["seconds"], r["images"], r["early_stop"]) for r in rows}):
-        own = [r for r in rows if (r["seconds"], r["images"], r["early_stop"]) == (seconds, images, stop)]
+    for work, images, stop in sorted({(r["work"], r["images"], r["early_stop"]) for r in rows}):
+        own = [r for r in rows if (r["work"], r["images"], r["early_stop"]) == (work, images, stop)]
         text.append(
-            f"| {seconds} | {images} | {'on' if stop == 'stop' else 'off'} | {len(own)} | "
+            f"| {work:,} | {images} | {'on' if stop == 'stop' else 'off'} | {len(own)} | "
             f"{mean(r['plans'] for r in own):.0f} | {mean(r['images_a_plan'] for r in own):.0f} | "
             f"{spread(own, 'val_accuracy')} | {spread(own, 'val_5000_accuracy')} | {spread(own, 'test_accuracy')} |"
         )
@@ -104,8 +96,8 @@ def main() -> None:
     arguments = parser.parse_args()
     folders = [file.parent for file in sorted(arguments.runs.glob("*-seed*/summary.json"))]
     fresh = list(found(folders, arguments.data, arguments.checkpoint)) if folders else []
-    text = table(merge(HERE / "equal_time.csv", COLUMNS, KEYS, fresh))
-    (HERE / "equal_time.md").write_text(text)
+    text = table(merge(HERE / "equal_work.csv", COLUMNS, KEYS, fresh))
+    (HERE / "equal_work.md").write_text(text)
     print(text)
 
 

@@ -1,0 +1,117 @@
+"""How the outputs respond to each group's cut, and what a search, a transfer and several networks make of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from amc.errors import AmcError
+from amc.preparation import Problem, as_images, prepare
+from amc.responses import measure_responses, responses_once
+from amc.search import search
+from amc.settings import Settings
+from amc.transfer import transfer
+from tests.amc.small import QUICK, equal_layers, images
+
+CPU = torch.device("cpu")
+SEEING = replace(QUICK, rule="project", observation="response", agent={"hidden": [8, 8], "warmup_episodes": 5})
+
+
+def problem(recovery: str = "none", settings: Settings = QUICK, width: int = 8) -> Problem:
+    train, val = (as_images(images(32, i), CPU) for i in (1, 2))
+    model = equal_layers(4, width)
+    return prepare(model, train, val, budget=0.5, importance="l1", recovery=recovery, settings=settings, seed=0)
+
+
+def run(width: int = 8, **arguments: Any) -> Any:
+    given = {"train": images(32, 1), "val": images(32, 2), "settings": SEEING, "episodes": 7, "verbose": False}
+    return search(equal_layers(4, width), **{**given, **arguments})
+
+
+def test_a_response_is_what_masking_the_group_does() -> None:
+    own, train = problem(), as_images(images(32, 1), CPU)
+    found = measure_responses(own.network, own.evaluator.cutter, train)
+    norms = [m for m in own.network.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(found) == len(norms) == 4
+    x = train.normalised()
+    with torch.no_grad():
+        uncut = own.network.model(x).log_softmax(1)
+        for norm, (name, response) in zip(norms, found.items(), strict=True):
+            weak = own.evaluator.cutter.ranking[name][2:].copy()  # all but a quarter of 8 channels
+            kept = norm.weight[weak].clone(), norm.bias[weak].clone()
+            norm.weight[weak] = norm.bias[weak] = 0  # behind the rectifier they are 0, then
+            change = own.network.model(x).log_softmax(1) - uncut
+            norm.weight[weak], norm.bias[weak] = kept
+            assert response == pytest.approx(float(change.square().mean().sqrt()), rel=1e-4)
+
+
+def test_where_nothing_reaches_the_outputs_responses_are_smallest() -> None:
+    own, train = problem(), as_images(images(32, 1), CPU)
+    with torch.no_grad():
+        own.network.model.fc.weight.zero_()  # type: ignore[union-attr, operator]
+    assert set(measure_responses(own.network, own.evaluator.cutter, train).values()) == {1e-6}
+
+
+def test_the_rule_takes_one_evaluation_and_keeps_what_responds() -> None:
+    result = run(64, agent="response", settings=replace(QUICK, rule="project"))
+    assert len(result.episodes) == 1
+    responses = problem("least_squares", replace(QUICK, responses=True), 64).responses
+    assert responses is not None
+    ratios = np.array([result.plan.keep_ratios()[name] for name in sorted(responses, key=lambda n: responses[n])])
+    assert (np.diff(ratios) >= -1 / 64).all()  # the budget's rest goes to some as one more channel
+    assert ratios[0] < ratios[-1]
+    assert result.best.cost.macs <= 0.5 * result.baseline.cost.macs
+
+
+def test_they_are_measured_only_where_something_needs_them() -> None:
+    assert not Settings().needs_responses("uniform")
+    assert not Settings().needs_responses("cma_es")
+    assert not Settings().needs_responses(None)
+    assert not Settings(agent={"warmup": "random"}).needs_responses("ddpg")
+    assert not Settings(responses=False).needs_responses("ddpg")
+    assert Settings().needs_responses("ddpg")
+    assert Settings(agent={"warmup": "rules"}).needs_responses("sac")
+    assert Settings(agent={"start": "response"}).needs_responses("cma_es")
+    assert Settings(observation="response").needs_responses(None)
+    with pytest.raises(AmcError, match="observation=response: is made of the responses"):
+        Settings(observation="response", responses=False)
+    with pytest.raises(
+        AmcError, match="agent=response: this environment has no such rule; it has uniform, shallow, deep"
+    ):
+        run(agent="response", settings=replace(QUICK, responses=False))
+
+
+def test_a_search_that_goes_on_keeps_its_responses(tmp_path: Path) -> None:
+    whole = run(run_dir=tmp_path / "whole")
+    file = tmp_path / "part" / "responses.json"
+    run(run_dir=tmp_path / "part", episodes=4)
+    assert json.loads(file.read_text()) == json.loads((tmp_path / "whole" / "responses.json").read_text())
+    gone_on = run(run_dir=tmp_path / "part", resume=True)
+    assert [e.plan for e in gone_on.episodes] == [e.plan for e in whole.episodes]
+    file.write_text(file.read_text().replace(": ", ": -"))
+    with pytest.raises(AmcError, match=r"responses\.json: a response is no number greater than 0"):
+        run(run_dir=tmp_path / "part", episodes=8, resume=True)
+
+
+def test_stored_responses_are_not_measured_again(tmp_path: Path) -> None:
+    own, file = problem(), tmp_path / "responses.json"
+    names = [g.name for g in own.network.groups if g.frozen is None]
+    file.write_text(json.dumps(dict.fromkeys(names, 2.5)))
+    train = as_images(images(32, 1), CPU)
+    assert responses_once(own.network, own.evaluator.cutter, train, file) == dict.fromkeys(names, 2.5)
+
+
+def test_a_policy_that_sees_responses_walks_on_another_network(tmp_path: Path) -> None:
+    run(run_dir=tmp_path)
+    policy = json.loads((tmp_path / "policy" / "policy.json").read_text())
+    assert policy["observation"]["features"] == ["response", "macs"]
+    given = {"train": images(32, 1), "val": images(32, 2), "settings": QUICK, "verbose": False}
+    result = transfer(equal_layers(6), tmp_path, **given)  # type: ignore[arg-type]
+    assert result.policy.cost.macs <= 0.5 * result.uncut.cost.macs
+    assert set(result.accuracies) == {0, 0.25, 0.5, 0.75, 1}
