@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from agents.base import Agent, EpisodeOutcome
 from agents.base import Env as Env
 
-__all__ = ["NAMES", "Agent", "EpisodeOutcome", "begins_with_rules", "has_free_budget", "make"]
+__all__ = ["NAMES", "Agent", "EpisodeOutcome", "has_free_budget", "make"]
 
 # Imported when asked for: Stable-Baselines3 takes seconds, and a uniform agent doesn't need it.
 _CLASSES = {
@@ -63,13 +62,6 @@ def make(name: str, env: Env, seed: int, episodes: int | None = None, **settings
 def has_free_budget(name: str) -> bool:
     """Whether the agent called ``name`` sees to the budget itself, see :attr:`Agent.free_budget`."""
     return _class_of(name).free_budget
-
-
-def begins_with_rules(name: str, settings: Mapping[str, Any]) -> bool:
-    """Whether the agent called ``name``, with these settings, warms up by the plans of the environment's rules."""
-    settings_type = getattr(_class_of(name), "settings_type", None)
-    warmup: str | None = settings.get("warmup", getattr(settings_type, "warmup", None))
-    return warmup == "rules"
 
 
 def _class_of(name: str) -> type[Agent]:

@@ -102,7 +102,7 @@ def search_jointly(
         place = resolve_device(device)
         cutting = {"importance": importance, "recovery": recovery, "seed": seed}
         folders = {} if folder is None else network_folders(folder, names)
-        walks = [Walk(t, folders.get(t.name), place, settings, budget, agent, **cutting) for t in tasks]
+        walks = [Walk(t, folders.get(t.name), place, settings, budget, **cutting) for t in tasks]
         env = SeveralNetworksEnv({walk.task.name: walk.env() for walk in walks})
         player = make_agent(agent, env, seed, episodes * len(names), settings.agent)
         if start:

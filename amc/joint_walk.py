@@ -65,7 +65,6 @@ class Walk:
         device: torch.device,
         settings: Settings,
         budget: float | None,
-        agent: str,
         **cutting: Any,
     ) -> None:
         """Prepares the network; ``cutting`` is ``importance``, ``recovery`` and ``seed``.
@@ -77,14 +76,7 @@ class Walk:
         self._train, val = as_images(task.train, device), as_images(task.val, device)
         self._test = None if task.test is None else as_images(task.test, device)
         self.problem: Problem = prepare(
-            task.model.to(device),
-            self._train,
-            val,
-            budget=budget,
-            settings=settings,
-            folder=folder,
-            agent=agent,
-            **cutting,
+            task.model.to(device), self._train, val, budget=budget, settings=settings, folder=folder, **cutting
         )
         network, evaluator = self.problem.network, self.problem.evaluator
         if evaluator.dense.accuracy == 0:

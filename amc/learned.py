@@ -19,13 +19,7 @@ from envs.observations import PRIOR
 
 FOLDER = "policy"  # of a run, beside its plan
 START = "start"  # the policy that a run began with: a copy, so that the run goes on without the other run's folder
-# A search from a learned policy begins with uniform, shallow, deep, response and what the policy walks to at four
-# strengths, and explores near what it knows.
-BEGIN = {"warmup": "rules", "warmup_episodes": 8}
-GENTLE: Mapping[str, Mapping[str, Any]] = {
-    **{name: {**BEGIN, "sigma": 0.1} for name in ("ddpg", "amc", "td3")},
-    "sac": BEGIN,
-}
+GENTLE_SIGMA = 0.1  # a search from a learned policy explores near what it knows
 
 
 def policy_folder(path: str | Path) -> Path:
@@ -62,8 +56,20 @@ def settings_from(settings: Settings, agent: str, policy: Policy, path: str | Pa
     if agent != policy.agent:
         raise AmcError(f"agent={agent}: the policy {path} is of agent {policy.agent}; give agent={policy.agent}")
     layout: Any = policy.layout if settings.observation == Settings.observation else settings.observation
-    own = {"hidden": list(policy.hidden), **GENTLE.get(agent, {})}
+    own = {"hidden": list(policy.hidden), **_gentle(policy)}
     return replace(settings, observation=layout, agent={**own, **settings.agent})
+
+
+def _gentle(policy: Policy) -> dict[str, Any]:
+    """Settings of a search that starts from ``policy``, if its agent warms up.
+
+    It begins with uniform, shallow and deep, response if the policy sees the responses, and what the policy walks to at
+    four strengths, each once.
+    """
+    if policy.agent not in ("ddpg", "amc", "td3", "sac"):
+        return {}
+    begin = {"warmup": "rules", "warmup_episodes": 8 if policy.layout == "response" else 7}
+    return begin if policy.agent == "sac" else {**begin, "sigma": GENTLE_SIGMA}  # sac has no sigma
 
 
 def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:
@@ -80,7 +86,7 @@ def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:
     for key, own in (("agent", policy.agent), ("observation", policy.layout)):
         if chosen.get(key, own) != own:
             raise AmcError(f"{key}={chosen[key]}: the policy {path} has {key}={own}; give that, or nothing")
-    agent = {**GENTLE.get(policy.agent, {}), "hidden": str(list(policy.hidden)).replace(" ", "")}
+    agent = {**_gentle(policy), "hidden": str(list(policy.hidden)).replace(" ", "")}
     settings = {"agent": policy.agent, "observation": policy.layout, **{f"agent.{k}": v for k, v in agent.items()}}
     return [f"{key}={value}" for key, value in settings.items() if key not in chosen]
 

@@ -92,7 +92,6 @@ def prepare(
     settings: Settings,
     seed: int,
     folder: RunDir | None = None,
-    agent: str | None = None,
 ) -> Problem:
     """Everything that no plan changes, computed.
 
@@ -105,7 +104,6 @@ def prepare(
         settings: everything else.
         seed: of what is sampled.
         folder: of the run; keeps its latency table, its precision and the responses over a resume.
-        agent: that will play, if any: some begin with the responses' rule.
 
     Raises:
         AmcError: wrong input, or a budget that can't be reached.
@@ -113,13 +111,13 @@ def prepare(
     network = trace_once(model, train, settings, settings.cost == "latency_ms", folder)
     limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
     evaluator = make_evaluator(network, train, val, importance, recovery, settled(settings, folder), seed)
-    return with_responses(Problem(network, limit, evaluator), train, settings, agent, folder)
+    return with_responses(Problem(network, limit, evaluator), train, settings, folder)
 
 
 def with_responses(
-    problem: Problem, train: ImageSet, settings: Settings, agent: str | None, folder: RunDir | None
+    problem: Problem, train: ImageSet, settings: Settings, folder: RunDir | None, agent: str | None = None
 ) -> Problem:
-    """``problem`` with its groups' responses measured, if ``settings`` or ``agent`` need them."""
+    """``problem`` with its groups' responses measured, if ``settings`` or the ``agent`` that will play need them."""
     if not settings.needs_responses(agent):
         return problem
     file = None if folder is None else folder.path / RESPONSES

@@ -47,8 +47,8 @@ class Settings:
         curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
             if the agent is one of them.
         prior: show each group's sensitivity to the agent, as a 13th number of the observation; needs the curves too.
-        responses: measure the groups' responses before the search, for the rule ``response``; ``auto``: if the agent
-            is this rule or begins with the rules' plans, or the observation is made of them.
+        responses: measure the groups' responses before the search, for warm-ups by the rule ``response``, too;
+            ``auto``: if the agent is this rule or starts at its plan, or the observation is made of them.
         refine_top: so many of the best plans are judged again at the end, with sequential recovery and on all
             validation images; the best of them is the result. 0: the best by the search's own reward.
         agent: settings of the agent, such as ``warmup_episodes``.
@@ -110,8 +110,7 @@ class Settings:
         """Whether the groups' responses are measured; ``agent`` is the one that will play, if any."""
         if self.responses != "auto":
             return self.responses
-        begins = agent is not None and agents.begins_with_rules(agent, self.agent)
-        return begins or RESPONSE_RULE in (agent, self.observation, self.agent.get("start"))
+        return RESPONSE_RULE in (agent, self.observation, self.agent.get("start"))
 
     @property
     def stop_rule(self) -> StopRule | None:

@@ -1,8 +1,8 @@
 """How many images does a search need? What DDPG had found after equal work with ever more images a plan.
 
 Reads ``<runs>/<images>-<stop|no>-seed<n>/`` of ``equal_work.sh`` into ``equal_work.csv`` beside itself, where what
-earlier calls found is kept, and draws ``equal_work.md`` from it. Work is counted in images: a plan costs those that were
-looked at and as much as OVERHEAD_IMAGES for all the rest.
+earlier calls found is kept, and draws ``equal_work.md`` from it. Work is counted in images: a plan costs those that
+were looked at and as much as OVERHEAD_IMAGES for all the rest.
 """
 
 from __future__ import annotations

@@ -171,9 +171,15 @@ def test_a_run_goes_on_only_with_the_same_networks(tmp_path: Path) -> None:
     assert before == {p: p.read_bytes() for p in before}
 
 
+def test_a_policy_for_several_can_see_responses(tmp_path: Path) -> None:
+    run(tmp_path, episodes=2, settings=replace(SMALL, observation="response"))
+    assert read(tmp_path).features == ("response", "macs")
+    assert all((tmp_path / "networks" / name / "responses.json").exists() for name in ("three", "five"))
+
+
 def test_it_can_start_from_a_policy(whole: Path, tmp_path: Path) -> None:
-    result = run(tmp_path, episodes=5, policy=whole, settings=QUICK)  # eight of the ten are warm-up
-    assert result.networks["three"].result.episodes[-1].scalars["sigma"] == 0.1
+    result = run(tmp_path, episodes=4, policy=whole, settings=QUICK)  # seven of the eight are warm-up
+    assert result.networks["five"].result.episodes[-1].scalars["sigma"] == 0.1
     assert read(tmp_path).trained_on["started_from"]["trained_on"]["models"] == ["three", "five"]
 
 

@@ -69,14 +69,32 @@ def test_the_rule_takes_one_evaluation_and_keeps_what_responds() -> None:
     assert result.best.cost.macs <= 0.5 * result.baseline.cost.macs
 
 
+def test_a_warm_up_by_rules_plays_the_rules_plan_if_it_was_asked_for() -> None:
+    projected = replace(QUICK, rule="project")
+    wanted = run(agent="response", settings=projected).plan
+    warming = replace(projected, agent={"hidden": [8, 8], "warmup_episodes": 5})
+    with_it, without = (run(settings=replace(warming, responses=chosen)) for chosen in (True, "auto"))
+    assert with_it.episodes[3].plan == wanted  # behind uniform, shallow and deep
+    assert wanted not in [episode.plan for episode in without.episodes[:3]]
+
+
+def test_a_search_from_a_policy_that_sees_responses_begins_with_their_rule(tmp_path: Path) -> None:
+    run(run_dir=tmp_path / "first")
+    warm = run(
+        run_dir=tmp_path / "warm", policy=tmp_path / "first", settings=replace(QUICK, observation="amc"), episodes=9
+    )
+    assert warm.episodes[3].plan == run(agent="response", settings=replace(QUICK, rule="project")).plan
+    assert [episode.scalars.get("sigma") for episode in warm.episodes[7:]] == [None, 0.1]  # after four strengths
+
+
 def test_they_are_measured_only_where_something_needs_them() -> None:
     assert not Settings().needs_responses("uniform")
     assert not Settings().needs_responses("cma_es")
     assert not Settings().needs_responses(None)
-    assert not Settings(agent={"warmup": "random"}).needs_responses("ddpg")
-    assert not Settings(responses=False).needs_responses("ddpg")
-    assert Settings().needs_responses("ddpg")
-    assert Settings(agent={"warmup": "rules"}).needs_responses("sac")
+    assert not Settings().needs_responses("ddpg")
+    assert not Settings(responses=False).needs_responses("response")
+    assert Settings().needs_responses("response")
+    assert Settings(responses=True).needs_responses("ddpg")
     assert Settings(agent={"start": "response"}).needs_responses("cma_es")
     assert Settings(observation="response").needs_responses(None)
     with pytest.raises(AmcError, match="observation=response: is made of the responses"):
