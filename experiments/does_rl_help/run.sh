@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 runs=${RUNS:-runs}/does_rl_help
 python=${PYTHON:-.venv/bin/python}
 tasks=${TASKS:-resnet20-0.5-400 resnet20-0.3-400 resnet20-0.5-100 resnet50-0.5-400 resnet50-0.3-400}
-agents=${AGENTS:-uniform shallow deep threshold size_aware random random-clip annealing evolution tpe cma_es netadapt \
+agents=${AGENTS:-uniform response shallow deep threshold size_aware random random-clip annealing evolution tpe cma_es netadapt \
   ddpg ddpg-clip amc amc-clip td3 sac ppo}
 
 network() { # recipe and weights
@@ -34,6 +34,9 @@ agent() { # NAME EVALUATIONS: an agent's overrides; with 100 evaluations those t
     amc-begin) echo "agent.warmup=rules agent.warmup_episodes=10 agent.actor_start=uniform" ;; # of ddpg, this alone
     amc-sigma) echo "agent.sigma=0.2 agent.sigma_decay=0.99" ;;
     amc-best) echo "agent.best_share=0.5" ;;
+    ddpg-response) echo "responses=true" ;; # their rule's plan in the warm-up
+    ddpg-prior) echo "prior=true" ;;        # sensitivity curves: to be seen, and their rules' plans in the warm-up
+    cma_es-response) echo "agent.start=response" ;;
   esac
   case $name in
     amc | amc-sigma | amc-best | td3 | sac) [ "$2" -ge 400 ] || echo "agent.warmup_episodes=25" ;;

@@ -89,17 +89,21 @@ def unique(lines: Iterator[Line]) -> list[Line]:
 
 
 def add_reached(lines: list[Line]) -> None:
-    """After how many evaluations each search had what the one from scratch has at its end."""
-    goals = {goal_of(r): r["val_accuracy"] for r in lines if r["way"] == "scratch"}
+    """After how many evaluations each search had what the longest one from scratch has at its end."""
+    scratch = sorted((r for r in lines if r["way"] == "scratch"), key=lambda r: r["evaluations"])
+    goals = {goal_of(r): r["val_accuracy"] for r in scratch}
     for line in lines:
         goal = goals.get(goal_of(line))
-        if goal is not None and "curve" in line:
-            there = np.flatnonzero(line["curve"] >= goal)
-            line["reached"] = int(there[0]) + 1 if len(there) else "not"
+        if goal is None or line["way"] not in ("scratch", "warm"):
+            continue
+        if line["val_accuracy"] < goal:
+            line["reached"] = "not"
+        elif "curve" in line:  # of a run that is still there
+            line["reached"] = int(np.flatnonzero(line["curve"] >= goal)[0]) + 1
 
 
-def goal_of(line: Line) -> tuple[str, float, str, int]:
-    return line["observation"], line["keep"], line["target"], line["seed"]
+def goal_of(line: Line) -> tuple[float, str, int]:
+    return line["keep"], line["target"], line["seed"]
 
 
 def spread(values: list[float], sign: str = "") -> str:

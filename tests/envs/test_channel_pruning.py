@@ -34,7 +34,7 @@ def roll(env: ChannelPruningEnv, actions: list[float]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("observation", ["amc", "portable"])
+@pytest.mark.parametrize("observation", ["amc", "portable", "response"])
 def test_gymnasium_accepts_it(cost_model: CostModel, observation: str) -> None:
     env = gym.make(
         envs.CHANNEL_PRUNING,
@@ -43,6 +43,7 @@ def test_gymnasium_accepts_it(cost_model: CostModel, observation: str) -> None:
         evaluate=lambda plan: Metrics(0.5, 1.0, 10),
         reward=accuracy,
         observation=observation,
+        responses={"a": 0.5, "b": 2.0},
     )
     check_env(env.unwrapped, skip_close_check=True)
 
