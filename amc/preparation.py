@@ -92,6 +92,7 @@ def prepare(
     settings: Settings,
     seed: int,
     folder: RunDir | None = None,
+    verbose: bool = False,
 ) -> Problem:
     """Everything that no plan changes, computed.
 
@@ -104,6 +105,7 @@ def prepare(
         settings: everything else.
         seed: of what is sampled.
         folder: of the run; keeps its latency table, its precision and the responses over a resume.
+        verbose: show the progress of what takes long.
 
     Raises:
         AmcError: wrong input, or a budget that can't be reached.
@@ -111,17 +113,23 @@ def prepare(
     network = trace_once(model, train, settings, settings.cost == "latency_ms", folder)
     limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
     evaluator = make_evaluator(network, train, val, importance, recovery, settled(settings, folder), seed)
-    return with_responses(Problem(network, limit, evaluator), train, settings, folder)
+    return with_responses(Problem(network, limit, evaluator), train, settings, folder, verbose=verbose)
 
 
 def with_responses(
-    problem: Problem, train: ImageSet, settings: Settings, folder: RunDir | None, agent: str | None = None
+    problem: Problem,
+    train: ImageSet,
+    settings: Settings,
+    folder: RunDir | None,
+    agent: str | None = None,
+    verbose: bool = False,
 ) -> Problem:
     """``problem`` with its groups' responses measured, if ``settings`` or the ``agent`` that will play need them."""
     if not settings.needs_responses(agent):
         return problem
     file = None if folder is None else folder.path / RESPONSES
-    return replace(problem, responses=responses_once(problem.network, problem.evaluator.cutter, train, file))
+    responses = responses_once(problem.network, problem.evaluator.cutter, train, file, verbose=verbose)
+    return replace(problem, responses=responses)
 
 
 def as_images(images: Images, device: torch.device) -> ImageSet:

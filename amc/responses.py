@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.files import read_json, write_json
 from amc.problem import Network
+from amc.progress import Progress
 from amc.types import PruningPlan
 
 KEEP_RATIO = 0.25  # of the group that is cut; at a half, groups that bear anything can't be told from each other
@@ -20,7 +22,7 @@ BATCH_SIZE = 64
 SMALLEST = 1e-6  # nats: less is rounding, and a logarithm is taken
 
 
-def measure_responses(network: Network, cutter: Cutter, train: ImageSet) -> dict[str, float]:
+def measure_responses(network: Network, cutter: Cutter, train: ImageSet, *, verbose: bool = False) -> dict[str, float]:
     """Each group's response: what the outputs do when this group alone keeps a quarter of its channels.
 
     Over layers of one network, and over networks, it ranks the groups much as searches' keep ratios do, whatever the
@@ -30,28 +32,41 @@ def measure_responses(network: Network, cutter: Cutter, train: ImageSet) -> dict
         network: uncut.
         cutter: of this network.
         train: its first images are looked at; labels are not.
+        verbose: show the progress.
 
     Returns:
         Group name → root mean square change of the log probabilities, in nats, of every group that can be pruned.
+
+    Raises:
+        AmcError: the outputs are no numbers.
     """
     images = train.take(IMAGES).normalised()
     uncut = _log_probabilities(network.model, images)
+    free = [group for group in network.groups if group.frozen is None]
     found = {}
-    for group in network.groups:
-        if group.frozen is None:
+    with Progress("measuring responses: group", verbose) as progress:
+        for number, group in enumerate(free, start=1):
             plan = PruningPlan.make(network.groups, {group.name: group.round_channels(KEEP_RATIO)})
             change = _log_probabilities(cutter.cut(plan), images) - uncut
-            found[group.name] = max(float(change.square().mean().sqrt()), SMALLEST)
+            response = float(change.square().mean().sqrt())
+            if not math.isfinite(response):
+                raise AmcError(
+                    f"group {group.name}: cut to a quarter, the outputs are no numbers; give responses=false"
+                )
+            found[group.name] = max(response, SMALLEST)
+            progress.update(number, len(free), f"{group.name}: {response:.2f} nats")
     return found
 
 
-def responses_once(network: Network, cutter: Cutter, train: ImageSet, file: Path | None) -> dict[str, float]:
+def responses_once(
+    network: Network, cutter: Cutter, train: ImageSet, file: Path | None, *, verbose: bool = False
+) -> dict[str, float]:
     """What :func:`measure_responses` finds; measured once in a run's life, which keeps them in ``file``.
 
     On another machine the last digits, and with them a plan, could be others when the run goes on.
 
     Raises:
-        AmcError: the file is damaged.
+        AmcError: the file is damaged, or the outputs are no numbers.
     """
     if file is not None and file.exists():
         stored = read_json(file)
@@ -60,7 +75,7 @@ def responses_once(network: Network, cutter: Cutter, train: ImageSet, file: Path
         if set(stored) == {g.name for g in network.groups if g.frozen is None}:
             return dict(stored)
         # Another network's: that is refused by its weights, like everything else that changed.
-    found = measure_responses(network, cutter, train)
+    found = measure_responses(network, cutter, train, verbose=verbose)
     if file is not None and not file.exists():
         write_json(file, found)
     return found

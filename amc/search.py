@@ -134,7 +134,7 @@ def search(
             )  # fmt: skip
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         rules = {} if hints is None else dict(hints.plans)
-        problem = with_responses(Problem(network, limit, evaluator), train, settings, folder, agent)
+        problem = with_responses(Problem(network, limit, evaluator), train, settings, folder, agent, verbose)
         if start:
             walked = walks(start[0], problem, settings, STRENGTHS[1:])
             rules |= {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}

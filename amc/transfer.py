@@ -125,7 +125,7 @@ def transfer(
     with opened(run_dir, False, {"command": "transfer", **facts}) as folder:
         problem = prepare(
             model.to(place), train, val, budget=budget, importance=importance, recovery=recovery,
-            settings=settings, seed=seed, folder=folder,
+            settings=settings, seed=seed, folder=folder, verbose=verbose,
         )  # fmt: skip
         walked = walks(learned, problem, settings, strengths)
         scores = {strength: problem.evaluator.in_full(plan) for strength, plan in walked.items()}

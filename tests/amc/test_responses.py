@@ -58,6 +58,14 @@ def test_where_nothing_reaches_the_outputs_responses_are_smallest() -> None:
     assert set(measure_responses(own.network, own.evaluator.cutter, train).values()) == {1e-6}
 
 
+def test_outputs_that_are_no_numbers_are_refused() -> None:
+    own, train = problem(), as_images(images(32, 1), CPU)
+    with torch.no_grad():
+        own.network.model.fc.bias[0] = float("nan")  # type: ignore[union-attr, index, operator]
+    with pytest.raises(AmcError, match=r"group features\.0\.0: cut to a quarter, the outputs are no numbers"):
+        measure_responses(own.network, own.evaluator.cutter, train)
+
+
 def test_the_rule_takes_one_evaluation_and_keeps_what_responds() -> None:
     result = run(64, agent="response", settings=replace(QUICK, rule="project"))
     assert len(result.episodes) == 1
