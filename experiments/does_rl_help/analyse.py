@@ -110,7 +110,7 @@ def figure_of(task: str, improvements: list[Line], agents: list[str]) -> Figure:
         index = agents.index(agent)
         look: Any = {
             "color": CURVES[index % len(CURVES)],
-            "linestyle": ("-", "--", ":")[index // len(CURVES) % 3],
+            "linestyle": ("-", "--", ":", "-.")[index // len(CURVES) % 4],
             "linewidth": 2.6 if agent == REFERENCE else 1.4,
         }
         seeds = f" ({len(by_agent[agent])} seeds)" if agent in bands else ""
