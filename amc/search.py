@@ -99,6 +99,7 @@ def search(
     started = time.perf_counter()
     settings = settings or Settings()
     rewarded = check_choices(reward, importance, recovery, agent, episodes, seed)
+    settings.check_agent(agent)
     facts = {
         **(facts or {}),
         "agent": agent,
@@ -232,6 +233,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     resume, dry_run, verbose = (plain.pop(key) for key in ("resume", "dry_run", "verbose"))
     settings, choices = settings_of(plain), choices_of(plain)
     check_choices(**choices)
+    settings.check_agent(choices["agent"])
     networks = network_configs(config)
     if dry_run:
         for network in networks:

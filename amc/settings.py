@@ -102,6 +102,13 @@ class Settings:
         if self.images is not None:
             require("evaluate.images", self.images, int, 1)
 
+    def check_agent(self, agent: str) -> None:
+        """Raises ``AmcError`` if ``agent`` plays what these settings say shall not be measured."""
+        if self.curves is False and agent in CURVE_RULES:
+            raise AmcError(f"agent={agent}: is made of the sensitivity curves; give curves=auto or true")
+        if self.responses is False and RESPONSE_RULE in (agent, self.agent.get("start")):
+            raise AmcError("responses=false: the rule 'response' is made of the responses; give responses=auto or true")
+
     def needs_curves(self, agent: str) -> bool:
         """Whether sensitivity curves are measured before the agent's first episode."""
         return self.curves is True or self.prior or (self.curves == "auto" and agent in CURVE_RULES)

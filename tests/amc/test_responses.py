@@ -107,9 +107,7 @@ def test_they_are_measured_only_where_something_needs_them() -> None:
     assert Settings(observation="response").needs_responses(None)
     with pytest.raises(AmcError, match="observation=response: is made of the responses"):
         Settings(observation="response", responses=False)
-    with pytest.raises(
-        AmcError, match="agent=response: this environment has no such rule; it has uniform, shallow, deep"
-    ):
+    with pytest.raises(AmcError, match="responses=false: the rule 'response' is made of the responses"):
         run(agent="response", settings=replace(QUICK, responses=False))
 
 
@@ -141,3 +139,21 @@ def test_a_policy_that_sees_responses_walks_on_another_network(tmp_path: Path) -
     result = transfer(equal_layers(6), tmp_path, **given)  # type: ignore[arg-type]
     assert result.policy.cost.macs <= 0.5 * result.uncut.cost.macs
     assert set(result.accuracies) == {0, 0.25, 0.5, 0.75, 1}
+
+
+@pytest.mark.parametrize(
+    ("agent", "settings", "message"),
+    [
+        ("response", {"responses": False}, "responses=false: the rule 'response' is made of the responses"),
+        ("cma_es", {"responses": False, "agent": {"start": "response"}}, "responses=false: the rule 'response'"),
+        ("threshold", {"curves": False}, "agent=threshold: is made of the sensitivity curves; give curves=auto or"),
+    ],
+)
+def test_what_is_not_measured_can_not_be_played(agent: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(AmcError, match=message):
+        Settings(**settings).check_agent(agent)
+    Settings(**{**settings, "curves": "auto", "responses": "auto"}).check_agent(agent)
+
+
+def test_what_is_not_measured_need_not_be() -> None:
+    Settings(responses=False, curves=False).check_agent("uniform")
