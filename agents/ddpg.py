@@ -16,7 +16,7 @@ class DDPGSettings(ExplorationSettings):
     Measured in ``experiments/does_rl_help``.
     """
 
-    actor_start: str = "uniform"
+    actor_start: str = "auto"
     warmup: str = "rules"
     warmup_episodes: int = 10
     sigma: float = 0.2

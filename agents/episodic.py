@@ -10,6 +10,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import update_learning_rate
 
+from agents.actor_start import fit_to_best
 from agents.last_step import LastStep
 from agents.replay import EpisodeReplayBuffer
 from agents.settings import Settings
@@ -22,6 +23,7 @@ class Episodic(OffPolicyAlgorithm):
 
     * Warm-up counts episodes, not environment steps, and neither explores by the actor nor trains. It plays random
       actions or, with ``warmup=rules``, theirs.
+    * When warm-up is over, the actor can be fitted to the best of its episodes (``actor_start``).
     * Actor and critic have a learning rate each; a collected step is worth ``updates_per_step`` updates.
     * Nothing reads or moves the global random states: numpy's is replaced by ``rng``, torch's is put aside while
       networks are built, asked and trained. What the environment draws doesn't change what the agent draws.
@@ -59,8 +61,22 @@ class Episodic(OffPolicyAlgorithm):
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         if self._episode_num >= self.settings.warmup_episodes:
+            if self._episode_num == self.settings.warmup_episodes and self._starts_at_best():
+                self._start_at_best()
             with self.stream.running(), one_thread():
                 super().train(gradient_steps * self.settings.updates_per_step, batch_size)
+
+    def _starts_at_best(self) -> bool:
+        wanted = self.settings.actor_start
+        return wanted == "best" or (wanted == "auto" and bool(self.walk.start.get("blind", False)))
+
+    def _start_at_best(self) -> None:
+        """Fits the actor, and its target, to the best episodes of the warm-up."""
+        assert isinstance(self.replay_buffer, EpisodeReplayBuffer)
+        fit_to_best(self.policy, self.replay_buffer)
+        for name, network in self.policy.named_children():
+            if name.startswith("actor"):
+                network.load_state_dict(self.policy.get_submodule("actor").state_dict())
 
     def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
         # Called with actor, critic and, in SAC, the entropy coefficient, which is fitted like a critic.

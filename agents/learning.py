@@ -55,7 +55,7 @@ class LearningAgent(Agent):
             longest = int(self._env.start.get("longest", self._env.start["steps"]))
             self._model = self._build(DummyVecEnv([lambda: self._env]), longest)
         self._model.set_logger(Logger(folder=None, output_formats=[]))
-        if self.settings.actor_start == "uniform":
+        if self.settings.actor_start != "default":
             self._start_uniform()
 
     @abstractmethod
@@ -65,6 +65,10 @@ class LearningAgent(Agent):
     @abstractmethod
     def _weights(self) -> tuple[Weights, Weights]:
         """The actor's weights and the critic's."""
+
+    def _learned(self) -> tuple[Weights, Weights]:
+        """The same as they are kept for other networks."""
+        return self._weights()
 
     @abstractmethod
     def _load_weights(self, actor: Weights, critic: Weights) -> None:
@@ -136,13 +140,15 @@ class LearningAgent(Agent):
 
     def _start_uniform(self) -> None:
         if "uniform_action" not in self._env.start:
-            raise ValueError("agent.actor_start=uniform: the environment's reset info has no 'uniform_action'")
+            raise ValueError(
+                f"agent.actor_start={self.settings.actor_start}: the environment's reset info has no 'uniform_action'"
+            )
         actor, critic = self._weights()
         start_at(actor, self._actor_layers()[-1], float(self._env.start["uniform_action"]))
         self._load_weights(actor, critic)
 
     def save_policy(self, folder: str | Path) -> None:
-        actor, critic = self._weights()
+        actor, critic = self._learned()
         weights = {f"actor.{name}": value for name, value in actor.items()}
         weights |= {f"critic.{name}": value for name, value in critic.items()}
         network = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class NetworkSettings:
             meets the budget without being clipped.
     """
 
+    actor_starts: ClassVar[tuple[str, ...]] = ("default", "uniform")
+
     hidden: tuple[int, ...] = (300, 300)
     actor_start: str = "default"
 
@@ -25,7 +27,7 @@ class NetworkSettings:
             _require_type(field.name, getattr(self, field.name), field.default)
         widths = len(self.hidden) > 0 and min(self.hidden) > 0
         require("hidden", self.hidden, widths, "of at least one width, each greater than 0")
-        self._require_choice("actor_start", "default", "uniform")
+        self._require_choice("actor_start", *self.actor_starts)
 
     def _require_positive(self, *names: str) -> None:
         for name in names:
@@ -62,7 +64,12 @@ class Settings(NetworkSettings):
         reward_scale: ``none``; or ``std``, which divides rewards, after the baseline is taken off, by the standard
             deviation of all episodes' rewards so far.
         best_share: share of each batch that is drawn from the best tenth of the buffered episodes.
+        actor_start: besides those of all agents ``best``: as ``uniform``, and when warm-up is over the actor is fitted
+            to the best tenth of its episodes, at least one; ``auto``: ``best`` where the environment says that it is
+            ``blind``, for what such an actor can express at all is little, and ``uniform`` elsewhere.
     """
+
+    actor_starts = ("auto", "best", "default", "uniform")
 
     actor_learning_rate: float = 1e-4
     critic_learning_rate: float = 1e-3
@@ -86,6 +93,8 @@ class Settings(NetworkSettings):
         self._require_fraction("tau", "gamma", "baseline_decay", "best_share")
         self._require_choice("warmup", "random", "rules")
         self._require_choice("reward_scale", "none", "std")
+        if self.actor_start == "best":
+            self._require_at_least(1, "warmup_episodes")
 
 
 def require(name: str, value: object, holds: bool, wanted: str) -> None:

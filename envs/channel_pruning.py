@@ -75,7 +75,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     ## Info
 
     * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to
-      all groups, meets the budget without being clipped), ``keep`` (the budget, 1 without one), ``rules`` (name → an
+      all groups, meets the budget without being clipped), ``keep`` (the budget, 1 without one), ``blind`` (whether
+      observations hold nothing that changes along the walk), ``rules`` (name → an
       action for each group, within the budget: ``uniform``, ``shallow``, ``deep``, ``response`` where the responses
       are known, and those that were given),
       ``cost_fraction`` (actions of all groups → what the plan they ask for costs, as a fraction of the uncut network).
@@ -148,6 +149,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             "steps": len(self._budget.groups),
             "min_keep": self._budget.min_keep,
             "uniform_action": self._uniform_action,
+            "blind": self._walks_blind,
             "keep": 1.0 if self._budget.keep is None else self._budget.keep,
             "rules": {name: list(actions) for name, actions in self._rules.items()},
             "cost_fraction": self._cost_fraction,

@@ -12,6 +12,7 @@ import pytest
 import agents
 from agents.off_policy import OffPolicyAgent
 from agents.warm_up import rule_action
+from tests.agents.conftest import ToyEnv
 
 MakeEnv = Callable[..., gym.Env]
 OFF_POLICY = ("ddpg", "td3", "sac")
@@ -109,9 +110,65 @@ def test_a_uniform_start_needs_a_uniform_action(make_env: MakeEnv) -> None:
 
 
 @pytest.mark.parametrize("name", OFF_POLICY)
-@pytest.mark.parametrize("stop", [2, 4, 8])
-def test_goes_on_bit_for_bit_with_all_of_them(name: str, stop: int, make_env: MakeEnv) -> None:
-    whole, resumed = (make(name, make_env(), seed, buffer_episodes=6, **IMPROVED) for seed in (0, 9))
+@pytest.mark.parametrize(
+    ("wanted", "blind", "expected"),
+    [
+        ("best", False, (0.25, 0.5, 0.75)),  # of uniform, shallow and deep the nearest to the best actions
+        ("auto", True, (0.25, 0.5, 0.75)),
+        ("auto", False, (0.5, 0.5, 0.5)),
+    ],
+)
+def test_after_warm_up_the_actor_is_at_the_best_of_it(
+    name: str, wanted: str, blind: bool, expected: tuple[float, ...], make_env: MakeEnv
+) -> None:
+    env = make_env(rules=RAMPS)
+    env.start["blind"] = blind  # type: ignore[attr-defined]
+    agent = make(name, env, warmup="rules", actor_start=wanted, actor_learning_rate=1e-9)
+    play(agent, 2)
+    np.testing.assert_allclose(actor_actions(agent)[:3], 0.5, atol=0.005)
+    play(agent, 1)
+    np.testing.assert_allclose(actor_actions(agent)[:3], expected, atol=0.005)
+    if name != "sac":
+        model: Any = agent._model
+        for own, target in zip(model.actor.parameters(), model.actor_target.parameters(), strict=True):
+            np.testing.assert_allclose(target.detach(), own.detach(), atol=1e-6)
+
+
+def test_of_several_networks_the_actor_fits_the_best_of_each() -> None:
+    class Two(ToyEnv):
+        """Two networks in turn, of which the second, whose best actions are others, is seen to be another."""
+
+        def __init__(self) -> None:
+            super().__init__(best=(0.2, 0.8), rules=RAMPS[1:])
+            self.observation_space = gym.spaces.Box(0, 1, (4,), np.float32)
+            self.played = 0
+
+        def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
+            self.best = np.array([(0.2, 0.8), (0.8, 0.2)][self.played % 2])
+            observation, start = super().reset(**kwargs)
+            return observation, {**start, "place": self.played % 2, "turn": self.played // 2}
+
+        def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+            after = super().step(action)
+            self.played += after[2]
+            return after
+
+        def _observe(self) -> np.ndarray:
+            return np.array([self.played % 2, *np.eye(3)[len(self.taken)]], dtype=np.float32)
+
+    agent: Any = make("ddpg", Two(), warmup="rules", warmup_episodes=4, actor_start="best", actor_learning_rate=1e-9)
+    play(agent, 4)
+    seen = np.array([[network, *np.eye(3)[step]] for network in (0, 1) for step in (0, 1)], dtype=np.float32)
+    actions = agent._model.predict(seen, deterministic=True)[0][:, 0]
+    np.testing.assert_allclose(actions, (0.25, 0.75, 0.75, 0.25), atol=0.005)
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+@pytest.mark.parametrize("stop", [2, 4, 5, 8])
+@pytest.mark.parametrize("start", ["uniform", "best"])
+def test_goes_on_bit_for_bit_with_all_of_them(name: str, stop: int, start: str, make_env: MakeEnv) -> None:
+    settings = {**IMPROVED, "actor_start": start}
+    whole, resumed = (make(name, make_env(), seed, buffer_episodes=6, **settings) for seed in (0, 9))
     play(whole, stop)
     play(resumed, 1)
     resumed.load_state(whole.state())
@@ -133,7 +190,8 @@ def test_learns_with_all_of_them(make_env: MakeEnv) -> None:
         ({"updates_per_step": 1.5}, "agent.updates_per_step=1.5: give a value that is a whole number"),
         ({"reward_scale": 2}, "agent.reward_scale=2: give a value that is one of none, std"),
         ({"best_share": 1.1}, "agent.best_share=1.1: give a value in [0, 1]"),
-        ({"actor_start": "zero"}, "agent.actor_start=zero: give a value that is one of default, uniform"),
+        ({"actor_start": "zero"}, "agent.actor_start=zero: give a value that is one of auto, best, default, uniform"),
+        ({"actor_start": "best", "warmup_episodes": 0}, "agent.warmup_episodes=0: give a value 1 or more"),
     ],
 )
 @pytest.mark.parametrize("name", OFF_POLICY)
