@@ -66,10 +66,6 @@ class LearningAgent(Agent):
     def _weights(self) -> tuple[Weights, Weights]:
         """The actor's weights and the critic's."""
 
-    def _learned(self) -> tuple[Weights, Weights]:
-        """The same as they are kept for other networks."""
-        return self._weights()
-
     @abstractmethod
     def _load_weights(self, actor: Weights, critic: Weights) -> None:
         """Takes weights like those of :meth:`_weights`, for the targets as well."""
@@ -148,7 +144,7 @@ class LearningAgent(Agent):
         self._load_weights(actor, critic)
 
     def save_policy(self, folder: str | Path) -> None:
-        actor, critic = self._learned()
+        actor, critic = self._weights()
         weights = {f"actor.{name}": value for name, value in actor.items()}
         weights |= {f"critic.{name}": value for name, value in critic.items()}
         network = {

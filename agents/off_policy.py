@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, ClassVar
 
 import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.actor_start import fit_to_best
 from agents.episodic import Episodic
 from agents.learning import LearningAgent, Weights
 from agents.replay import EpisodeReplayBuffer
@@ -70,16 +68,6 @@ class OffPolicyAgent(LearningAgent):
     def _weights(self) -> tuple[Weights, Weights]:
         actor, critic = (self._model.policy.get_submodule(name).state_dict() for name in ("actor", "critic"))
         return actor, critic
-
-    def _learned(self) -> tuple[Weights, Weights]:
-        """With an actor that repeats the best episodes.
-
-        The last updates of a search leave the actor anywhere; often it asks for all or nothing.
-        """
-        policy = copy.deepcopy(self._model.policy)
-        if self._buffer.size():
-            fit_to_best(policy, self._buffer)
-        return policy.get_submodule("actor").state_dict(), self._weights()[1]
 
     def _load_weights(self, actor: Weights, critic: Weights) -> None:
         for name, network in self._model.policy.named_children():  # the targets, too

@@ -36,6 +36,7 @@ agent() { # NAME EVALUATIONS: an agent's overrides; with 100 evaluations those t
     amc-best) echo "agent.best_share=0.5" ;;
     ddpg-response) echo "responses=true" ;; # their rule's plan in the warm-up
     ddpg-prior) echo "prior=true" ;;        # sensitivity curves: to be seen, and their rules' plans in the warm-up
+    ddpg-best) echo "agent.actor_start=best" ;;
     cma_es-response) echo "agent.start=response" ;;
   esac
   case $name in

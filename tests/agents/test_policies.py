@@ -56,7 +56,7 @@ def test_round_trip(name: str, make_env: MakeEnv, tmp_path: Path) -> None:
     assert policy.action == {"meaning": "the action itself", "min_keep": 0.2}
     assert policy.budget == {"budget_cost": "mean action"}
     assert policy.trained_on == {"model": "resnet20"}
-    for prefix, weights in zip(("actor", "critic"), agent._learned(), strict=True):
+    for prefix, weights in zip(("actor", "critic"), agent._weights(), strict=True):
         assert policy.part(prefix).keys() == weights.keys() != set()
         assert all(torch.equal(policy.part(prefix)[key], value) for key, value in weights.items())
 
@@ -69,25 +69,11 @@ def test_acts_like_the_agents_deterministic_policy(
     agent: Any = trained(name, make_env(), episodes=8, hidden=hidden)
     agent.save_policy(tmp_path)
     policy = read_policy(tmp_path)
-    agent._load_weights(*agent._learned())
     observations = np.random.default_rng(0).random((50, 4)).astype(np.float32)
     expected = agent._model.predict(observations, deterministic=True)[0][:, 0]
     actions = [policy.act(observation) for observation in observations]
     assert np.ptp(actions) > 1e-4
     np.testing.assert_allclose(actions, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["ddpg", "td3", "sac"])
-def test_repeats_the_best_episodes_whatever_the_last_updates_did(name: str, make_env: MakeEnv, tmp_path: Path) -> None:
-    agent: Any = trained(name, make_env(), episodes=0, warmup_episodes=100)  # random actions
-    played = [agent.run_episode() for _ in range(20)]
-    before = {key: value.clone() for key, value in agent._weights()[0].items()}
-    agent.save_policy(tmp_path)
-    best = sorted(played, key=lambda outcome: -outcome.reward)[:2]  # a tenth
-    expected = np.clip(np.mean([outcome.info["actions"] for outcome in best], axis=0), 0.02, 0.98)
-    actions = [read_policy(tmp_path).act(observation) for observation in np.eye(4, dtype=np.float32)[:3]]
-    np.testing.assert_allclose(actions, expected, atol=0.01)
-    assert all(torch.equal(before[key], value) for key, value in agent._weights()[0].items())  # the agent goes on
 
 
 def test_acting_by_hand(make_env: MakeEnv, tmp_path: Path) -> None:
@@ -144,7 +130,7 @@ def test_a_new_agent_starts_from_a_policy(name: str, make_env: MakeEnv, tmp_path
     old.save_policy(tmp_path)
     new: Any = agents.make(name, make_env(), 1, **FEW[name])
     new.load_policy(read_policy(tmp_path))
-    for part, expected in zip(new._weights(), old._learned(), strict=True):
+    for part, expected in zip(new._weights(), old._weights(), strict=True):
         assert all(torch.equal(part[key], value) for key, value in expected.items())
     for network, target in (("actor", "actor_target"), ("critic", "critic_target")):
         if hasattr(new._model, target):
@@ -158,7 +144,7 @@ def test_a_new_agent_starts_from_a_policy(name: str, make_env: MakeEnv, tmp_path
     assert any(not torch.equal(before[key], value) for key, value in new._weights()[0].items())  # it learns on
     # The policy itself has stayed.
     policy = read_policy(tmp_path)
-    assert all(torch.equal(policy.part("actor")[key], value) for key, value in old._learned()[0].items())
+    assert all(torch.equal(policy.part("actor")[key], value) for key, value in old._weights()[0].items())
 
 
 def test_a_policy_that_does_not_fit_the_agent_is_refused(saved: Path, make_env: MakeEnv) -> None:
