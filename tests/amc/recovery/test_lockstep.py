@@ -87,6 +87,10 @@ def test_an_interrupt_ends_all() -> None:
         arrive("")
         raise AssertionError("went on")
 
-    with pytest.raises(KeyboardInterrupt):
-        in_lockstep([interrupted, steps([], "b", 3)], lambda items: None)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_lockstep([interrupted, steps([], "b", 3)], lambda items: None)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not names_of_threads()
