@@ -121,15 +121,15 @@ class Evaluator:
     @torch.inference_mode()
     def _seen_in_full(self, model: nn.Module) -> Metrics:
         if self._start is None:
-            uncut = self._prepared(self._surgeon.cut({}), self.dtype)
+            uncut = self.prepared(self._surgeon.cut({}), self.dtype)
             self._start = SharedStart(uncut, self._images, self._batch_size, self.dtype)
-        model = self._prepared(model, self.dtype)
+        model = self.prepared(model, self.dtype)
         self._start.lend(model)
         right, loss = score(model, self._images, self._batch_size, self.dtype)
         return Metrics(int(right.sum()) / len(self._images), loss, len(self._images))
 
     def _compete(self, model: nn.Module, contest: Contest) -> Metrics:
-        model = self._prepared(model, self.dtype)
+        model = self.prepared(model, self.dtype)
         return contest.judge(*score_until(model, self._images, self._batch_size, self.dtype, contest.newcomer()))
 
     @torch.inference_mode()
@@ -146,10 +146,11 @@ class Evaluator:
         return Metrics(int(right.sum()) / len(images), loss, len(images))
 
     def _right(self, model: nn.Module, images: ImageSet, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
-        return score(self._prepared(model, dtype), images, self._batch_size, dtype)
+        return score(self.prepared(model, dtype), images, self._batch_size, dtype)
 
     @torch.inference_mode()
-    def _prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    def prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
+        """``model`` as it is scored: folded and cast in place. One that the cutter or its surgeon made."""
         fold_norms(model, self._norms)
         return model.to(dtype).to(memory_format=torch.channels_last)
 

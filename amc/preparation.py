@@ -128,7 +128,7 @@ def with_responses(
     if not settings.needs_responses(agent):
         return problem
     file = None if folder is None else folder.path / RESPONSES
-    responses = responses_once(problem.network, problem.evaluator.cutter, train, file, verbose=verbose)
+    responses = responses_once(problem.network, problem.evaluator, train, file, verbose=verbose)
     return replace(problem, responses=responses)
 
 

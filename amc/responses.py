@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from amc.cutter import Cutter
 from amc.data import ImageSet
 from amc.errors import AmcError
+from amc.evaluate import Evaluator
 from amc.files import read_json, write_json
 from amc.problem import Network
 from amc.progress import Progress
+from amc.shared_start import SharedStart
 from amc.types import PruningPlan
 
 KEEP_RATIO = 0.25  # of the group that is cut; at a half, groups that bear anything can't be told from each other
@@ -22,7 +23,9 @@ BATCH_SIZE = 64
 SMALLEST = 1e-6  # nats: less is rounding, and a logarithm is taken
 
 
-def measure_responses(network: Network, cutter: Cutter, train: ImageSet, *, verbose: bool = False) -> dict[str, float]:
+def measure_responses(
+    network: Network, evaluator: Evaluator, train: ImageSet, *, verbose: bool = False
+) -> dict[str, float]:
     """Each group's response: what the outputs do when this group alone keeps a quarter of its channels.
 
     Over layers of one network, and over networks, it ranks the groups much as searches' keep ratios do, whatever the
@@ -30,7 +33,7 @@ def measure_responses(network: Network, cutter: Cutter, train: ImageSet, *, verb
 
     Args:
         network: uncut.
-        cutter: of this network.
+        evaluator: of this network.
         train: its first images are looked at; labels are not.
         verbose: show the progress.
 
@@ -40,14 +43,18 @@ def measure_responses(network: Network, cutter: Cutter, train: ImageSet, *, verb
     Raises:
         AmcError: the outputs are no numbers.
     """
-    images = train.take(IMAGES).normalised()
-    uncut = _log_probabilities(network.model, images)
+    images = train.take(IMAGES)
+    whole = evaluator.prepared(evaluator.cutter.surgeon.cut({}), torch.float32)
+    uncut = _log_probabilities(whole, images)
+    start = SharedStart(whole, images, BATCH_SIZE, torch.float32)
     free = [group for group in network.groups if group.frozen is None]
     found = {}
     with Progress("measuring responses: group", verbose) as progress:
         for number, group in enumerate(free, start=1):
             plan = PruningPlan.make(network.groups, {group.name: group.round_channels(KEEP_RATIO)})
-            change = _log_probabilities(cutter.cut(plan), images) - uncut
+            small = evaluator.prepared(evaluator.cutter.cut(plan), torch.float32)
+            start.lend(small)
+            change = _log_probabilities(small, images) - uncut
             response = float(change.square().mean().sqrt())
             if not math.isfinite(response):
                 raise AmcError(
@@ -59,7 +66,7 @@ def measure_responses(network: Network, cutter: Cutter, train: ImageSet, *, verb
 
 
 def responses_once(
-    network: Network, cutter: Cutter, train: ImageSet, file: Path | None, *, verbose: bool = False
+    network: Network, evaluator: Evaluator, train: ImageSet, file: Path | None, *, verbose: bool = False
 ) -> dict[str, float]:
     """What :func:`measure_responses` finds; measured once in a run's life, which keeps them in ``file``.
 
@@ -75,13 +82,13 @@ def responses_once(
         if set(stored) == {g.name for g in network.groups if g.frozen is None}:
             return dict(stored)
         # Another network's: that is refused by its weights, like everything else that changed.
-    found = measure_responses(network, cutter, train, verbose=verbose)
+    found = measure_responses(network, evaluator, train, verbose=verbose)
     if file is not None and not file.exists():
         write_json(file, found)
     return found
 
 
 @torch.inference_mode()
-def _log_probabilities(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """``[n, classes]``, in double precision."""
-    return torch.cat([model(batch).double().log_softmax(dim=1) for batch in images.split(BATCH_SIZE)])
+def _log_probabilities(model: nn.Module, images: ImageSet) -> torch.Tensor:
+    """``[n, classes]``, in double precision; logits are float32."""
+    return torch.cat([model(x).double().log_softmax(dim=1) for x, _ in images.batches(BATCH_SIZE)])

@@ -36,7 +36,7 @@ def run(width: int = 8, **arguments: Any) -> Any:
 
 def test_a_response_is_what_masking_the_group_does() -> None:
     own, train = problem(), as_images(images(32, 1), CPU)
-    found = measure_responses(own.network, own.evaluator.cutter, train)
+    found = measure_responses(own.network, own.evaluator, train)
     norms = [m for m in own.network.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert len(found) == len(norms) == 4
     x = train.normalised()
@@ -55,7 +55,7 @@ def test_where_nothing_reaches_the_outputs_responses_are_smallest() -> None:
     own, train = problem(), as_images(images(32, 1), CPU)
     with torch.no_grad():
         own.network.model.fc.weight.zero_()  # type: ignore[union-attr, operator]
-    assert set(measure_responses(own.network, own.evaluator.cutter, train).values()) == {1e-6}
+    assert set(measure_responses(own.network, own.evaluator, train).values()) == {1e-6}
 
 
 def test_outputs_that_are_no_numbers_are_refused() -> None:
@@ -63,7 +63,7 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     with torch.no_grad():
         own.network.model.fc.bias[0] = float("nan")  # type: ignore[union-attr, index, operator]
     with pytest.raises(AmcError, match=r"group features\.0\.0: cut to a quarter, the outputs are no numbers"):
-        measure_responses(own.network, own.evaluator.cutter, train)
+        measure_responses(own.network, own.evaluator, train)
 
 
 def test_the_rule_takes_one_evaluation_and_keeps_what_responds() -> None:
@@ -128,7 +128,7 @@ def test_stored_responses_are_not_measured_again(tmp_path: Path) -> None:
     names = [g.name for g in own.network.groups if g.frozen is None]
     file.write_text(json.dumps(dict.fromkeys(names, 2.5)))
     train = as_images(images(32, 1), CPU)
-    assert responses_once(own.network, own.evaluator.cutter, train, file) == dict.fromkeys(names, 2.5)
+    assert responses_once(own.network, own.evaluator, train, file) == dict.fromkeys(names, 2.5)
 
 
 def test_a_policy_that_sees_responses_walks_on_another_network(tmp_path: Path) -> None:

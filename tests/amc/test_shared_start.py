@@ -174,3 +174,13 @@ def test_in_half_precision() -> None:
     actual = score(other, SET, BATCH, torch.bfloat16)
     assert torch.equal(actual[0], expected[0])
     assert actual[1] == expected[1]
+
+
+@torch.no_grad()
+def test_outputs_that_are_no_numbers_are_not_borrowed() -> None:
+    model = nets.enliven(nets.residual(), IMAGES)
+    last = layers(model)[-1]
+    model.get_submodule(last).bias[0] = torch.nan  # type: ignore[index, operator]
+    other = changed(model, last)
+    assert not lender(model).lend(other)
+    assert answers(other).isnan().any()
