@@ -11,7 +11,7 @@ from amc.rewards import Reward, get_reward
 from amc.settings import Settings
 
 # settings of the same name
-PLAIN = ("observation", "prune_residual", "freeze", "curves", "prior", "responses", "refine_top")
+PLAIN = ("observation", "prune_residual", "freeze", "curves", "prior", "responses", "finalists", "finals_recovery")
 
 
 def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:

@@ -138,8 +138,6 @@ def check_joint(names: Sequence[str], agent: str, budget: float | None, settings
         )
     if budget is None:
         raise AmcError("budget=none: on several networks accuracy alone is rewarded, so nothing would be pruned")
-    if settings.refine_top:
-        raise AmcError(f"refine_top={settings.refine_top}: not done on several networks; give 0")
     if settings.needs_curves(agent):
         what = "prior=true" if settings.prior else "curves=true"
         raise AmcError(f"{what}: sensitivity curves are not measured on several networks; give false")

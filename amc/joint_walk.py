@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 import agents
 from amc.compared import UNCUT, compare
 from amc.errors import AmcError
+from amc.finals import hold_finals
 from amc.joint_files import NetworkFolder
 from amc.loop import best_episode, play, recording, restore
 from amc.preparation import Images, Problem, as_images, prepare
@@ -72,18 +73,18 @@ class Walk:
         Raises:
             AmcError: wrong input, or a network that gets nothing right, to which nothing can be compared.
         """
-        self.task, self._folder, self._settings = task, folder, settings
-        self._train, val = as_images(task.train, device), as_images(task.val, device)
+        self.task, self._folder, self._settings, self._cutting = task, folder, settings, cutting
+        self._train, self._val = as_images(task.train, device), as_images(task.val, device)
         self._test = None if task.test is None else as_images(task.test, device)
         self.problem: Problem = prepare(
-            task.model.to(device), self._train, val, budget=budget, settings=settings, folder=folder, **cutting
+            task.model.to(device), self._train, self._val, budget=budget, settings=settings, folder=folder, **cutting
         )
         network, evaluator = self.problem.network, self.problem.evaluator
         if evaluator.dense.accuracy == 0:
             raise AmcError(f"{task.name}: the uncut network gets no validation image right; give it trained weights")
         self._recorder: Recorder | None = None
         if folder is not None:
-            known = {**identity(network, self._train, val), "precision": str(evaluator.dtype)}
+            known = {**identity(network, self._train, self._val), "precision": str(evaluator.dtype)}
             self._recorder = Recorder(folder, network.groups, self.original, known)
         self.episodes: Sequence[Episode] = ()
 
@@ -119,7 +120,14 @@ class Walk:
         Raises:
             AmcError: no episode met the budget.
         """
-        best = best_episode(self.episodes)
+        best, facts = best_episode(self.episodes), {**facts, **self.task.facts, "model": self.task.name}
+        finals = hold_finals(
+            self.problem, self.episodes, self._relative_accuracy, self._train, self._val, self._settings,
+            importance=self._cutting["importance"], seed=self._cutting["seed"], verbose=False,
+        )  # fmt: skip
+        if finals is not None:
+            facts["finals"] = [finalist.to_json() for finalist in finals.finalists]
+            best, self.problem = finals.finalists[0].again, replace(self.problem, evaluator=finals.evaluator)
         if not best.within_budget:
             raise AmcError(f"{self.task.name}: no episode met the budget; give more episodes")
         plans = {"uniform": self.problem.uniform_plan(self._settings), "best": best.plan}
@@ -136,7 +144,6 @@ class Walk:
             wall_seconds=sum(episode.seconds for episode in self.episodes),
         )
         if self._folder is not None and self._recorder is not None:
-            facts = {**facts, **self.task.facts, "model": self.task.name}
             summary = {**summary_of(result, best, facts), "uniform": scored["uniform"].to_json()}
             self._recorder.finish(result.episodes, best, summary, *hparams_of(result, best, facts))
             pruned = self._folder.path / "pruned"

@@ -19,13 +19,13 @@ from amc.configured import choices_of, settings_of
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
+from amc.finals import hold_finals
 from amc.learned import FOLDER, origin, settings_from, start_from, starting_policy
 from amc.loop import Played, best_episode, play, recording, restore
 from amc.precision import resolve_device
 from amc.preparation import Problem, as_images, make_agent, settled, trace_once, with_responses
 from amc.problem import Network, identity, make_evaluator, trace_network
 from amc.recorder import PARTS, Recorder
-from amc.refine import CALIBRATION_IMAGES, RECOVERY, Refined, refine
 from amc.report import group_table, print_result, show
 from amc.result import SearchResult, hparams_of, keep_network, score_networks, summary_of, trained_on
 from amc.rewards import Reward
@@ -158,18 +158,20 @@ def search(
         preparation = time.perf_counter() - started
         record = recording(recorder, player, evaluator)
         played = play(player, before, episodes, original, limit.allows, record, verbose)
-        refined: tuple[Refined, ...] = ()
-        if settings.refine_top > 0:
-            evaluator = _closer_look(network, train, val, importance, settings, seed)
-            refined = refine(played.episodes, settings.refine_top, evaluator, rewarded, original, verbose)
-            facts["refined"] = [plan.to_json() for plan in refined]
-        best = refined[0].again if refined else best_episode(played.episodes)
+        best, ended = best_episode(played.episodes), time.perf_counter()
+        finals = hold_finals(
+            problem, played.episodes, rewarded, train, val, settings, importance=importance, seed=seed, verbose=verbose
+        )
+        if finals is not None:
+            facts["finals"] = [finalist.to_json() for finalist in finals.finalists]
+            evaluator, best = finals.evaluator, finals.finalists[0].again
+        judged = time.perf_counter()
         if not best.within_budget:
             raise AmcError(f"agent={agent}: none of {episodes} episodes met the budget; give more episodes")
         result = _conclude(network, evaluator, played, best, test)
-        seconds = {**result.seconds, "preparation": preparation}
+        seconds = {"preparation": preparation, "finals": judged - ended, "report": time.perf_counter() - judged}
         wall_seconds = time.perf_counter() - started + sum(e.seconds for e in before)
-        result = replace(result, seconds=seconds, wall_seconds=wall_seconds)
+        result = replace(result, seconds={**result.seconds, **seconds}, wall_seconds=wall_seconds)
         if folder is not None and recorder is not None:
             name = facts.get("model", type(model).__name__)
             accuracy = {"uncut": result.baseline.val.accuracy, "best": result.best.val.accuracy}
@@ -180,16 +182,10 @@ def search(
             keep_network(folder.path / "pruned", result.model, result.plan, result.best, train, description)
         if verbose:
             where = "nothing was recorded" if folder is None else folder.path
+            if finals is not None:
+                show(Text(finals.line()))
             print_result(result.baseline, result.best, result.wall_seconds, result.seconds, where)
     return result
-
-
-def _closer_look(
-    network: Network, train: ImageSet, val: ImageSet, importance: str, settings: Settings, seed: int
-) -> Evaluator:
-    images = max(settings.calibration_images, CALIBRATION_IMAGES)
-    wanted = replace(settings, calibration_images=images, images=None, early_stop=False, recovery={})
-    return make_evaluator(network, train, val, importance, RECOVERY, wanted, seed)
 
 
 def _conclude(

@@ -41,7 +41,7 @@ class Settings:
         batch_size: images in one forward pass.
         early_stop: leave a plan's other images out as soon as it is surely less accurate than the most accurate plan
             so far. Its metrics are then estimates, and it can't be the result. Needs a budget. ``auto``: where all
-            plans use the budget up, the reward orders them by accuracy, and none is judged again by ``refine_top``.
+            plans use the budget up, the reward orders them by accuracy, and the finals have no recovery of their own.
         early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.early_stop.StopRule`.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
         curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
@@ -49,8 +49,9 @@ class Settings:
         prior: show each group's sensitivity to the agent, as a 13th number of the observation; needs the curves too.
         responses: measure the groups' responses before the search, for warm-ups by the rule ``response``, too;
             ``auto``: if the agent is this rule or starts at its plan, or the observation is made of them.
-        refine_top: so many of the best plans are judged again at the end, with sequential recovery and on all
-            validation images; the best of them is the result. 0: the best by the search's own reward.
+        finalists: so many of the best plans are judged again at the end, on all validation images; the best of them is
+            the result. 0: the best by the search's own reward.
+        finals_recovery: name of the recovery there; ``None``: the search's.
         agent: settings of the agent, such as ``warmup_episodes``.
         recovery: settings of the recovery, such as ``positions``.
     """
@@ -73,7 +74,8 @@ class Settings:
     curves: bool | Literal["auto"] = "auto"
     prior: bool = False
     responses: bool | Literal["auto"] = "auto"
-    refine_top: int = 0
+    finalists: int = 5
+    finals_recovery: str | None = None
     agent: Mapping[str, Any] = field(default_factory=dict)
     recovery: Mapping[str, Any] = field(default_factory=dict)
 
@@ -84,7 +86,9 @@ class Settings:
         _one_of("evaluate.precision", self.precision, PRECISIONS)
         require("evaluate.calibration_images", self.calibration_images, int, 1)
         require("evaluate.batch_size", self.batch_size, int, 1)
-        require("refine_top", self.refine_top, int, 0)
+        require("finalists", self.finalists, int, 0)
+        if self.finals_recovery is not None:
+            _one_of("finals_recovery", self.finals_recovery, recoveries.NAMES)
         require("prior", self.prior, bool)
         if self.curves != "auto":
             require("curves", self.curves, bool, hint=", or auto")
@@ -149,7 +153,7 @@ def settle_early_stop(settings: Settings, budget: float | None, agent: str, rewa
     any_size = budget is None or agents.has_free_budget(agent)
     if settings.early_stop == "auto":
         by_accuracy = settings.rule == "project" and reward in (accuracy, ORDERED_BY_ACCURACY[settings.cost])
-        return replace(settings, early_stop=not any_size and by_accuracy and settings.refine_top == 0)
+        return replace(settings, early_stop=not any_size and by_accuracy and not settings.finals_recovery)
     if settings.early_stop and any_size:
         why = "without a budget" if budget is None else f"and agent={agent} tries plans of any size"
         raise AmcError(f"evaluate.early_stop=true: judges plans by accuracy alone, {why}; give early_stop=false")

@@ -10,7 +10,7 @@ runs=${RUNS:-runs}/$name
 python=${PYTHON:-.venv/bin/python}
 for seed in ${SEEDS:-0 1 2}; do
   for agent in ${AGENTS:-uniform random amc}; do
-    once "$runs/$agent-seed$seed" amc.search "$@" agent="$agent" budget.rule=clip seed="$seed" episodes="${EPISODES:-400}"
+    once "$runs/$agent-seed$seed" amc.search "$@" agent="$agent" budget.rule=clip finalists=0 seed="$seed" episodes="${EPISODES:-400}"
   done
 done
 "$python" experiments/collect.py "experiments/$name" "$runs"

@@ -22,7 +22,7 @@ network() { # recipe and weights
 }
 
 evaluator() { # AGENT: NetAdapt plays plans of any size, of which no early stop can tell the worse
-  echo "evaluate.images=500 evaluate.batch_size=50"
+  echo "evaluate.images=500 evaluate.batch_size=50 finalists=0"
   [ "$1" = netadapt ] || echo "evaluate.early_stop=true evaluate.early_stop_min_images=150"
 }
 

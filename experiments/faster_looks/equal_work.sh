@@ -21,7 +21,7 @@ for seed in ${SEEDS:-0 1 2 3 4}; do
     IFS=-: read -r images stop plans <<<"$look"
     # shellcheck disable=SC2046
     once "$runs/$images-$stop-seed$seed" amc.search experiment=resnet20_cifar10 dataset.root="$DATA" \
-      model.checkpoint="$CHECKPOINTS/resnet20-12fca82f.th" budget.keep=0.5 budget.rule=project \
+      model.checkpoint="$CHECKPOINTS/resnet20-12fca82f.th" budget.keep=0.5 budget.rule=project finalists=0 \
       $(settings "$images" "$stop") seed="$seed" episodes="$plans"
   done
 done

@@ -16,7 +16,7 @@ for network in ${NETWORKS:-resnet20 resnet56}; do
   esac
   once "$runs/$network/search" amc.search model="$network" $common model.checkpoint="$checkpoint" \
     importance=reconstruction recovery=sequential evaluate.calibration_images=$images evaluate.precision=bf16 \
-    refine_top=10 agent=amc budget.rule=clip
+    finalists=10 finals_recovery=sequential agent=amc budget.rule=clip
   for seed in ${SEEDS:-0 1 2}; do
     once "$runs/$network/finetuned-seed$seed" amc.finetune plan="$runs/$network/search" seed=$seed \
       epochs="${EPOCHS:-$epochs}" lr_scale=$lr_scale finetuning.weight_decay=1e-4

@@ -16,7 +16,7 @@ targets=${TARGETS:-resnet20 resnet56 vgg16_cifar mobilenet_v1 resnet50}
 keeps=${KEEPS:-0.5 0.3}
 episodes=${EPISODES:-400}
 warm=${WARM:-100}
-looks="evaluate.images=500 evaluate.batch_size=50 evaluate.early_stop=true evaluate.early_stop_min_images=150"
+looks="evaluate.images=500 evaluate.batch_size=50 evaluate.early_stop=true evaluate.early_stop_min_images=150 finalists=0"
 several="resnet20 vgg16_cifar mobilenet_v1"
 
 images() { # NETWORK: the data set that it is for

@@ -88,6 +88,18 @@ def test_the_reward_is_the_share_of_the_uncut_accuracy(result: JointResult) -> N
         ]
 
 
+def test_finals_are_held_on_every_network() -> None:
+    more = [replace(task, val=images(48, 5)) for task in tasks()]
+    for name, outcome in run(tasks=more).networks.items():
+        found = outcome.result
+        assert [e.metrics.images for e in found.episodes] == [32] * 4
+        for scored in (found.baseline, found.best, outcome.uniform):
+            assert scored.val.images == 48, name
+        with torch.no_grad():
+            hits = sum(int((found.model(x).argmax(1) == y).sum()) for x, y in images(48, 5))
+        assert found.best.val.accuracy == hits / 48
+
+
 def test_a_recorded_run(recorded: tuple[Path, JointResult]) -> None:
     folder, result = recorded
     assert {"policy", "checkpoint", "summary.json", "config.json", "networks"} <= {p.name for p in folder.iterdir()}
@@ -197,8 +209,6 @@ def test_wrong_input() -> None:
         run(settings=replace(SMALL, observation="amc"))
     with pytest.raises(AmcError, match="budget=none"):
         run(budget=None)
-    with pytest.raises(AmcError, match="refine_top=2"):
-        run(settings=replace(SMALL, refine_top=2))
     with pytest.raises(AmcError, match="prior=true: sensitivity curves are not measured on several networks"):
         run(settings=replace(SMALL, prior=True))
     with pytest.raises(AmcError, match=r"model=\[same,same\]"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -263,22 +264,49 @@ def test_wrong_input(trained: OwnNet) -> None:
         Settings(observation="all")  # type: ignore[arg-type]
 
 
-def test_the_best_plans_are_judged_again_and_the_network_is_kept(trained: OwnNet, tmp_path: Path) -> None:
-    result = search(
-        trained, train=own_loader(96, 1), val=own_loader(96, 2), episodes=6, agent="random", seed=1,
-        settings=replace(QUICK, refine_top=3, agent={}), run_dir=tmp_path / "run", verbose=False,
+@pytest.mark.parametrize("recovery", [None, "sequential"])
+def test_finals_judge_the_best_plans_on_all_images(trained: OwnNet, recovery: str | None, tmp_path: Path) -> None:
+    val = own_loader(160, 1, noise=4)
+    result = run(
+        trained, val=val, episodes=6, agent="random", seed=1, run_dir=tmp_path / "run",
+        settings=replace(QUICK, finalists=3, finals_recovery=recovery, agent={}, precision="fp32"),
     )  # fmt: skip
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    refined = summary["refined"]
-    assert len(refined) == len({json.dumps(r) for r in refined}) <= 3
-    best = max(refined, key=lambda r: r["again"]["reward"])
+    finals = summary["finals"]
+    assert len(finals) == len({f["episode"] for f in finals}) == 3
+    searched = sorted((e.reward for e in result.episodes), reverse=True)
+    assert sorted((f["searched"]["reward"] for f in finals), reverse=True) == searched[:3]
+    best = max(finals, key=lambda f: f["again"]["reward"])
     assert summary["best"]["reward"] == best["again"]["reward"]
-    assert summary["best"]["val"]["images"] == 96  # all of them, not the 64 that the episodes saw
     assert result.plan == result.episodes[best["episode"]].plan
+    assert result.best.val.images == result.baseline.val.images == 160  # not the 64 that the episodes saw
+    with torch.no_grad():
+        hits = sum(int((result.model(x).argmax(1) == y).sum()) for x, y in val)
+    assert result.best.val.accuracy == best["again"]["accuracy"] == hits / 160
     loaded = amc.load(tmp_path / "run" / "pruned", OwnNet())
     x = torch.randn(2, 1, 8, 8)
     with torch.no_grad():
         assert torch.equal(loaded(x), result.model(x))
+
+
+def test_no_finals_where_they_would_show_nothing_new(trained: OwnNet, tmp_path: Path) -> None:
+    more = own_loader(96, 1)
+    for name, arguments in {
+        "all images seen": {"val": own_loader(64, 1)},
+        "one plan": {"val": more, "agent": "uniform", "settings": replace(QUICK, agent={})},
+        "none asked for": {"val": more, "settings": replace(QUICK, finalists=0)},
+    }.items():
+        result = run(trained, run_dir=tmp_path / name, **arguments)
+        assert "finals" not in json.loads((tmp_path / name / "summary.json").read_text())
+        assert result.best.val.images == 64
+
+
+def test_finals_are_told_of_at_the_end(trained: OwnNet, capsys: pytest.CaptureFixture[str]) -> None:
+    run(trained, val=own_loader(96, 1), verbose=True)
+    line = next(line for line in capsys.readouterr().out.splitlines() if re.match(r"finals: \d plans", line))
+    assert re.fullmatch(
+        r"finals: \d plans on 96 validation images; the best one has [\d.]+% there, [\d.]+% on the search's 64", line
+    )
 
 
 EARLY = replace(QUICK, batch_size=4, early_stop=True, early_stop_min_images=8, early_stop_confidence=0.8)

@@ -124,7 +124,7 @@ def test_whatever_changes_the_values_makes_other_curves(network: Network, tmp_pa
 
 def test_a_budget_does_not(network: Network, tmp_path: Path) -> None:
     measured(network, tmp_path)
-    other = replace(SETTINGS, cost="params", min_keep=0.3, channel_round=2, refine_top=3, batch_size=7)
+    other = replace(SETTINGS, cost="params", min_keep=0.3, channel_round=2, finalists=3, batch_size=7)
     assert measured(network, tmp_path, other)[0] == 0
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from amc.finals import best_different, judged
 from amc.loop import best_episode
-from amc.refine import refine
 from amc.types import Cost, Episode, Metrics, PruningPlan
 
 
@@ -24,15 +24,15 @@ def test_the_best_different_plans_are_judged_again() -> None:
         asked.append(wanted)
         return Metrics(truth[wanted], 0.1, 500)
 
-    refined = refine(
-        episodes, 3, closer, lambda metrics, cost, original: metrics.accuracy - cost.macs / original.macs / 100,
-        Cost(10, 10), verbose=False,
+    found = judged(
+        best_different(episodes, 3), closer,
+        lambda metrics, cost, original: metrics.accuracy - cost.macs / original.macs / 100, Cost(10, 10), verbose=False,
     )  # fmt: skip
     assert asked == [plan(2), plan(3), plan(1)]  # the fourth best is not looked at, nor a plan twice
-    assert [r.again.plan for r in refined] == [plan(1), plan(3), plan(2)]
-    assert refined[0].again.reward == 0.99 - 0.001
-    assert refined[0].searched == episodes[0]
-    assert refined[0].to_json() == {
+    assert [f.again.plan for f in found] == [plan(1), plan(3), plan(2)]
+    assert found[0].again.reward == 0.99 - 0.001
+    assert found[0].searched == episodes[0]
+    assert found[0].to_json() == {
         "episode": 0,
         "searched": {"reward": 0.3, "accuracy": 0.3, "loss": 1.0},
         "again": {"reward": 0.989, "accuracy": 0.99, "loss": 0.1},
@@ -42,17 +42,9 @@ def test_the_best_different_plans_are_judged_again() -> None:
 def test_plans_over_the_budget_are_neither_looked_at_nor_the_best() -> None:
     over, within = replace(episode(0, 5, 0.9), within_budget=False), episode(1, 3, 0.2)
     assert best_episode([over, within]) is within
-    refined = refine(
-        [over, within], 2, lambda plan: Metrics(0.5, 1.0, 10), lambda metrics, cost, original: 1.0, Cost(10, 10), False
-    )
-    assert [r.searched for r in refined] == [within]
+    assert best_different([over, within], 2) == [within]
 
 
 def test_a_plan_that_was_stopped_early_is_not_judged_again() -> None:
     stopped = replace(episode(1, 2, 0.9), metrics=Metrics(0.9, 1.0, 25))
-    truth = Metrics(0.5, 0.1, 500)
-    refined = refine(
-        [episode(0, 1, 0.3), stopped], 2, lambda plan: truth, lambda metrics, cost, original: metrics.accuracy,
-        Cost(10, 10), verbose=False,
-    )  # fmt: skip
-    assert [r.searched.index for r in refined] == [0]
+    assert [e.index for e in best_different([episode(0, 1, 0.3), stopped], 2)] == [0]

@@ -1,0 +1,137 @@
+"""The end of a search: its best plans are judged again, on images that did not choose them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from amc.data import ImageSet
+from amc.evaluate import Evaluator
+from amc.loop import eligible
+from amc.preparation import Problem
+from amc.problem import make_evaluator
+from amc.progress import Progress
+from amc.rewards import Reward
+from amc.settings import Settings
+from amc.types import Cost, Episode, Metrics, PruningPlan
+
+CALIBRATION_IMAGES = 2048  # at least, for a recovery of the finals' own
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One plan twice: ``searched``, as the search saw it, and ``again``, with the finals' metrics and reward."""
+
+    searched: Episode
+    again: Episode
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry for ``summary.json``; accuracies are fractions."""
+        looks = {"searched": self.searched, "again": self.again}
+        return {
+            "episode": self.searched.index,
+            **{
+                n: {"reward": e.reward, "accuracy": e.metrics.accuracy, "loss": e.metrics.loss}
+                for n, e in looks.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Finals:
+    """What the finals found: the finalists, the best first, and what judged them."""
+
+    finalists: tuple[Finalist, ...]
+    evaluator: Evaluator
+
+    def line(self) -> str:
+        """What the search's images promised, and what is left of it, for the end of a run."""
+        best = self.finalists[0]
+        return (
+            f"finals: {len(self.finalists)} plans on {self.evaluator.dense.images} validation images; the best one has "
+            f"{best.again.metrics.accuracy:.2%} there, {best.searched.metrics.accuracy:.2%} on the search's "
+            f"{best.searched.metrics.images}"
+        )
+
+
+def hold_finals(
+    problem: Problem,
+    episodes: Sequence[Episode],
+    reward: Reward,
+    train: ImageSet,
+    val: ImageSet,
+    settings: Settings,
+    *,
+    importance: str,
+    seed: int,
+    verbose: bool = True,
+) -> Finals | None:
+    """Judges the best ``settings.finalists`` plans again, on all validation images.
+
+    The best of many plans owes part of its accuracy to the few images that it was chosen by. Among several good plans,
+    more images tell which of them are.
+
+    Args:
+        problem: the search's; the finals cut and recover as its evaluator does, if they have no recovery of their own.
+        episodes: of the search.
+        reward: the search's.
+        train: calibration images for a recovery of the finals' own.
+        val: all validation images.
+        settings: the search's.
+        importance: name of the search's.
+        seed: of what is sampled.
+        verbose: show the progress.
+
+    Returns:
+        ``None`` where there is nothing to find out: no finalists are asked for, no plan met the budget, or nothing is
+        new, as there is one plan only, or the search saw all images.
+    """
+    chosen = best_different(episodes, settings.finalists)
+    network, evaluator, own = problem.network, problem.evaluator, settings.finals_recovery
+    if not chosen or (own is None and (len(chosen) < 2 or evaluator.dense.images == len(val))):
+        return None
+    if own is None:
+        precision = "bf16" if evaluator.dtype == torch.bfloat16 else "fp32"
+        judge = Evaluator(evaluator.cutter, val, batch_size=settings.batch_size, precision=precision)
+    else:
+        images = max(settings.calibration_images, CALIBRATION_IMAGES)
+        wanted = replace(settings, calibration_images=images, images=None, early_stop=False, recovery={})
+        judge = make_evaluator(network, train, val, importance, own, wanted, seed)
+    return Finals(judged(chosen, judge, reward, network.cost_model.cost(), verbose), judge)
+
+
+def judged(
+    chosen: Sequence[Episode],
+    evaluate: Callable[[PruningPlan], Metrics],
+    reward: Reward,
+    original: Cost,
+    verbose: bool = True,
+) -> tuple[Finalist, ...]:
+    """Each episode's plan evaluated again, the best by the second look first.
+
+    Args:
+        chosen: the finalists.
+        evaluate: the second look.
+        reward: the search's.
+        original: the uncut network's cost.
+        verbose: show the progress.
+    """
+    found = []
+    with Progress("finals: plan", verbose) as progress:
+        for number, episode in enumerate(chosen, 1):
+            metrics = evaluate(episode.plan)
+            again = replace(episode, metrics=metrics, reward=reward(metrics, episode.cost, original))
+            found.append(Finalist(episode, again))
+            progress.update(number, len(chosen), f"accuracy {metrics.accuracy:.2%}")
+    return tuple(sorted(found, key=lambda finalist: -finalist.again.reward))
+
+
+def best_different(episodes: Sequence[Episode], most: int) -> list[Episode]:
+    """At most so many of those that can be the result, see :func:`amc.loop.eligible`, one of each plan, best first."""
+    best: dict[PruningPlan, Episode] = {}
+    for episode in sorted(eligible(episodes), key=lambda e: -e.reward):
+        best.setdefault(episode.plan, episode)
+    return list(best.values())[:most]
