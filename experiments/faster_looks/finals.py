@@ -70,12 +70,18 @@ def table(rows: list[Line]) -> str:
     text = [f"| task | agent | seeds | {' | '.join(titles)} | val, search | val, finals of 5 |", "|---" * 10 + "|"]
     for task, agent in dict.fromkeys(key[:2] for key in searches):
         own = [rows for key, rows in searches.items() if key[:2] == (task, agent)]
-        tests = [spread([100 * taken(rows, n)["test_accuracy"] for rows in own]) for n in (1, *FINALISTS)]
+        deep = min(len(rows) for rows in own)
+        tests = [
+            spread([100 * taken(rows, n)["test_accuracy"] for rows in own]) if n <= deep else ""
+            for n in (1, *FINALISTS)
+        ]
         vals = [[100 * rows[0]["search_accuracy"] for rows in own], [100 * taken(r, 5)["val_accuracy"] for r in own]]
         text.append(f"| {task} | {agent} | {len(own)} | {' | '.join([*tests, *map(spread, vals)])} |")
     text += ["", "| finals of | searches | test, minus the search alone | p (Wilcoxon) |", "|---|---|---|---|"]
     for n in FINALISTS:
         own = [rows for rows in searches.values() if len(rows) >= n]
+        if len(own) < 2:
+            continue
         gains = [100 * (taken(rows, n)["test_accuracy"] - rows[0]["test_accuracy"]) for rows in own]
         p = f"{wilcoxon(gains).pvalue:.2g}" if any(gains) else ""
         text.append(f"| {n} | {len(own)} | {mean(gains):+.2f} ± {stdev(gains):.2f} | {p} |")
