@@ -18,6 +18,7 @@ from amc.rewards import Reward
 from amc.settings import Settings
 from amc.types import Cost, Episode, Metrics, PruningPlan
 
+LEAST_DISTANCE = 0.03  # mean absolute difference of two finalists' keep ratios
 CALIBRATION_IMAGES = 2048  # at least, for a recovery of the finals' own
 
 
@@ -71,8 +72,8 @@ def hold_finals(
 ) -> Finals | None:
     """Judges the best ``settings.finalists`` plans again, on all validation images.
 
-    The best of many plans owes part of its accuracy to the few images that it was chosen by. Among several good plans,
-    more images tell which of them are.
+    The best of many plans owes part of its accuracy to the few images that it was chosen by; more images tell which of
+    several good ones is best (measured in ``experiments/faster_looks``).
 
     Args:
         problem: the search's; the finals cut and recover as its evaluator does, if they have no recovery of their own.
@@ -130,8 +131,26 @@ def judged(
 
 
 def best_different(episodes: Sequence[Episode], most: int) -> list[Episode]:
-    """At most so many of those that can be the result, see :func:`amc.loop.eligible`, one of each plan, best first."""
-    best: dict[PruningPlan, Episode] = {}
+    """The best of those that can be the result, see :func:`amc.loop.eligible`, by reward, and unlike each other.
+
+    An agent that has settled on a plan plays it in many variants, which have the same luck with the search's images. So
+    one whose keep ratios are near those of a better one is taken only if there are too few others.
+    """
+    by_plan: dict[PruningPlan, Episode] = {}
     for episode in sorted(eligible(episodes), key=lambda e: -e.reward):
-        best.setdefault(episode.plan, episode)
-    return list(best.values())[:most]
+        by_plan.setdefault(episode.plan, episode)
+    chosen: list[Episode] = []
+    near: list[Episode] = []
+    for episode in by_plan.values():
+        if len(chosen) == most:
+            break
+        unlike = all(_distance(episode.plan, other.plan) >= LEAST_DISTANCE for other in chosen)
+        (chosen if unlike else near).append(episode)
+    return sorted([*chosen, *near[: most - len(chosen)]], key=lambda e: -e.reward)
+
+
+def _distance(one: PruningPlan, other: PruningPlan) -> float:
+    """Mean absolute difference of the keep ratios, over the groups that either plan cuts."""
+    pairs = zip(one.keep_ratios().values(), other.keep_ratios().values(), strict=True)
+    differences = [abs(a - b) for a, b in pairs if min(a, b) < 1]
+    return sum(differences) / len(differences) if differences else 0.0

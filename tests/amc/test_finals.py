@@ -39,6 +39,21 @@ def test_the_best_different_plans_are_judged_again() -> None:
     }
 
 
+def test_finalists_are_unlike_each_other_if_there_are_enough() -> None:
+    def two(index: int, kept: tuple[int, int], reward: float) -> Episode:
+        own = PruningPlan((("a", kept[0]), ("b", kept[1]), ("frozen", 100)), (("a", 100), ("b", 100), ("frozen", 100)))
+        return replace(episode(index, 1, reward), plan=own)
+
+    best, near, far = two(0, (50, 50), 0.9), two(1, (52, 47), 0.8), two(2, (53, 47), 0.7)  # by 0.025 and 0.03
+    further = two(3, (20, 80), 0.6)
+    all_four = [further, far, near, best]
+    assert best_different(all_four, 2) == [best, far]
+    assert best_different(all_four, 3) == [best, far, further]
+    assert best_different(all_four, 4) == [best, near, far, further]
+    assert best_different([near, best], 2) == [best, near]
+    assert best_different(all_four, 0) == []
+
+
 def test_plans_over_the_budget_are_neither_looked_at_nor_the_best() -> None:
     over, within = replace(episode(0, 5, 0.9), within_budget=False), episode(1, 3, 0.2)
     assert best_episode([over, within]) is within
