@@ -35,7 +35,12 @@ class Finalist:
         return {
             "episode": self.searched.index,
             **{
-                n: {"reward": e.reward, "accuracy": e.metrics.accuracy, "loss": e.metrics.loss}
+                n: {
+                    "reward": e.reward,
+                    "accuracy": e.metrics.accuracy,
+                    "loss": e.metrics.loss,
+                    "images": e.metrics.images,
+                }
                 for n, e in looks.items()
             },
         }
@@ -73,7 +78,7 @@ def hold_finals(
     """Judges the best ``settings.finalists`` plans again, on all validation images.
 
     The best of many plans owes part of its accuracy to the few images that it was chosen by; more images tell which of
-    several good ones is best (measured in ``experiments/faster_looks``).
+    several good ones is best (measured in ``experiments/faster_looks``). If the search stops plans early, so do they.
 
     Args:
         problem: the search's; the finals cut and recover as its evaluator does, if they have no recovery of their own.
@@ -96,7 +101,8 @@ def hold_finals(
         return None
     if own is None:
         precision = "bf16" if evaluator.dtype == torch.bfloat16 else "fp32"
-        judge = Evaluator(evaluator.cutter, val, batch_size=settings.batch_size, precision=precision)
+        stop = settings.stop_rule
+        judge = Evaluator(evaluator.cutter, val, batch_size=settings.batch_size, precision=precision, early_stop=stop)
     else:
         images = max(settings.calibration_images, CALIBRATION_IMAGES)
         wanted = replace(settings, calibration_images=images, images=None, early_stop=False, recovery={})
@@ -111,7 +117,7 @@ def judged(
     original: Cost,
     verbose: bool = True,
 ) -> tuple[Finalist, ...]:
-    """Each episode's plan evaluated again, the best by the second look first.
+    """Each episode's plan evaluated again; the best that was seen in full, not stopped early, comes first.
 
     Args:
         chosen: the finalists.
@@ -127,7 +133,7 @@ def judged(
             again = replace(episode, metrics=metrics, reward=reward(metrics, episode.cost, original))
             found.append(Finalist(episode, again))
             progress.update(number, len(chosen), f"accuracy {metrics.accuracy:.2%}")
-    return tuple(sorted(found, key=lambda finalist: -finalist.again.reward))
+    return tuple(sorted(found, key=lambda f: (-f.again.metrics.images, -f.again.reward)))
 
 
 def best_different(episodes: Sequence[Episode], most: int) -> list[Episode]:

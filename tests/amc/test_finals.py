@@ -34,9 +34,18 @@ def test_the_best_different_plans_are_judged_again() -> None:
     assert found[0].searched == episodes[0]
     assert found[0].to_json() == {
         "episode": 0,
-        "searched": {"reward": 0.3, "accuracy": 0.3, "loss": 1.0},
-        "again": {"reward": 0.989, "accuracy": 0.99, "loss": 0.1},
+        "searched": {"reward": 0.3, "accuracy": 0.3, "loss": 1.0, "images": 100},
+        "again": {"reward": 0.989, "accuracy": 0.99, "loss": 0.1, "images": 500},
     }
+
+
+def test_a_finalist_that_was_stopped_early_does_not_win() -> None:
+    looks = {plan(1): Metrics(0.99, 0.1, 50), plan(2): Metrics(0.5, 0.1, 500), plan(3): Metrics(0.6, 0.1, 500)}
+    found = judged(
+        [episode(i, i + 1, 0.9) for i in range(3)], looks.__getitem__, lambda metrics, *_: metrics.accuracy,
+        Cost(10, 10), verbose=False,
+    )  # fmt: skip
+    assert [f.again.plan for f in found] == [plan(3), plan(2), plan(1)]
 
 
 def test_finalists_are_unlike_each_other_if_there_are_enough() -> None:
