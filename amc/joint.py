@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,8 @@ def search_jointly(
     settings = settle_early_stop(settings, budget, agent, accuracy)
     with opened(run_dir, resume, own) as folder:
         start = starting_policy(policy, folder)
-        settings = settings_from(settings, agent, *start) if start else settings
+        if start:
+            settings = _keep_actor(settings_from(settings, agent, *start))
         place = resolve_device(device)
         cutting = {"importance": importance, "recovery": recovery, "seed": seed}
         folders = {} if folder is None else network_folders(folder, names)
@@ -123,6 +124,13 @@ def search_jointly(
             show(networks_table({n: (o.result.baseline, o.uniform, o.result.best) for n, o in found.items()}))
             show(Text("nothing was recorded" if folder is None else f"run folder: {folder.path}"))
     return result
+
+
+def _keep_actor(settings: Settings) -> Settings:
+    """Without a fit after the warm-up: the policy's own plans are not in it here, and the fit would replace them."""
+    if settings.agent.get("actor_start", "auto") != "auto":
+        return settings
+    return replace(settings, agent={**settings.agent, "actor_start": "default"})
 
 
 def check_joint(names: Sequence[str], agent: str, budget: float | None, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 import agents
 from amc.compared import UNCUT, compare
 from amc.errors import AmcError
-from amc.finals import hold_finals
+from amc.finals import Finalist, hold_finals
 from amc.joint_files import NetworkFolder
 from amc.loop import best_episode, play, recording, restore
 from amc.preparation import Images, Problem, as_images, prepare
@@ -100,6 +100,12 @@ class Walk:
     def _relative_accuracy(self, metrics: Metrics, cost: Cost, original: Cost) -> float:
         return metrics.accuracy / self.problem.evaluator.dense.accuracy
 
+    def _on_all_images(self, finalist: Finalist) -> Finalist:
+        """With the reward relative to the uncut network on the finals' images, not on the search's."""
+        again = finalist.again
+        reward = self._relative_accuracy(again.metrics, again.cost, self.original)
+        return replace(finalist, again=replace(again, reward=reward))
+
     def restore(self, agent: agents.Agent) -> None:
         """Takes up the episodes of an earlier part of the run; the agent is then as it was after them."""
         self.episodes = restore(agent, self.problem.evaluator, self._recorder)
@@ -126,8 +132,9 @@ class Walk:
             importance=self._cutting["importance"], seed=self._cutting["seed"], verbose=False,
         )  # fmt: skip
         if finals is not None:
-            facts["finals"] = [finalist.to_json() for finalist in finals.finalists]
-            best, self.problem = finals.finalists[0].again, replace(self.problem, evaluator=finals.evaluator)
+            self.problem = replace(self.problem, evaluator=finals.evaluator)
+            finalists = [self._on_all_images(finalist) for finalist in finals.finalists]
+            best, facts["finals"] = finalists[0].again, [finalist.to_json() for finalist in finalists]
         if not best.within_budget:
             raise AmcError(f"{self.task.name}: no episode met the budget; give more episodes")
         plans = {"uniform": self.problem.uniform_plan(self._settings), "best": best.plan}

@@ -77,7 +77,7 @@ def responses_once(
     """
     if file is not None and file.exists():
         stored = read_json(file)
-        if not all(type(value) is float and value > 0 for value in stored.values()):
+        if not isinstance(stored, dict) or not all(type(v) is float and v > 0 for v in stored.values()):
             raise AmcError(f"{file}: a response is no number greater than 0; the file is damaged, start a new run")
         if set(stored) == {g.name for g in network.groups if g.frozen is None}:
             return dict(stored)

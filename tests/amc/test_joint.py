@@ -88,13 +88,15 @@ def test_the_reward_is_the_share_of_the_uncut_accuracy(result: JointResult) -> N
         ]
 
 
-def test_finals_are_held_on_every_network() -> None:
+def test_finals_are_held_on_every_network(tmp_path: Path) -> None:
     more = [replace(task, val=images(48, 5)) for task in tasks()]
-    for name, outcome in run(tasks=more).networks.items():
+    for name, outcome in run(tmp_path, tasks=more).networks.items():
         found = outcome.result
         assert [e.metrics.images for e in found.episodes] == [32] * 4
         for scored in (found.baseline, found.best, outcome.uniform):
             assert scored.val.images == 48, name
+        best = json.loads((tmp_path / "networks" / name / "summary.json").read_text())["best"]
+        assert best["reward"] == found.best.val.accuracy / found.baseline.val.accuracy
         with torch.no_grad():
             hits = sum(int((found.model(x).argmax(1) == y).sum()) for x, y in images(48, 5))
         assert found.best.val.accuracy == hits / 48
@@ -193,6 +195,18 @@ def test_it_can_start_from_a_policy(whole: Path, tmp_path: Path) -> None:
     result = run(tmp_path, episodes=4, policy=whole, settings=QUICK)  # seven of the eight are warm-up
     assert result.networks["five"].result.episodes[-1].scalars["sigma"] == 0.1
     assert read(tmp_path).trained_on["started_from"]["trained_on"]["models"] == ["three", "five"]
+
+
+def test_a_policy_that_sees_responses_is_not_replaced_by_the_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[object] = []
+    monkeypatch.setattr("agents.episodic.fit_to_best", lambda *arguments: fits.append(arguments))
+    seeing = replace(SMALL, observation="response")
+    run(tmp_path / "first", settings=seeing)
+    assert len(fits) == 1
+    run(episodes=6, policy=tmp_path / "first", settings=replace(seeing, agent={}))
+    assert len(fits) == 1
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
