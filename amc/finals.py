@@ -10,7 +10,7 @@ import torch
 
 from amc.data import ImageSet
 from amc.evaluate import Evaluator
-from amc.loop import eligible
+from amc.loop import different
 from amc.preparation import Problem
 from amc.problem import make_evaluator
 from amc.progress import Progress
@@ -66,7 +66,7 @@ class Finals:
 def hold_finals(
     problem: Problem,
     episodes: Sequence[Episode],
-    reward: Reward,
+    reward_of: Callable[[Evaluator], Reward],
     train: ImageSet,
     val: ImageSet,
     settings: Settings,
@@ -83,7 +83,7 @@ def hold_finals(
     Args:
         problem: the search's; the finals cut and recover as its evaluator does, if they have no recovery of their own.
         episodes: of the search.
-        reward: the search's.
+        reward_of: the search's reward, given what judges: it may compare with the uncut network on the same images.
         train: calibration images for a recovery of the finals' own.
         val: all validation images.
         settings: the search's.
@@ -93,7 +93,7 @@ def hold_finals(
 
     Returns:
         ``None`` where there is nothing to find out: no finalists are asked for, no plan met the budget, or nothing is
-        new, as there is one plan only, or the search saw all images.
+        new: without a recovery of their own, one plan only, or a search that saw all images.
     """
     chosen = best_different(episodes, settings.finalists)
     network, evaluator, own = problem.network, problem.evaluator, settings.finals_recovery
@@ -107,7 +107,7 @@ def hold_finals(
         images = max(settings.calibration_images, CALIBRATION_IMAGES)
         wanted = replace(settings, calibration_images=images, images=None, early_stop=False, recovery={})
         judge = make_evaluator(network, train, val, importance, own, wanted, seed)
-    return Finals(judged(chosen, judge, reward, network.cost_model.cost(), verbose), judge)
+    return Finals(judged(chosen, judge, reward_of(judge), network.cost_model.cost(), verbose), judge)
 
 
 def judged(
@@ -142,12 +142,9 @@ def best_different(episodes: Sequence[Episode], most: int) -> list[Episode]:
     An agent that has settled on a plan plays it in many variants, which have the same luck with the search's images. So
     one whose keep ratios are near those of a better one is taken only if there are too few others.
     """
-    by_plan: dict[PruningPlan, Episode] = {}
-    for episode in sorted(eligible(episodes), key=lambda e: -e.reward):
-        by_plan.setdefault(episode.plan, episode)
     chosen: list[Episode] = []
     near: list[Episode] = []
-    for episode in by_plan.values():
+    for episode in different(episodes):
         if len(chosen) == most:
             break
         unlike = all(_distance(episode.plan, other.plan) >= LEAST_DISTANCE for other in chosen)

@@ -15,11 +15,11 @@ from torch import nn
 from amc.data import ImageSet
 from amc.errors import AmcError
 from amc.finetuning import FineTuner, FineTuneSettings, Phase, Trained
+from amc.loop import best_plans
 from amc.precision import resolve_device
 from amc.problem import Network, identity, trace_network
 from amc.pruned import save_pruned
 from amc.recipe import Recipe
-from amc.recorder import best_plans
 from amc.report import Scored, count, result_table, show, time_table
 from amc.result import score_networks, versions
 from amc.stages import stage_plans

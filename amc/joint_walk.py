@@ -12,7 +12,8 @@ from torch import nn
 import agents
 from amc.compared import UNCUT, compare
 from amc.errors import AmcError
-from amc.finals import Finalist, hold_finals
+from amc.evaluate import Evaluator
+from amc.finals import hold_finals
 from amc.joint_files import NetworkFolder
 from amc.loop import best_episode, play, recording, restore
 from amc.preparation import Images, Problem, as_images, prepare
@@ -20,8 +21,9 @@ from amc.problem import identity
 from amc.recorder import Recorder
 from amc.report import Scored
 from amc.result import SearchResult, hparams_of, keep_network, summary_of
+from amc.rewards import Reward
 from amc.settings import Settings
-from amc.types import Cost, Episode, Metrics
+from amc.types import Cost, Episode
 from envs.channel_pruning import ChannelPruningEnv
 
 
@@ -54,6 +56,11 @@ class Outcome:
 
     result: SearchResult
     uniform: Scored
+
+
+def relative_accuracy(evaluator: Evaluator) -> Reward:
+    """A plan's accuracy divided by the uncut network's on the same images, which means the same on every network."""
+    return lambda metrics, cost, original: metrics.accuracy / evaluator.dense.accuracy
 
 
 class Walk:
@@ -95,16 +102,7 @@ class Walk:
 
     def env(self) -> ChannelPruningEnv:
         """The walk for the agent; its reward is a plan's accuracy divided by the uncut network's."""
-        return self.problem.env(self._settings, self._relative_accuracy)
-
-    def _relative_accuracy(self, metrics: Metrics, cost: Cost, original: Cost) -> float:
-        return metrics.accuracy / self.problem.evaluator.dense.accuracy
-
-    def _on_all_images(self, finalist: Finalist) -> Finalist:
-        """With the reward relative to the uncut network on the finals' images, not on the search's."""
-        again = finalist.again
-        reward = self._relative_accuracy(again.metrics, again.cost, self.original)
-        return replace(finalist, again=replace(again, reward=reward))
+        return self.problem.env(self._settings, relative_accuracy(self.problem.evaluator))
 
     def restore(self, agent: agents.Agent) -> None:
         """Takes up the episodes of an earlier part of the run; the agent is then as it was after them."""
@@ -128,13 +126,12 @@ class Walk:
         """
         best, facts = best_episode(self.episodes), {**facts, **self.task.facts, "model": self.task.name}
         finals = hold_finals(
-            self.problem, self.episodes, self._relative_accuracy, self._train, self._val, self._settings,
+            self.problem, self.episodes, relative_accuracy, self._train, self._val, self._settings,
             importance=self._cutting["importance"], seed=self._cutting["seed"], verbose=False,
         )  # fmt: skip
         if finals is not None:
-            self.problem = replace(self.problem, evaluator=finals.evaluator)
-            finalists = [self._on_all_images(finalist) for finalist in finals.finalists]
-            best, facts["finals"] = finalists[0].again, [finalist.to_json() for finalist in finalists]
+            facts["finals"] = [finalist.to_json() for finalist in finals.finalists]
+            best, self.problem = finals.finalists[0].again, replace(self.problem, evaluator=finals.evaluator)
         if not best.within_budget:
             raise AmcError(f"{self.task.name}: no episode met the budget; give more episodes")
         plans = {"uniform": self.problem.uniform_plan(self._settings), "best": best.plan}

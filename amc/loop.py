@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import agents
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.progress import Progress
-from amc.recorder import Recorder
-from amc.types import Cost, Episode
+from amc.recorder import Recorder, episodes_in
+from amc.types import Cost, Episode, LayerGroup, PruningPlan
 
 Record = Callable[[Episode, Episode], None]  # (finished, best so far)
 
@@ -31,8 +32,25 @@ def best_episode(episodes: Sequence[Episode]) -> Episode:
 
 def eligible(episodes: Sequence[Episode]) -> list[Episode]:
     """Those within the budget whose plan was scored on all images, not stopped early."""
-    most = max(episode.metrics.images for episode in episodes)
+    most = max((episode.metrics.images for episode in episodes), default=0)
     return [episode for episode in episodes if episode.within_budget and episode.metrics.images == most]
+
+
+def different(episodes: Sequence[Episode]) -> list[Episode]:
+    """One of each plan that can be the result, see :func:`eligible`, best first; of equals, the first in time."""
+    found: dict[PruningPlan, Episode] = {}
+    for episode in sorted(eligible(episodes), key=lambda e: -e.reward):
+        found.setdefault(episode.plan, episode)
+    return list(found.values())
+
+
+def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int) -> list[PruningPlan]:
+    """The different plans with the highest rewards that a search saw in full, best first, at most ``most``.
+
+    Raises:
+        AmcError: the file can't be read, or it is of another network.
+    """
+    return [episode.plan for episode in different(episodes_in(episodes_csv, groups))[:most]]
 
 
 def restore(agent: agents.Agent, evaluator: Evaluator, recorder: Recorder | None) -> list[Episode]:

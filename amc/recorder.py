@@ -52,25 +52,9 @@ class Recorder:
             if digest != self._task.get(what):
                 raise AmcError(f"resume={self._run_dir.path}: the {what} changed since the run began; start a new run")
         self._log.truncate(finished)
-        rows = read_episodes(self._log.path) if finished else []
+        episodes = episodes_in(self._log.path, self._groups) if finished else []
         self._board = Board(self._run_dir.path, self._names, purge_step=finished)
-        return [self._episode(row) for row in rows], checkpoint
-
-    def _episode(self, row: Mapping[str, float]) -> Episode:
-        return Episode(
-            index=int(row["episode"]),
-            reward=row["reward"],
-            plan=_plan_of(row, self._groups),
-            metrics=Metrics(
-                row["accuracy"],
-                row["loss"],
-                int(row["images"]),
-                {p: row[f"{p}_seconds"] for p in PARTS},
-            ),
-            cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
-            seconds=row["seconds"],
-            within_budget=bool(row["within_budget"]),
-        )
+        return episodes, checkpoint
 
     def episode(
         self,
@@ -139,17 +123,25 @@ class Recorder:
         return {"log_macs_fit": asdict(log_macs_fit(ratios, accuracies))}
 
 
-def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int) -> list[PruningPlan]:
-    """The different plans with the highest rewards that a search saw in full, best first, at most ``most``.
+def episodes_in(episodes_csv: str | Path, groups: Sequence[LayerGroup]) -> list[Episode]:
+    """The episodes that a search wrote down, in time.
 
     Raises:
         AmcError: the file can't be read, or it is of another network.
     """
-    rows = [row for row in read_episodes(episodes_csv) if row["within_budget"]]
-    every = max((row["images"] for row in rows), default=0)
-    full = [row for row in rows if row["images"] == every]
-    full.sort(key=lambda row: -row["reward"])  # of equals, the first in time
-    return list(dict.fromkeys(_plan_of(row, groups) for row in full))[:most]
+    return [_episode_of(row, groups) for row in read_episodes(episodes_csv)]
+
+
+def _episode_of(row: Mapping[str, float], groups: Sequence[LayerGroup]) -> Episode:
+    return Episode(
+        index=int(row["episode"]),
+        reward=row["reward"],
+        plan=_plan_of(row, groups),
+        metrics=Metrics(row["accuracy"], row["loss"], int(row["images"]), {p: row[f"{p}_seconds"] for p in PARTS}),
+        cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
+        seconds=row["seconds"],
+        within_budget=bool(row["within_budget"]),
+    )
 
 
 def _plan_of(row: Mapping[str, float], groups: Sequence[LayerGroup]) -> PruningPlan:

@@ -160,8 +160,9 @@ def search(
         played = play(player, before, episodes, original, limit.allows, record, verbose)
         best, ended = best_episode(played.episodes), time.perf_counter()
         finals = hold_finals(
-            problem, played.episodes, rewarded, train, val, settings, importance=importance, seed=seed, verbose=verbose
-        )
+            problem, played.episodes, lambda _: rewarded, train, val, settings,
+            importance=importance, seed=seed, verbose=verbose,
+        )  # fmt: skip
         if finals is not None:
             facts["finals"] = [finalist.to_json() for finalist in finals.finalists]
             evaluator, best = finals.evaluator, finals.finalists[0].again

@@ -15,7 +15,8 @@ for way in ${WAYS:-deep shallow uniform ddpg}; do
   search="agent=$way episodes=1"
   [ "$way" != ddpg ] || search="agent=amc agent.warmup_episodes=50 episodes=${EPISODES:-200}"
   once "$runs/$way" amc.search $common model.checkpoint="$dense" $search \
-    importance=reconstruction recovery=sequential budget.rule=project finalists=1 finals_recovery=sequential evaluate.early_stop=false
+    importance=reconstruction recovery=sequential budget.rule=project finalists=1 finals_recovery=sequential \
+    evaluate.early_stop=false
   once "$runs/$way-finetuned" amc.finetune plan="$runs/$way" epochs="${EPOCHS:-4}" lr_scale=0.3 finetuning.weight_decay=1e-4 \
     distill.weight=0 # the dense network is trained too shortly to be a teacher
 done

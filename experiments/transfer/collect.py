@@ -114,29 +114,31 @@ def spread(values: list[float], sign: str = "") -> str:
     return f"{text} ± {100 * stdev(values):.2f}" if len(values) > 1 else text
 
 
-def matrix(lines: list[Line]) -> str:
-    """For each observation and budget what one walk is above the uniform plan, source by target."""
+def matrix(lines: list[Line], way: str, score: str, title: str) -> str:
+    """For each observation and budget what such a way to a plan is above the uniform plan, source by target."""
     text = []
     for observation, keep in sorted({(line["observation"], line["keep"]) for line in lines}):
         own = [line for line in lines if (line["observation"], line["keep"]) == (observation, keep)]
-        uniform = {(r["target"], r["seed"]): r["val_accuracy"] for r in own if r["way"] == "uniform"}
-        shots = [r for r in own if r["way"] == "zero-shot" and (r["target"], r["seed"]) in uniform]
+        uniform = {(r["target"], r["seed"]): r[score] for r in own if r["way"] == "uniform"}
+        shots = [r for r in own if r["way"] == way and (r["target"], r["seed"]) in uniform]
         if not shots:
             continue
         targets, sources = ([*dict.fromkeys(sorted(r[side] for r in shots))] for side in ("target", "source"))
         text += [
-            f"### `observation={observation}`, {keep:g} of the MACs: one walk minus uniform, points",
+            f"### `observation={observation}`, {keep:g} of the MACs: {title} minus uniform, points",
             "",
-            f"| from | {' | '.join(f'on {target}' for target in targets)} |",
-            "|---" * (len(targets) + 1) + "|",
+            f"| from | {' | '.join(f'on {target}' for target in targets)} | above uniform |",
+            "|---" * (len(targets) + 2) + "|",
         ]
         for source in sources:
-            cells = []
+            cells: list[str] = []
+            every: list[float] = []
             for target in targets:
                 pairs = [r for r in shots if (r["source"], r["target"]) == (source, target)]
-                gains = [r["val_accuracy"] - uniform[target, r["seed"]] for r in pairs]
+                gains = [r[score] - uniform[target, r["seed"]] for r in pairs]
                 cells.append(spread(gains, "+"))
-            text.append(f"| {source} | {' | '.join(cells)} |")
+                every += gains
+            text.append(f"| {source} | {' | '.join(cells)} | {sum(g > 0 for g in every)} of {len(every)} |")
         text.append("")
     return "\n".join(text) + "\n"
 
@@ -179,7 +181,9 @@ def main() -> None:
     lines = merge(here / "results.csv", COLUMNS, RUN, found)
     add_reached(lines)
     merge(here / "results.csv", COLUMNS, RUN, lines)
-    text = matrix(lines) + table(lines)
+    walks = matrix(lines, "zero-shot", "val_accuracy", "one walk, validation images,")
+    looks = matrix(lines, "five-looks", "test_accuracy", "five looks, test images,")
+    text = walks + looks + table(lines)
     (here / "results.md").write_text(text)
     print(text)
 

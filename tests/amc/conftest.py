@@ -13,6 +13,7 @@ import yaml
 from amc.models import build
 from amc.problem import Network, trace_network
 from tests.amc.nets import enliven
+from tests.amc.own import OwnNet, trained_net
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "model"
 SHAPE = (3, 16, 16)
@@ -50,3 +51,9 @@ def ready(ready_name: str) -> Network:
 def get_ready() -> Callable[[str], Network]:
     """A ready network by the name of its configuration."""
     return ready_network
+
+
+@pytest.fixture(scope="session")
+def trained() -> OwnNet:
+    """A user's own network, which searches leave as it is."""
+    return trained_net()

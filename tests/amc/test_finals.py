@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+import torch
+
+import amc
 from amc.finals import best_different, judged
 from amc.loop import best_episode
 from amc.types import Cost, Episode, Metrics, PruningPlan
+from tests.amc.own import QUICK, OwnNet, own_loader, run
 
 
 def plan(kept: int) -> PruningPlan:
@@ -72,3 +80,48 @@ def test_plans_over_the_budget_are_neither_looked_at_nor_the_best() -> None:
 def test_a_plan_that_was_stopped_early_is_not_judged_again() -> None:
     stopped = replace(episode(1, 2, 0.9), metrics=Metrics(0.9, 1.0, 25))
     assert [e.index for e in best_different([episode(0, 1, 0.3), stopped], 2)] == [0]
+
+
+@pytest.mark.parametrize("recovery", [None, "sequential"])
+def test_finals_judge_the_best_plans_on_all_images(trained: OwnNet, recovery: str | None, tmp_path: Path) -> None:
+    val = own_loader(160, 1, noise=4)
+    result = run(
+        trained, val=val, episodes=6, agent="random", seed=1, run_dir=tmp_path / "run",
+        settings=replace(QUICK, finalists=3, finals_recovery=recovery, agent={}, precision="fp32"),
+    )  # fmt: skip
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    finals = summary["finals"]
+    assert len(finals) == len({f["episode"] for f in finals}) == 3
+    searched = sorted((e.reward for e in result.episodes), reverse=True)
+    assert sorted((f["searched"]["reward"] for f in finals), reverse=True) == searched[:3]
+    best = max(finals, key=lambda f: f["again"]["reward"])
+    assert summary["best"]["reward"] == best["again"]["reward"]
+    assert result.plan == result.episodes[best["episode"]].plan
+    assert result.best.val.images == result.baseline.val.images == 160  # not the 64 that the episodes saw
+    with torch.no_grad():
+        hits = sum(int((result.model(x).argmax(1) == y).sum()) for x, y in val)
+    assert result.best.val.accuracy == best["again"]["accuracy"] == hits / 160
+    loaded = amc.load(tmp_path / "run" / "pruned", OwnNet())
+    x = torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), result.model(x))
+
+
+def test_no_finals_where_they_would_show_nothing_new(trained: OwnNet, tmp_path: Path) -> None:
+    more = own_loader(96, 1)
+    for name, arguments in {
+        "all images seen": {"val": own_loader(64, 1)},
+        "one plan": {"val": more, "agent": "uniform", "settings": replace(QUICK, agent={})},
+        "none asked for": {"val": more, "settings": replace(QUICK, finalists=0)},
+    }.items():
+        result = run(trained, run_dir=tmp_path / name, **arguments)
+        assert "finals" not in json.loads((tmp_path / name / "summary.json").read_text())
+        assert result.best.val.images == 64
+
+
+def test_finals_are_told_of_at_the_end(trained: OwnNet, capsys: pytest.CaptureFixture[str]) -> None:
+    run(trained, val=own_loader(96, 1), verbose=True)
+    line = next(line for line in capsys.readouterr().out.splitlines() if re.match(r"finals: \d plans", line))
+    assert re.fullmatch(
+        r"finals: \d plans on 96 validation images; the best one has [\d.]+% there, [\d.]+% on the search's 64", line
+    )

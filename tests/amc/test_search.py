@@ -3,78 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import agents
-import amc
 from agents.policy_files import read_policy
 from amc.errors import AmcError
 from amc.latency import GRID
 from amc.layers import count_macs
 from amc.log_fit import log_macs_fit
 from amc.loop import best_episode
-from amc.recorder import best_plans
-from amc.search import SearchResult, Settings, search
+from amc.search import Settings
 from amc.tracking import read_episodes
-
-Loader = DataLoader[tuple[torch.Tensor, ...]]
-
-
-class OwnNet(nn.Module):
-    """What a user might have: no registry knows it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
-        )  # fmt: skip
-        self.head = nn.Linear(32 * 4 * 4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x).flatten(1))
-
-
-def own_loader(images: int, seed: int, noise: float = 1.0) -> Loader:
-    """Images whose class is the quadrant-like pattern added to noise: easy, but not for a network cut blindly."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (images,), generator=generator)
-    patterns = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(99))
-    blurred = patterns[labels] + noise * torch.randn(images, 1, 8, 8, generator=generator)
-    return DataLoader(TensorDataset(blurred, labels), 16)
-
-
-@pytest.fixture(scope="module")
-def trained() -> OwnNet:
-    torch.manual_seed(0)
-    model = OwnNet()
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
-    for _ in range(3):
-        for x, y in own_loader(128, 0):
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()
-            optimiser.step()
-    return model.eval()
-
-
-PLAIN = Settings(images=64, calibration_images=64)
-QUICK = Settings(images=64, calibration_images=64, agent={"warmup_episodes": 2})
-
-
-def run(model: nn.Module, **arguments: object) -> SearchResult:
-    defaults: dict[str, object] = {
-        "train": own_loader(128, 0), "val": own_loader(64, 1), "test": own_loader(64, 2),
-        "episodes": 5, "settings": QUICK, "verbose": False,
-    }  # fmt: skip
-    return search(model, **{**defaults, **arguments})  # type: ignore[arg-type]
+from tests.amc.own import PLAIN, QUICK, OwnNet, own_loader, run
 
 
 def test_own_network_and_loaders(trained: OwnNet) -> None:
@@ -262,111 +207,3 @@ def test_wrong_input(trained: OwnNet) -> None:
         run(trained, recovery="magic")
     with pytest.raises(AmcError, match="observation=all"):
         Settings(observation="all")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("recovery", [None, "sequential"])
-def test_finals_judge_the_best_plans_on_all_images(trained: OwnNet, recovery: str | None, tmp_path: Path) -> None:
-    val = own_loader(160, 1, noise=4)
-    result = run(
-        trained, val=val, episodes=6, agent="random", seed=1, run_dir=tmp_path / "run",
-        settings=replace(QUICK, finalists=3, finals_recovery=recovery, agent={}, precision="fp32"),
-    )  # fmt: skip
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    finals = summary["finals"]
-    assert len(finals) == len({f["episode"] for f in finals}) == 3
-    searched = sorted((e.reward for e in result.episodes), reverse=True)
-    assert sorted((f["searched"]["reward"] for f in finals), reverse=True) == searched[:3]
-    best = max(finals, key=lambda f: f["again"]["reward"])
-    assert summary["best"]["reward"] == best["again"]["reward"]
-    assert result.plan == result.episodes[best["episode"]].plan
-    assert result.best.val.images == result.baseline.val.images == 160  # not the 64 that the episodes saw
-    with torch.no_grad():
-        hits = sum(int((result.model(x).argmax(1) == y).sum()) for x, y in val)
-    assert result.best.val.accuracy == best["again"]["accuracy"] == hits / 160
-    loaded = amc.load(tmp_path / "run" / "pruned", OwnNet())
-    x = torch.randn(2, 1, 8, 8)
-    with torch.no_grad():
-        assert torch.equal(loaded(x), result.model(x))
-
-
-def test_no_finals_where_they_would_show_nothing_new(trained: OwnNet, tmp_path: Path) -> None:
-    more = own_loader(96, 1)
-    for name, arguments in {
-        "all images seen": {"val": own_loader(64, 1)},
-        "one plan": {"val": more, "agent": "uniform", "settings": replace(QUICK, agent={})},
-        "none asked for": {"val": more, "settings": replace(QUICK, finalists=0)},
-    }.items():
-        result = run(trained, run_dir=tmp_path / name, **arguments)
-        assert "finals" not in json.loads((tmp_path / name / "summary.json").read_text())
-        assert result.best.val.images == 64
-
-
-def test_finals_are_told_of_at_the_end(trained: OwnNet, capsys: pytest.CaptureFixture[str]) -> None:
-    run(trained, val=own_loader(96, 1), verbose=True)
-    line = next(line for line in capsys.readouterr().out.splitlines() if re.match(r"finals: \d plans", line))
-    assert re.fullmatch(
-        r"finals: \d plans on 96 validation images; the best one has [\d.]+% there, [\d.]+% on the search's 64", line
-    )
-
-
-EARLY = replace(QUICK, batch_size=4, early_stop=True, early_stop_min_images=8, early_stop_confidence=0.8)
-
-
-def test_plans_stopped_early_are_never_the_result(trained: OwnNet, tmp_path: Path) -> None:
-    task: dict[str, Any] = {
-        "val": own_loader(64, 1, noise=4), "episodes": 12, "agent": "random", "budget": 0.3, "recovery": "none",
-    }  # fmt: skip
-    result = run(trained, run_dir=tmp_path, settings=replace(EARLY, agent={}), **task)
-    images = [e.metrics.images for e in result.episodes]
-    assert images[0] == 64
-    assert min(images) < 64
-    assert [row["images"] for row in read_episodes(tmp_path / "episodes.csv")] == images
-    assert result.best.val.images == 64
-    patient = run(trained, settings=replace(QUICK, batch_size=4, agent={}, early_stop=False), **task)
-    assert [e.plan for e in result.episodes] == [e.plan for e in patient.episodes]
-    for early, late in zip(result.episodes, patient.episodes, strict=True):
-        if early.metrics.images == 64:
-            assert early.reward == late.reward
-    stopped = [e.plan for e in result.episodes if e.metrics.images < 64]
-    found = best_plans(tmp_path / "episodes.csv", result.groups, 12)
-    assert result.plan == found[0]
-    assert not set(stopped) & set(found)
-
-
-def test_a_resumed_run_stops_the_same_plans(trained: OwnNet, tmp_path: Path) -> None:
-    task: dict[str, Any] = {"val": own_loader(64, 1, noise=4), "settings": EARLY}
-    run(trained, run_dir=tmp_path / "a", episodes=3, **task)
-    gone_on = run(trained, run_dir=tmp_path / "a", episodes=8, **task, resume=True)
-    at_once = run(trained, run_dir=tmp_path / "b", episodes=8, **task)
-    assert [(e.plan, e.reward, e.metrics) for e in gone_on.episodes] == [
-        (e.plan, e.reward, e.metrics) for e in at_once.episodes
-    ]
-    assert any(e.metrics.images < 64 for e in gone_on.episodes[3:])
-
-
-@pytest.mark.parametrize(
-    ("changed", "arguments", "stops"),
-    [
-        ({}, {}, True),
-        ({}, {"reward": "accuracy"}, True),
-        ({}, {"reward": "error_log_params"}, False),  # of a budget of MACs
-        ({}, {"reward": lambda metrics, cost, original: metrics.accuracy}, False),
-        ({"rule": "clip"}, {}, False),
-        ({}, {"budget": None}, False),
-    ],
-)
-def test_when_plans_are_stopped_early_by_themselves(
-    changed: dict[str, Any], arguments: dict[str, Any], stops: bool, trained: OwnNet
-) -> None:
-    settings = replace(EARLY, early_stop="auto", agent={}, **changed)
-    task: dict[str, Any] = {"val": own_loader(64, 1, noise=4), "budget": 0.3, "recovery": "none", **arguments}
-    result = run(trained, agent="random", episodes=12, settings=settings, **task)
-    assert (min(e.metrics.images for e in result.episodes) < 64) is stops
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"), [({"budget": None}, "without a budget"), ({"agent": "netadapt"}, "and agent=netadapt tries")]
-)
-def test_early_stopping_needs_plans_of_one_size(trained: OwnNet, arguments: dict[str, Any], why: str) -> None:
-    with pytest.raises(AmcError, match=rf"evaluate\.early_stop=true: judges plans by accuracy alone, {why}"):
-        run(trained, settings=replace(QUICK, early_stop=True), **arguments)
