@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from agents.base import Agent, EpisodeOutcome
 from agents.base import Env as Env
+from agents.settings import as_settings
 
-__all__ = ["NAMES", "Agent", "EpisodeOutcome", "has_free_budget", "make"]
+__all__ = ["NAMES", "Agent", "EpisodeOutcome", "check_settings", "has_free_budget", "make"]
 
 # Imported when asked for: Stable-Baselines3 takes seconds, and a uniform agent doesn't need it.
 _CLASSES = {
@@ -49,14 +51,27 @@ def make(name: str, env: Env, seed: int, episodes: int | None = None, **settings
     Raises:
         ValueError: unknown agent or setting, a setting whose value makes no sense, or a package that is missing.
     """
+    check_settings(name, settings)
+    cls = _class_of(name)
+    if "episodes" in inspect.signature(cls).parameters:
+        settings["episodes"] = episodes
+    return cls(env, seed, **settings)  # type: ignore[call-arg]
+
+
+def check_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuses, before there is an environment, what :func:`make` would refuse whatever the environment.
+
+    Raises:
+        ValueError: unknown agent or setting, or a setting whose value makes no sense.
+    """
     cls = _class_of(name)
     known = _settings_of(cls)
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ValueError(f"agent.{unknown[0]}: {name} has no such setting; it has {', '.join(known) or 'none'}")
-    if "episodes" in inspect.signature(cls).parameters:
-        settings["episodes"] = episodes
-    return cls(env, seed, **settings)  # type: ignore[call-arg]
+    settings_type = getattr(cls, "settings_type", None)
+    if settings_type is not None:
+        settings_type(**as_settings(settings))
 
 
 def has_free_budget(name: str) -> bool:

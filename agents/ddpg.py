@@ -18,7 +18,7 @@ class DDPGSettings(ExplorationSettings):
 
     actor_start: str = "auto"
     warmup: str = "rules"
-    warmup_episodes: int = 10
+    warmup_episodes: int | None = 10
     sigma: float = 0.2
     sigma_decay: float = 0.99
     best_share: float = 0.5

@@ -34,10 +34,17 @@ class Episodic(OffPolicyAlgorithm):
     stream: TorchStream
     walk: LastStep
 
+    @property
+    def warmup_episodes(self) -> int:
+        """As set, or as many as there are rules to play once on each network; these have the same number of them."""
+        if self.settings.warmup_episodes is not None:
+            return self.settings.warmup_episodes
+        return len(self.walk.start["rules"]) * int(self.walk.start.get("networks", 1))
+
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        warm = self._episode_num < self.settings.warmup_episodes
+        warm = self._episode_num < self.warmup_episodes
         action = self.warm_up() if warm else self.explore()
         # SB3 keeps actions in [-1, 1] in the replay buffer.
         return action, self.policy.scale_action(action)
@@ -60,15 +67,15 @@ class Episodic(OffPolicyAlgorithm):
             return self.predict(self._last_obs, deterministic=False)[0]
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
-        if self._episode_num >= self.settings.warmup_episodes:
-            if self._episode_num == self.settings.warmup_episodes and self._starts_at_best():
+        if self._episode_num >= self.warmup_episodes:
+            if self._episode_num == self.warmup_episodes and self._starts_at_best():
                 self._start_at_best()
             with self.stream.running(), one_thread():
                 super().train(gradient_steps * self.settings.updates_per_step, batch_size)
 
     def _starts_at_best(self) -> bool:
         wanted = self.settings.actor_start
-        return wanted == "best" or (wanted == "auto" and bool(self.walk.start.get("blind", False)))
+        return wanted == "best" or (wanted == "auto" and bool(self.walk.start.get("static_observation", False)))
 
     def _start_at_best(self) -> None:
         """Fits the actor, and its target, to the best episodes of the warm-up."""

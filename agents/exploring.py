@@ -43,7 +43,7 @@ class TruncatedNormalExploration(Episodic):
     @property
     def sigma(self) -> float | None:
         """Standard deviation in the episode to come, in the action's [0, 1]; ``None`` during warm-up."""
-        explored = self._episode_num - self.settings.warmup_episodes
+        explored = self._episode_num - self.warmup_episodes
         return None if explored < 0 else self.settings.sigma * self.settings.sigma_decay**explored
 
     def explore(self) -> npt.NDArray[np.float32]:

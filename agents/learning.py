@@ -18,7 +18,7 @@ from agents.base import Agent, Env, EpisodeOutcome
 from agents.last_step import LastStep
 from agents.policy import Policy
 from agents.policy_files import write_policy
-from agents.settings import NetworkSettings
+from agents.settings import NetworkSettings, as_settings
 from agents.streams import TorchStream, one_thread
 
 Weights = dict[str, torch.Tensor]
@@ -43,10 +43,7 @@ class LearningAgent(Agent):
         Raises:
             ValueError: a setting has a value that makes no sense, or the environment lacks what it needs.
         """
-        given: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
-        }
-        self.settings = self.settings_type(**given)
+        self.settings = self.settings_type(**as_settings(settings))
         self._env = LastStep(env)
         self._env.reset(seed=seed)
         self._rng, self._stream = np.random.default_rng(seed), TorchStream(seed)

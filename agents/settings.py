@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -24,7 +25,9 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _require_type(field.name, getattr(self, field.name), field.default)
+            value, optional = getattr(self, field.name), "None" in str(field.type)
+            if value is not None or not optional:
+                _require_type(field.name, value, field.default)
         widths = len(self.hidden) > 0 and min(self.hidden) > 0
         require("hidden", self.hidden, widths, "of at least one width, each greater than 0")
         self._require_choice("actor_start", *self.actor_starts)
@@ -55,7 +58,8 @@ class Settings(NetworkSettings):
         gamma: discount; 1, as the last reward is what every step is for.
         batch_size: transitions in one update.
         buffer_episodes: how many episodes the replay buffer holds.
-        warmup_episodes: episodes played without the actor before learning begins.
+        warmup_episodes: episodes played without the actor before learning begins; ``None``, with ``warmup=rules``: each
+            rule once, on each network.
         baseline_decay: share of the rewards' moving average that remains at each episode.
         warmup: what warm-up plays: ``random``, uniformly random actions; ``rules``, each of the environment's rules
             once and then, in turn, each with noise.
@@ -65,8 +69,9 @@ class Settings(NetworkSettings):
             deviation of all episodes' rewards so far.
         best_share: share of each batch that is drawn from the best tenth of the buffered episodes.
         actor_start: besides those of all agents ``best``: as ``uniform``, and when warm-up is over the actor is fitted
-            to the best tenth of its episodes, at least one; ``auto``: ``best`` where the environment says that it is
-            ``blind``, for what such an actor can express at all is little, and ``uniform`` elsewhere.
+            to the best tenth of its episodes, at least one; ``auto``: ``best`` where there is a warm-up and the
+            environment says ``static_observation``, for what such an actor can express at all is little; ``uniform``
+            elsewhere.
     """
 
     actor_starts = ("auto", "best", "default", "uniform")
@@ -77,7 +82,7 @@ class Settings(NetworkSettings):
     gamma: float = 1.0
     batch_size: int = 64
     buffer_episodes: int = 100
-    warmup_episodes: int = 100
+    warmup_episodes: int | None = 100
     baseline_decay: float = 0.95
     warmup: str = "random"
     warmup_sigma: float = 0.15
@@ -89,12 +94,19 @@ class Settings(NetworkSettings):
         super().__post_init__()
         self._require_positive("actor_learning_rate", "critic_learning_rate")
         self._require_at_least(1, "batch_size", "buffer_episodes", "updates_per_step")
-        self._require_at_least(0, "warmup_episodes", "warmup_sigma")
+        self._require_at_least(0, "warmup_sigma")
+        if self.warmup_episodes is None:
+            require("warmup", self.warmup, self.warmup == "rules", "of rules, or a number of warmup_episodes")
+        else:
+            self._require_at_least(int(self.actor_start == "best"), "warmup_episodes")
         self._require_fraction("tau", "gamma", "baseline_decay", "best_share")
         self._require_choice("warmup", "random", "rules")
         self._require_choice("reward_scale", "none", "std")
-        if self.actor_start == "best":
-            self._require_at_least(1, "warmup_episodes")
+
+
+def as_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they come from a configuration file, whose lists are tuples here."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
 
 
 def require(name: str, value: object, holds: bool, wanted: str) -> None:

@@ -105,6 +105,10 @@ class Evaluator:
         self._seen[plan] = Metrics(metrics.accuracy, metrics.loss, metrics.images)
         return Metrics(metrics.accuracy, metrics.loss, metrics.images, seconds)
 
+    def free_memory(self) -> None:
+        """Gives back what plans seen in full share; the next one makes it anew."""
+        self._start = None
+
     def remember(self, seen: Mapping[PruningPlan, Metrics]) -> None:
         """Plans that were evaluated before, in an earlier part of a resumed run."""
         self._seen.update({p: Metrics(m.accuracy, m.loss, m.images) for p, m in seen.items()})
@@ -133,17 +137,13 @@ class Evaluator:
         return contest.judge(*score_until(model, self._images, self._batch_size, self.dtype, contest.newcomer()))
 
     @torch.inference_mode()
-    def score(self, model: nn.Module, images: ImageSet | None = None, dtype: torch.dtype | None = None) -> Metrics:
+    def score(self, model: nn.Module) -> Metrics:
         """Top-1 accuracy and mean cross-entropy of ``model``, which is used up: folded and cast in place.
 
-        Args:
-            model: a network that the cutter or its surgeon made.
-            images: other images than the evaluator's own.
-            dtype: another precision than the one that was settled on.
+        It is one that the cutter or its surgeon made.
         """
-        images = images or self._images
-        right, loss = self._right(model, images, dtype or self.dtype)
-        return Metrics(int(right.sum()) / len(images), loss, len(images))
+        right, loss = self._right(model, self._images, self.dtype)
+        return Metrics(int(right.sum()) / len(self._images), loss, len(self._images))
 
     def _right(self, model: nn.Module, images: ImageSet, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
         return score(self.prepared(model, dtype), images, self._batch_size, dtype)

@@ -99,13 +99,14 @@ def hold_finals(
     network, evaluator, own = problem.network, problem.evaluator, settings.finals_recovery
     if not chosen or (own is None and (len(chosen) < 2 or evaluator.dense.images == len(val))):
         return None
+    precision = "bf16" if evaluator.dtype == torch.bfloat16 else "fp32"
     if own is None:
-        precision = "bf16" if evaluator.dtype == torch.bfloat16 else "fp32"
         stop = settings.stop_rule
         judge = Evaluator(evaluator.cutter, val, batch_size=settings.batch_size, precision=precision, early_stop=stop)
     else:
         images = max(settings.calibration_images, CALIBRATION_IMAGES)
-        wanted = replace(settings, calibration_images=images, images=None, early_stop=False, recovery={})
+        whole = {"calibration_images": images, "images": None, "early_stop": False, "precision": precision}
+        wanted = replace(settings, recovery={}, **whole)  # type: ignore[arg-type]
         judge = make_evaluator(network, train, val, importance, own, wanted, seed)
     return Finals(judged(chosen, judge, reward_of(judge), network.cost_model.cost(), verbose), judge)
 

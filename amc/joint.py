@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ def search_jointly(
     settings, names = settings or Settings(observation="portable"), [task.name for task in tasks]
     check_choices("accuracy", importance, recovery, agent, episodes, seed)
     check_joint(names, agent, budget, settings)
+    settings.check_agent(agent)
     facts = {
         **(facts or {}),
         "agent": agent,
@@ -99,12 +100,12 @@ def search_jointly(
     with opened(run_dir, resume, own) as folder:
         start = starting_policy(policy, folder)
         if start:
-            settings = _keep_actor(settings_from(settings, agent, *start))
+            settings = settings_from(settings, agent, *start)
         place = resolve_device(device)
         cutting = {"importance": importance, "recovery": recovery, "seed": seed}
         folders = {} if folder is None else network_folders(folder, names)
         walks = [Walk(t, folders.get(t.name), place, settings, budget, **cutting) for t in tasks]
-        env = SeveralNetworksEnv({walk.task.name: walk.env() for walk in walks})
+        env = SeveralNetworksEnv({walk.task.name: walk.env(start[0] if start else None) for walk in walks})
         player = make_agent(agent, env, seed, episodes * len(names), settings.agent)
         if start:
             start_from(player, *start, folder)
@@ -124,13 +125,6 @@ def search_jointly(
             show(networks_table({n: (o.result.baseline, o.uniform, o.result.best) for n, o in found.items()}))
             show(Text("nothing was recorded" if folder is None else f"run folder: {folder.path}"))
     return result
-
-
-def _keep_actor(settings: Settings) -> Settings:
-    """Without a fit after the warm-up: the policy's own plans are not in it here, and the fit would replace them."""
-    if settings.agent.get("actor_start", "auto") != "auto":
-        return settings
-    return replace(settings, agent={**settings.agent, "actor_start": "default"})
 
 
 def check_joint(names: Sequence[str], agent: str, budget: float | None, settings: Settings) -> None:

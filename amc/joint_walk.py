@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import agents
+from agents.policy import Policy
 from amc.compared import UNCUT, compare
 from amc.errors import AmcError
 from amc.evaluate import Evaluator
@@ -24,6 +25,7 @@ from amc.result import SearchResult, hparams_of, keep_network, summary_of
 from amc.rewards import Reward
 from amc.settings import Settings
 from amc.types import Cost, Episode
+from amc.walks import policy_rules
 from envs.channel_pruning import ChannelPruningEnv
 
 
@@ -100,9 +102,13 @@ class Walk:
         """The uncut network's cost."""
         return self.problem.network.cost_model.cost()
 
-    def env(self) -> ChannelPruningEnv:
-        """The walk for the agent; its reward is a plan's accuracy divided by the uncut network's."""
-        return self.problem.env(self._settings, relative_accuracy(self.problem.evaluator))
+    def env(self, start: Policy | None = None) -> ChannelPruningEnv:
+        """The walk for the agent; its reward is a plan's accuracy divided by the uncut network's.
+
+        What ``start`` walks to, a policy that the search begins with, is among its rules.
+        """
+        plans = {} if start is None else policy_rules(start, self.problem, self._settings)
+        return self.problem.env(self._settings, relative_accuracy(self.problem.evaluator), plans=plans)
 
     def restore(self, agent: agents.Agent) -> None:
         """Takes up the episodes of an earlier part of the run; the agent is then as it was after them."""

@@ -63,12 +63,11 @@ def settings_from(settings: Settings, agent: str, policy: Policy, path: str | Pa
 def _gentle(policy: Policy) -> dict[str, Any]:
     """Settings of a search that starts from ``policy``, if its agent warms up.
 
-    It begins with uniform, shallow and deep, response if the policy sees the responses, and what the policy walks to at
-    four strengths, each once.
+    It begins with the rules, each once, among them what the policy walks to at four strengths.
     """
     if policy.agent not in ("ddpg", "amc", "td3", "sac"):
         return {}
-    begin = {"warmup": "rules", "warmup_episodes": 8 if policy.layout == "response" else 7}
+    begin = {"warmup": "rules", "warmup_episodes": None}
     return begin if policy.agent == "sac" else {**begin, "sigma": GENTLE_SIGMA}  # sac has no sigma
 
 
@@ -88,7 +87,8 @@ def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:
             raise AmcError(f"{key}={chosen[key]}: the policy {path} has {key}={own}; give that, or nothing")
     agent = {**_gentle(policy), "hidden": str(list(policy.hidden)).replace(" ", "")}
     settings = {"agent": policy.agent, "observation": policy.layout, **{f"agent.{k}": v for k, v in agent.items()}}
-    return [f"{key}={value}" for key, value in settings.items() if key not in chosen]
+    texts = {key: "null" if value is None else value for key, value in settings.items()}
+    return [f"{key}={value}" for key, value in texts.items() if key not in chosen]
 
 
 def starting_policy(path: str | Path | None, folder: RunDir | None) -> tuple[Policy, Path] | None:

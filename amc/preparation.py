@@ -127,7 +127,7 @@ def with_responses(
     """``problem`` with its groups' responses measured, if ``settings`` or the ``agent`` that will play need them."""
     if not settings.needs_responses(agent):
         return problem
-    file = None if folder is None else folder.path / RESPONSES
+    file = None if folder is None else folder.kept_file(RESPONSES)
     responses = responses_once(problem.network, problem.evaluator, train, file, verbose=verbose)
     return replace(problem, responses=responses)
 
@@ -142,7 +142,7 @@ def trace_once(
     model: nn.Module, train: ImageSet, settings: Settings, needs_latency: bool, folder: RunDir | None
 ) -> Network:
     """Groups and costs. A latency table is measured once in a run's life, or its budget would change at a resume."""
-    table = None if folder is None else folder.path / LATENCY_TABLE
+    table = None if folder is None else folder.kept_file(LATENCY_TABLE)
     known = needs_latency and table is not None and table.exists()
     network = trace_network(
         model,

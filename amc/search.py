@@ -32,7 +32,7 @@ from amc.rewards import Reward
 from amc.settings import Settings, check_choices, settle_early_stop
 from amc.tracking import RunDir, opened, run_folder
 from amc.types import Episode
-from amc.walks import STRENGTHS, walks
+from amc.walks import policy_rules
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -84,8 +84,9 @@ def search(
         device: ``auto``: CUDA if there is any.
         settings: everything else.
         policy: folder of a learned policy, or of the run that learned it, to start from; it must be ``agent``'s. Its
-            observation and hidden layers are taken over, there is no warm-up and little exploration, unless
-            ``settings`` say otherwise. A run that goes on has its own copy.
+            observation and hidden layers are taken over, the warm-up plays each rule and what the policy walks to at
+            four strengths once, and there is little exploration, unless ``settings`` say otherwise. A run that goes on
+            has its own copy.
         cache_dir: where sensitivity curves are kept, see :func:`amc.files.cache_folder`.
         run_dir: folder to record the run in; nothing is written without one.
         resume: go on with the run in ``run_dir`` instead of refusing to write there.
@@ -131,14 +132,13 @@ def search(
         if settings.needs_curves(agent):
             hints = hints_for(
                 network, evaluator, limit, train, val, importance, recovery, settings, seed,
-                cache_dir=cache_dir, file=None if folder is None else folder.path / HINTS, verbose=verbose,
+                cache_dir=cache_dir, file=None if folder is None else folder.kept_file(HINTS), verbose=verbose,
             )  # fmt: skip
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         rules = {} if hints is None else dict(hints.plans)
         problem = with_responses(Problem(network, limit, evaluator), train, settings, folder, agent, verbose)
         if start:
-            walked = walks(start[0], problem, settings, STRENGTHS[1:])
-            rules |= {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
+            rules |= policy_rules(start[0], problem, settings)
         env = problem.env(
             settings,
             rewarded,

@@ -19,7 +19,8 @@ from amc.rewards import Reward, accuracy, error_log_flops, error_log_latency, er
 # With a budget of this cost that every plan uses up, the reward orders plans by their accuracy.
 ORDERED_BY_ACCURACY = {"macs": error_log_flops, "params": error_log_params, "latency_ms": error_log_latency}
 RESPONSE_RULE = "response"  # and the observation that is made of the same
-CURVE_RULES = ("threshold", "size_aware")  # agents that play what the curves say
+CURVE_RULES = ("threshold", "size_aware")  # made of the sensitivity curves
+START_RULES = ("uniform", "shallow", "deep", RESPONSE_RULE, *CURVE_RULES)  # whose plans a search can start at
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ class Settings:
         early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.early_stop.StopRule`.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
         curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
-            if the agent is one of them.
-        prior: show each group's sensitivity to the agent, as a 13th number of the observation; needs the curves too.
+            if the agent is one of them or starts at its plan.
+        prior: show each group's sensitivity to the agent, as a last number of the observation; needs the curves too.
         responses: measure the groups' responses before the search, for warm-ups by the rule ``response``, too;
             ``auto``: if the agent is this rule or starts at its plan, or the observation is made of them.
         finalists: so many of the best plans are judged again at the end, on all validation images; the best of them is
             the result. 0: the best by the search's own reward.
-        finals_recovery: name of the recovery there; ``None``: the search's.
+        finals_recovery: name of the recovery there, with its own default settings; ``None``: the search's.
         agent: settings of the agent, such as ``warmup_episodes``.
         recovery: settings of the recovery, such as ``positions``.
     """
@@ -107,15 +108,28 @@ class Settings:
             require("evaluate.images", self.images, int, 1)
 
     def check_agent(self, agent: str) -> None:
-        """Raises ``AmcError`` if ``agent`` plays what these settings say shall not be measured."""
-        if self.curves is False and agent in CURVE_RULES:
-            raise AmcError(f"agent={agent}: is made of the sensitivity curves; give curves=auto or true")
+        """Raises ``AmcError`` if ``agent`` can't have its settings, or needs what shall not be measured."""
+        try:
+            agents.check_settings(agent, self.agent)
+        except ValueError as error:
+            raise AmcError(str(error)) from error
+        if "start" in self.agent:
+            _one_of("agent.start", self.agent["start"], START_RULES)
+        if self.curves is False and self._curve_rule(agent):
+            raise AmcError(
+                f"curves=false: the rule '{self._curve_rule(agent)}' is made of the sensitivity curves; give "
+                "curves=auto or true"
+            )
         if self.responses is False and RESPONSE_RULE in (agent, self.agent.get("start")):
             raise AmcError("responses=false: the rule 'response' is made of the responses; give responses=auto or true")
 
+    def _curve_rule(self, agent: str) -> str | None:
+        """The rule made of curves that the agent plays or starts at, if any."""
+        return next((rule for rule in CURVE_RULES if rule in (agent, self.agent.get("start"))), None)
+
     def needs_curves(self, agent: str) -> bool:
         """Whether sensitivity curves are measured before the agent's first episode."""
-        return self.curves is True or self.prior or (self.curves == "auto" and agent in CURVE_RULES)
+        return self.curves is True or self.prior or (self.curves == "auto" and self._curve_rule(agent) is not None)
 
     def needs_responses(self, agent: str | None) -> bool:
         """Whether the groups' responses are measured; ``agent`` is the one that will play, if any."""

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from amc.data import ImageSet
 
-LARGEST_BYTES = 2 * 2**30  # of activations kept; networks that would need more are run from the start
+LARGEST_BYTES = 2 * 2**30  # of activations kept, twice while they change; what needs more is run from the start
 PROBE_IMAGES = 2
 TOLERANCE = 1e-4  # of the largest output, between the uncut network with and without memory; on a CPU they are equal
 
@@ -91,7 +91,12 @@ class SharedStart:
         return sorted(chosen, key=lambda name: self._calls[name].ended)
 
     def _agrees(self, memory: _Memory) -> bool:
-        """Whether the uncut network still answers the same: what is not remembered is NaN, and would show."""
+        """Whether the uncut network still answers the same: what is not remembered is NaN, and would show.
+
+        A skipped module can also have handed something on by itself, as a tensor left on it for others to read: after
+        a pass in which the images change places that one is of the wrong image, and shows, too.
+        """
+        self._uncut(self._probe.flip(0))
         with memory.attached(self._uncut):
             try:
                 answer = self._uncut(self._probe)
@@ -164,7 +169,7 @@ class _Memory:
     real: Mapping[str, list[Tensor]]
     shapes: Mapping[str, torch.Size]
 
-    def attach(self, model: nn.Module) -> list[RemovableHandle]:
+    def attach(self, model: nn.Module) -> RemovableHandle:
         """Replaces the modules' forward passes; the model must then be given the batches in order."""
         batch, images = -1, 0
 
@@ -187,18 +192,18 @@ class _Memory:
             # Not setattr: forward is a method of the class, and stays one. The module itself must remain, its
             # attributes may be read.
             model.get_submodule(name).__dict__["forward"] = give(name)
-        return [model.register_forward_pre_hook(next_batch)]
+        return model.register_forward_pre_hook(next_batch)
 
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
         """The same for a block."""
-        handles = self.attach(model)
+        handle = self.attach(model)
         try:
             yield
         finally:
             for name in self.skipped:
                 del model.get_submodule(name).__dict__["forward"]
-            _remove(handles)
+            handle.remove()
 
 
 @torch.inference_mode()

@@ -44,6 +44,12 @@ def walks(policy: Policy, problem: Problem, settings: Settings, strengths: Itera
     return {s: problem.plan_of(act if s == 1 else _weakened(act, s), settings) for s in chosen}
 
 
+def policy_rules(policy: Policy, problem: Problem, settings: Settings) -> dict[str, dict[str, int]]:
+    """What a search that starts from ``policy`` tries first, beside uniform: rule → group name → kept channels."""
+    walked = walks(policy, problem, settings, STRENGTHS[1:])
+    return {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
+
+
 def _weakened(act: Act, strength: float) -> Act:
     def weaker(observation: npt.NDArray[Any], start: Mapping[str, Any]) -> float:
         uniform = float(start["uniform_action"])

@@ -75,8 +75,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     ## Info
 
     * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to
-      all groups, meets the budget without being clipped), ``keep`` (the budget, 1 without one), ``blind`` (whether
-      observations hold nothing that changes along the walk), ``rules`` (name → an
+      all groups, meets the budget without being clipped), ``keep`` (the budget, 1 without one),
+      ``static_observation`` (whether observations hold nothing that changes along the walk), ``rules`` (name → an
       action for each group, within the budget: ``uniform``, ``shallow``, ``deep``, ``response`` where the responses
       are known, and those that were given),
       ``cost_fraction`` (actions of all groups → what the plan they ask for costs, as a fraction of the uncut network).
@@ -111,7 +111,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             observation: the layout of the observation, see the class's table.
             rule: how the budget is enforced.
             plans: further rules' plans for ``rules``, name → group name → kept channels.
-            prior: group name → how much the network suffers from this group's cut, in [0, 1]; adds a 13th number,
+            prior: group name → how much the network suffers from this group's cut, in [0, 1]; adds a last number,
                 ``sensitivity``, to the observation.
             responses: group name → how much the outputs change when this group alone is cut hard, greater than 0;
                 for the rule and the observation of that name.
@@ -136,7 +136,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         self._walking = False
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         features = features_of(observation)
-        self._walks_blind = features != FEATURES
+        self._sees_no_walk = features != FEATURES
         features = features if prior is None else (*features, PRIOR)
         self.observation_space = spaces.Box(0.0, 1.0, (len(features),), np.float32)
         self.metadata = {**type(self).metadata, "policy": _policy_facts(observation, features, budget, rule)}
@@ -149,7 +149,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             "steps": len(self._budget.groups),
             "min_keep": self._budget.min_keep,
             "uniform_action": self._uniform_action,
-            "blind": self._walks_blind,
+            "static_observation": self._sees_no_walk,
             "keep": 1.0 if self._budget.keep is None else self._budget.keep,
             "rules": {name: list(actions) for name, actions in self._rules.items()},
             "cost_fraction": self._cost_fraction,
@@ -202,7 +202,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     def _observe(self) -> Vector:
         place = min(len(self._kept), len(self._static) - 1)
         prior = self._prior[place] if self._prior is not None else []
-        walk = [] if self._walks_blind else self._walk_features()
+        walk = [] if self._sees_no_walk else self._walk_features()
         return np.clip(np.array([*self._static[place], *walk, *prior], dtype=np.float32), 0, 1)
 
     def _walk_features(self) -> list[float]:

@@ -18,13 +18,15 @@ Vector = npt.NDArray[np.float32]
 class SeveralNetworksEnv(gym.Env[Vector, Vector]):
     """Walks the first network, then the second …, then the first again; see :class:`ChannelPruningEnv` for each walk.
 
-    The networks must show the same observation, and it should mean the same on each of them (``portable``). Which one
-    comes next depends only on how many episodes were finished: a reset in the middle of a walk begins it again.
+    The networks must show the same observation, and it should mean the same on each of them (``portable``,
+    ``response``). Which one comes next depends only on how many episodes were finished: a reset in the middle of a walk
+    begins it again.
 
     ## Info
 
     * ``reset``: as in :class:`ChannelPruningEnv`, of the network that comes now, and its name (``network``), its number
-      (``place``), how often it was walked before (``turn``), and the steps of the ``longest`` walk.
+      (``place``), how often it was walked before (``turn``), how many ``networks`` there are, and the steps of the
+      ``longest`` walk.
     * every step: as in :class:`ChannelPruningEnv`, and ``network``.
     """
 
@@ -56,7 +58,8 @@ class SeveralNetworksEnv(gym.Env[Vector, Vector]):
         self._name = list(self._envs)[self.finished % len(self._envs)]
         observation, start = self._envs[self._name].reset(seed=seed, options=options)
         turn, place = divmod(self.finished, len(self._envs))
-        return observation, {**start, "network": self._name, "place": place, "turn": turn, "longest": self._longest}
+        own = {"network": self._name, "place": place, "turn": turn}
+        return observation, {**start, **own, "networks": len(self._envs), "longest": self._longest}
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
         """Decides the current network's next group; see :meth:`ChannelPruningEnv.step`."""

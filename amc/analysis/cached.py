@@ -103,6 +103,7 @@ def curves_for(
             )  # fmt: skip
         finally:
             kept.write()
+            evaluator.free_memory()
 
 
 class _Kept:

@@ -108,6 +108,16 @@ class RunDir:
         if not any((self.path / name).exists() for name in TRACES if name != CONFIG):
             (self.path / CONFIG).unlink(missing_ok=True)
 
+    def kept_file(self, name: str) -> Path:
+        """Where the run keeps what is measured once, before its first episode, for when it goes on.
+
+        What stands there without a checkpoint can be another run's, refused in this folder: it is removed.
+        """
+        path = self.path / name
+        if self.load_checkpoint() is None:
+            path.unlink(missing_ok=True)
+        return path
+
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replaces the checkpoint atomically.
 

@@ -111,7 +111,7 @@ def test_a_uniform_start_needs_a_uniform_action(make_env: MakeEnv) -> None:
 
 @pytest.mark.parametrize("name", OFF_POLICY)
 @pytest.mark.parametrize(
-    ("wanted", "blind", "expected"),
+    ("wanted", "static", "expected"),
     [
         ("best", False, (0.25, 0.5, 0.75)),  # of uniform, shallow and deep the nearest to the best actions
         ("auto", True, (0.25, 0.5, 0.75)),
@@ -119,10 +119,10 @@ def test_a_uniform_start_needs_a_uniform_action(make_env: MakeEnv) -> None:
     ],
 )
 def test_after_warm_up_the_actor_is_at_the_best_of_it(
-    name: str, wanted: str, blind: bool, expected: tuple[float, ...], make_env: MakeEnv
+    name: str, wanted: str, static: bool, expected: tuple[float, ...], make_env: MakeEnv
 ) -> None:
     env = make_env(rules=RAMPS)
-    env.start["blind"] = blind  # type: ignore[attr-defined]
+    env.start["static_observation"] = static  # type: ignore[attr-defined]
     agent = make(name, env, warmup="rules", actor_start=wanted, actor_learning_rate=1e-9)
     play(agent, 2)
     np.testing.assert_allclose(actor_actions(agent)[:3], 0.5, atol=0.005)
@@ -132,6 +132,15 @@ def test_after_warm_up_the_actor_is_at_the_best_of_it(
         model: Any = agent._model
         for own, target in zip(model.actor.parameters(), model.actor_target.parameters(), strict=True):
             np.testing.assert_allclose(target.detach(), own.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_a_warm_up_without_a_number_plays_each_rule_once(name: str, make_env: MakeEnv) -> None:
+    agent = make(name, make_env(rules=RAMPS), warmup="rules", warmup_episodes=None)
+    assert play(agent, 3) == [(0.5, 0.5, 0.5), (0.25, 0.5, 0.75), (0.75, 0.5, 0.25)]
+    assert agent._model._n_updates == 3  # it learns from then on
+    play(agent, 1)
+    assert agent._model._n_updates == 6
 
 
 def test_of_several_networks_the_actor_fits_the_best_of_each() -> None:
@@ -192,6 +201,10 @@ def test_learns_with_all_of_them(make_env: MakeEnv) -> None:
         ({"best_share": 1.1}, "agent.best_share=1.1: give a value in [0, 1]"),
         ({"actor_start": "zero"}, "agent.actor_start=zero: give a value that is one of auto, best, default, uniform"),
         ({"actor_start": "best", "warmup_episodes": 0}, "agent.warmup_episodes=0: give a value 1 or more"),
+        (
+            {"warmup": "random", "warmup_episodes": None},
+            "agent.warmup=random: give a value of rules, or a number of warmup_episodes",
+        ),
     ],
 )
 @pytest.mark.parametrize("name", OFF_POLICY)

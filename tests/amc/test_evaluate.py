@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from amc.cutter import Cutter
 from amc.data import ImageSet
@@ -37,7 +38,7 @@ def evaluator(model: nn.Module, recover: Recover = lambda small, kept: None, **k
 
 
 def plan_for(model: nn.Module, **kept: int) -> PruningPlan:
-    names = {"stem": "features.0.0", "first": "features.1.conv1"}
+    names = {"stem": "features.0.0", "first": "features.1.conv1", "last": "features.2.conv1"}
     return PruningPlan.make(trace(model, IMAGES), {names[k]: n for k, n in kept.items()})
 
 
@@ -103,10 +104,21 @@ def test_the_original_is_untouched() -> None:
     assert pruned.features[0][0].out_channels == 3
 
 
-def test_other_images_can_be_scored() -> None:
+def test_a_plan_seen_in_full_computes_only_what_others_did_not() -> None:
     model = nets.enliven(nets.residual(), IMAGES)
-    few = evaluator(model).score(copy.deepcopy(model), SET.take(7))
-    assert few.images == 7
+    evaluate = evaluator(model)
+    changed = 2 * 30 * (64 * 9 * (8 * 2 + 2 * 8) + 8 * 4)  # the last block with 2 inner channels, and the classifier
+
+    def flops(last: int) -> int:
+        plan = plan_for(model, last=last)
+        with FlopCounterMode(display=False) as counted:
+            evaluate.in_full(plan)
+        return int(counted.get_total_flops())
+
+    flops(last=3)
+    assert flops(last=2) == changed
+    evaluate.free_memory()
+    assert flops(last=1) > 2 * changed
 
 
 def test_precision_follows_hardware_and_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:

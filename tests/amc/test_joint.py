@@ -21,6 +21,8 @@ from amc.joint_files import NetworkFolder
 from amc.learned import read
 from amc.loop import best_episode
 from amc.tracking import read_episodes
+from amc.transfer import transfer
+from amc.walks import STRENGTHS
 from tests.amc.small import QUICK, equal_layers, images
 
 SMALL = replace(QUICK, agent={"hidden": [8, 8], "warmup_episodes": 3, "buffer_episodes": 3})
@@ -192,21 +194,15 @@ def test_a_policy_for_several_can_see_responses(tmp_path: Path) -> None:
 
 
 def test_it_can_start_from_a_policy(whole: Path, tmp_path: Path) -> None:
-    result = run(tmp_path, episodes=4, policy=whole, settings=QUICK)  # seven of the eight are warm-up
-    assert result.networks["five"].result.episodes[-1].scalars["sigma"] == 0.1
+    result = run(tmp_path, episodes=8, policy=whole, settings=QUICK)  # seven on each are warm-up
+    for name, layers in LAYERS.items():
+        episodes = result.networks[name].result.episodes
+        loaders = {"train": images(32, 1), "val": images(32, 2), "settings": QUICK, "verbose": False}
+        walked = [transfer(equal_layers(layers), whole, strengths=(s,), **loaders).plan for s in STRENGTHS[1:]]
+        assert [episode.plan for episode in episodes[3:7]] == walked  # behind uniform, shallow and deep
+        assert episodes[6].scalars.get("sigma") is None
+    assert result.networks["three"].result.episodes[7].scalars["sigma"] == 0.1
     assert read(tmp_path).trained_on["started_from"]["trained_on"]["models"] == ["three", "five"]
-
-
-def test_a_policy_that_sees_responses_is_not_replaced_by_the_rules(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fits: list[object] = []
-    monkeypatch.setattr("agents.episodic.fit_to_best", lambda *arguments: fits.append(arguments))
-    seeing = replace(SMALL, observation="response")
-    run(tmp_path / "first", settings=seeing)
-    assert len(fits) == 1
-    run(episodes=6, policy=tmp_path / "first", settings=replace(seeing, agent={}))
-    assert len(fits) == 1
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:

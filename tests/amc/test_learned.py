@@ -44,11 +44,11 @@ def test_what_a_search_leaves_open_is_the_policys() -> None:
     policy = known_policy()
     settings = settings_from(Settings(), "ddpg", policy, "here")
     assert settings.observation == "portable"
-    assert settings.agent == {"hidden": [1], "warmup": "rules", "warmup_episodes": 7, "sigma": 0.1}
+    assert settings.agent == {"hidden": [1], "warmup": "rules", "warmup_episodes": None, "sigma": 0.1}
     chosen = settings_from(Settings(agent={"sigma": 0.4, "warmup_episodes": 9}), "ddpg", policy, "here")
     assert chosen.agent == {"hidden": [1], "warmup": "rules", "warmup_episodes": 9, "sigma": 0.4}
     sac = settings_from(Settings(), "sac", known_policy(agent="sac"), "here")
-    assert sac.agent == {"hidden": [1], "warmup": "rules", "warmup_episodes": 7}  # it has no sigma
+    assert sac.agent == {"hidden": [1], "warmup": "rules", "warmup_episodes": None}  # it has no sigma
     with pytest.raises(AmcError, match=r"agent=ddpg: the policy here is of agent td3; give agent=td3"):
         settings_from(Settings(), "ddpg", known_policy(agent="td3"), "here")
 
@@ -56,11 +56,11 @@ def test_what_a_search_leaves_open_is_the_policys() -> None:
 def test_overrides_of_a_command_line(tmp_path: Path) -> None:
     path = str(saved_policy(tmp_path / "policy", agent="td3"))
     assert overrides(path, {}) == [
-        "agent=td3", "observation=portable", "agent.warmup=rules", "agent.warmup_episodes=7", "agent.sigma=0.1",
+        "agent=td3", "observation=portable", "agent.warmup=rules", "agent.warmup_episodes=null", "agent.sigma=0.1",
         "agent.hidden=[4,4]",
     ]  # fmt: skip
     assert overrides(path, {"agent": "td3", "agent.sigma": "0.5", "observation": "portable"}) == [
-        "agent.warmup=rules", "agent.warmup_episodes=7", "agent.hidden=[4,4]",
+        "agent.warmup=rules", "agent.warmup_episodes=null", "agent.hidden=[4,4]",
     ]  # fmt: skip
     with pytest.raises(AmcError, match=r"agent=ddpg: the policy .* has agent=td3"):
         overrides(path, {"agent": "ddpg"})

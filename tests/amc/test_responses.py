@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from amc.errors import AmcError
+from amc.layers import count_macs
 from amc.preparation import Problem, as_images, prepare
 from amc.responses import measure_responses, responses_once
 from amc.search import search
@@ -86,6 +88,19 @@ def test_a_warm_up_by_rules_plays_the_rules_plan_if_it_was_asked_for() -> None:
     assert wanted not in [episode.plan for episode in without.episodes[:3]]
 
 
+def test_a_search_from_a_policy_plays_all_rules_and_all_strengths(tmp_path: Path) -> None:
+    run(run_dir=tmp_path / "first", settings=replace(QUICK, agent={"hidden": [8, 8], "warmup_episodes": 2}))
+    rich = replace(QUICK, responses=True, curves=True)
+    warm = run(run_dir=tmp_path / "warm", policy=tmp_path / "first", settings=rich, episodes=11)
+    walked = transfer(
+        equal_layers(4), tmp_path / "first", strengths=(1.0,), train=images(32, 1), val=images(32, 2), settings=QUICK,
+        verbose=False,
+    )  # fmt: skip
+    # uniform, shallow, deep, response, threshold, size-aware and four strengths
+    assert warm.episodes[9].plan == walked.plan
+    assert [episode.scalars.get("sigma") for episode in warm.episodes[9:]] == [None, 0.1]
+
+
 def test_a_search_from_a_policy_that_sees_responses_begins_with_their_rule(tmp_path: Path) -> None:
     run(run_dir=tmp_path / "first")
     warm = run(
@@ -146,13 +161,56 @@ def test_a_policy_that_sees_responses_walks_on_another_network(tmp_path: Path) -
     [
         ("response", {"responses": False}, "responses=false: the rule 'response' is made of the responses"),
         ("cma_es", {"responses": False, "agent": {"start": "response"}}, "responses=false: the rule 'response'"),
-        ("threshold", {"curves": False}, "agent=threshold: is made of the sensitivity curves; give curves=auto or"),
+        ("threshold", {"curves": False}, "curves=false: the rule 'threshold' is made of the sensitivity curves; give"),
+        ("cma_es", {"curves": False, "agent": {"start": "size_aware"}}, "curves=false: the rule 'size_aware' is made"),
     ],
 )
 def test_what_is_not_measured_can_not_be_played(agent: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(AmcError, match=message):
         Settings(**settings).check_agent(agent)
     Settings(**{**settings, "curves": "auto", "responses": "auto"}).check_agent(agent)
+
+
+@pytest.mark.parametrize(
+    ("agent", "own", "message"),
+    [
+        (
+            "cma_es",
+            {"start": "magic"},
+            "agent.start=magic: unknown; give one of uniform, shallow, deep, response, thresh",
+        ),
+        ("ddpg", {"start": "deep"}, "agent.start: ddpg has no such setting; it has"),
+        ("ddpg", {"sigma": -1}, "agent.sigma=-1: give a value of 0 or more"),
+    ],
+)
+def test_an_agents_settings_are_refused_before_anything_is_measured(
+    agent: str, own: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AmcError, match=message):
+        Settings(agent=own).check_agent(agent)
+
+
+def test_the_curves_of_a_start_are_measured() -> None:
+    settings = replace(QUICK, rule="project")
+    wanted = run(agent="threshold", settings=settings, episodes=1).plan
+    begun = run(agent="cma_es", settings=replace(settings, agent={"start": "threshold"}), episodes=1)
+    assert begun.plan == wanted
+    assert wanted != run(agent="uniform", settings=settings, episodes=1).plan
+
+
+def test_responses_are_measured_without_the_shared_beginning() -> None:
+    own, train = problem(), as_images(images(32, 1), CPU)
+    with FlopCounterMode(display=False) as counted:
+        measure_responses(own.network, own.evaluator, train)
+    dense = 2 * 32 * count_macs(own.network.model, train.take(1).normalised())
+    assert counted.get_total_flops() < 0.8 * 5 * dense  # the uncut network, and four that are cut
+
+
+def test_a_run_does_not_take_over_what_a_refused_one_measured(tmp_path: Path) -> None:
+    (tmp_path / "responses.json").write_text(json.dumps(dict.fromkeys(problem(settings=SEEING).responses or {}, 1.0)))
+    run(run_dir=tmp_path)
+    stored = json.loads((tmp_path / "responses.json").read_text())
+    assert stored == problem("least_squares", SEEING).responses
 
 
 def test_what_is_not_measured_need_not_be() -> None:

@@ -104,6 +104,29 @@ class Careful(nn.Module):
         return self.last(self.norm(x))
 
 
+class Leaves(nn.Module):
+    """Keeps its input on itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left = x.mean((1, 2, 3))
+        return self.conv(x)
+
+
+class ByTheBack(nn.Module):
+    """Reads what a module left on itself beside what it returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaves, self.last = Leaves(), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.leaves(x)) * self.leaves.left[:, None, None, None]
+
+
 NETWORKS = {
     "residual": nets.residual,
     "depthwise": nets.depthwise,
@@ -128,6 +151,14 @@ def test_a_network_answers_the_same_with_a_borrowed_start(name: str) -> None:
     first, *_, last = layers(model)
     assert not lent[first]  # nothing is shared
     assert lent[last]
+
+
+def test_what_a_module_hands_on_by_itself_is_not_lost() -> None:
+    model = nets.enliven(nets.Classifier(ByTheBack(), 8), IMAGES)
+    start, other = lender(model), changed(model, "features.last")
+    expected = answers(other)
+    start.lend(other)
+    assert torch.equal(answers(other), expected)
 
 
 def test_what_is_shared_is_not_computed_again() -> None:

@@ -55,6 +55,15 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_measured_once_is_kept_only_with_a_checkpoint(tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        (tmp_path / "table.json").write_text("of a run that was refused")
+        assert not run.kept_file("table.json").exists()
+        run.kept_file("table.json").write_text("measured")
+        run.save_checkpoint({"episode": 1})
+        assert run.kept_file("table.json").read_text() == "measured"
+
+
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
     with started(tmp_path):
         for attempt in (RunDir.create, RunDir.open):
