@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch import nn
 
 from amc.models import build
 from amc.problem import Network, trace_network
+from tests.amc.kept_networks import SHAPE as SMALL
+from tests.amc.kept_networks import TINY, randomly_cut, save
 from tests.amc.nets import enliven
 from tests.amc.own import OwnNet, trained_net
 
@@ -57,3 +60,19 @@ def get_ready() -> Callable[[str], Network]:
 def trained() -> OwnNet:
     """A user's own network, which searches leave as it is."""
     return trained_net()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Network:
+    """A residual network of one block a stage, with lively batch norms."""
+    model = build(TINY["target"], 10, SMALL, blocks=1)
+    images = torch.randn(8, *SMALL, generator=torch.Generator().manual_seed(0))
+    return trace_network(enliven(model, images), images[:1])
+
+
+@pytest.fixture
+def saved(tiny: Network, tmp_path: Path) -> tuple[Path, nn.Module]:
+    """A folder with the cut network, and that network."""
+    small, plan = randomly_cut(tiny.model, tiny.groups)
+    save(tmp_path / "pruned", small, plan)
+    return tmp_path / "pruned", small
