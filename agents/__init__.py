@@ -59,10 +59,10 @@ def make(name: str, env: Env, seed: int, episodes: int | None = None, **settings
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuses, before there is an environment, what :func:`make` would refuse whatever the environment.
+    """Refuses, before there is an environment, most of what :func:`make` would refuse whatever the environment.
 
     Raises:
-        ValueError: unknown agent or setting, or a setting whose value makes no sense.
+        ValueError: unknown agent or setting, or, of an agent with a ``settings_type``, a value that makes no sense.
     """
     cls = _class_of(name)
     known = _settings_of(cls)

@@ -105,8 +105,9 @@ def hold_finals(
         judge = Evaluator(evaluator.cutter, val, batch_size=settings.batch_size, precision=precision, early_stop=stop)
     else:
         images = max(settings.calibration_images, CALIBRATION_IMAGES)
-        whole = {"calibration_images": images, "images": None, "early_stop": False, "precision": precision}
-        wanted = replace(settings, recovery={}, **whole)  # type: ignore[arg-type]
+        wanted = replace(
+            settings, calibration_images=images, images=None, early_stop=False, precision=precision, recovery={}
+        )
         judge = make_evaluator(network, train, val, importance, own, wanted, seed)
     return Finals(judged(chosen, judge, reward_of(judge), network.cost_model.cost(), verbose), judge)
 

@@ -85,7 +85,6 @@ def search_jointly(
     settings, names = settings or Settings(observation="portable"), [task.name for task in tasks]
     check_choices("accuracy", importance, recovery, agent, episodes, seed)
     check_joint(names, agent, budget, settings)
-    settings.check_agent(agent)
     facts = {
         **(facts or {}),
         "agent": agent,
@@ -101,6 +100,7 @@ def search_jointly(
         start = starting_policy(policy, folder)
         if start:
             settings = settings_from(settings, agent, *start)
+        settings.check_agent(agent)
         place = resolve_device(device)
         cutting = {"importance": importance, "recovery": recovery, "seed": seed}
         folders = {} if folder is None else network_folders(folder, names)

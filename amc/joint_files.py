@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from amc.files import remove_leftovers, write_error
@@ -44,12 +45,16 @@ class NetworkFolder(RunDir):
     def __init__(self, run_dir: RunDir, name: str, shared: SharedCheckpoint) -> None:
         self.path = run_dir.path / NETWORKS / name
         self._lock = None
-        self._name, self._shared = name, shared
+        self._name, self._shared, self._run_dir = name, shared, run_dir
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(self.path, error) from error
         remove_leftovers(self.path)
+
+    def kept_file(self, name: str) -> Path:
+        """The run itself removes it if nothing comes of the run."""
+        return self._run_dir.kept_file(f"{NETWORKS}/{self._name}/{name}")
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Saves it as this network's part of the shared checkpoint."""

@@ -50,24 +50,31 @@ def read(path: str | Path) -> Policy:
 def settings_from(settings: Settings, agent: str, policy: Policy, path: str | Path) -> Settings:
     """``settings`` for a search that starts from ``policy``: what they leave open is the policy's, or gentle.
 
+    After a warm-up of another kind, in which the policy's own plans need not be, the actor is not fitted to the best of
+    it: that would replace what the policy knows.
+
     Raises:
         AmcError: the policy is another agent's.
     """
     if agent != policy.agent:
         raise AmcError(f"agent={agent}: the policy {path} is of agent {policy.agent}; give agent={policy.agent}")
     layout: Any = policy.layout if settings.observation == Settings.observation else settings.observation
-    own = {"hidden": list(policy.hidden), **_gentle(policy)}
-    return replace(settings, observation=layout, agent={**own, **settings.agent})
+    own = {"hidden": list(policy.hidden), **_gentle(policy, settings.agent)}
+    chosen = {**own, **settings.agent}
+    if chosen.get("warmup_episodes", 0) is not None and chosen.get("actor_start", "auto") == "auto":
+        chosen["actor_start"] = "default"
+    return replace(settings, observation=layout, agent=chosen)
 
 
-def _gentle(policy: Policy) -> dict[str, Any]:
-    """Settings of a search that starts from ``policy``, if its agent warms up.
+def _gentle(policy: Policy, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a search that starts from ``policy``, if its agent warms up; ``chosen``: those that the user gives.
 
     It begins with the rules, each once, among them what the policy walks to at four strengths.
     """
     if policy.agent not in ("ddpg", "amc", "td3", "sac"):
         return {}
-    begin = {"warmup": "rules", "warmup_episodes": None}
+    rules = chosen.get("warmup", "rules") == "rules"
+    begin = {"warmup": "rules", "warmup_episodes": None} if rules else {}
     return begin if policy.agent == "sac" else {**begin, "sigma": GENTLE_SIGMA}  # sac has no sigma
 
 
@@ -85,7 +92,8 @@ def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:
     for key, own in (("agent", policy.agent), ("observation", policy.layout)):
         if chosen.get(key, own) != own:
             raise AmcError(f"{key}={chosen[key]}: the policy {path} has {key}={own}; give that, or nothing")
-    agent = {**_gentle(policy), "hidden": str(list(policy.hidden)).replace(" ", "")}
+    agents_own = {key.removeprefix("agent."): value for key, value in chosen.items() if key.startswith("agent.")}
+    agent = {**_gentle(policy, agents_own), "hidden": str(list(policy.hidden)).replace(" ", "")}
     settings = {"agent": policy.agent, "observation": policy.layout, **{f"agent.{k}": v for k, v in agent.items()}}
     texts = {key: "null" if value is None else value for key, value in settings.items()}
     return [f"{key}={value}" for key, value in texts.items() if key not in chosen]

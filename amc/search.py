@@ -100,7 +100,6 @@ def search(
     started = time.perf_counter()
     settings = settings or Settings()
     rewarded = check_choices(reward, importance, recovery, agent, episodes, seed)
-    settings.check_agent(agent)
     facts = {
         **(facts or {}),
         "agent": agent,
@@ -119,6 +118,7 @@ def search(
     with opened(run_dir, resume, own) as folder:
         start = starting_policy(policy, folder)
         settings = settings_from(settings, agent, *start) if start else settings
+        settings.check_agent(agent)
         needs_latency = settings.cost == "latency_ms" or reward == "error_log_latency"
         network = trace_once(model.to(place), train, settings, needs_latency, folder)
         original = network.cost_model.cost()

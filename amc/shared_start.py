@@ -71,6 +71,9 @@ class SharedStart:
     def _remember(self, first: str) -> _Memory:
         """The outputs of what ends before ``first`` is called, as far as anything later needs them."""
         skipped = self._skippable(self._calls[first].began)
+        # What a module leaves on itself for others to read, beside its output, is from now on of other images: should
+        # it be skipped, the answer is wrong, and shows that it must not be.
+        self._uncut(1 - 2 * self._probe.flip(0))
         shapes = {name: self._calls[name].output.shape[1:] for name in skipped}
 
         def enough(real: Sequence[str]) -> bool:
@@ -91,12 +94,7 @@ class SharedStart:
         return sorted(chosen, key=lambda name: self._calls[name].ended)
 
     def _agrees(self, memory: _Memory) -> bool:
-        """Whether the uncut network still answers the same: what is not remembered is NaN, and would show.
-
-        A skipped module can also have handed something on by itself, as a tensor left on it for others to read: after
-        a pass in which the images change places that one is of the wrong image, and shows, too.
-        """
-        self._uncut(self._probe.flip(0))
+        """Whether the uncut network still answers the same: what is not remembered is NaN, and would show."""
         with memory.attached(self._uncut):
             try:
                 answer = self._uncut(self._probe)

@@ -45,7 +45,10 @@ def walks(policy: Policy, problem: Problem, settings: Settings, strengths: Itera
 
 
 def policy_rules(policy: Policy, problem: Problem, settings: Settings) -> dict[str, dict[str, int]]:
-    """What a search that starts from ``policy`` tries first, beside uniform: rule → group name → kept channels."""
+    """What ``policy`` walks to, for the warm-up of a search that starts from it: rule → group name → kept channels.
+
+    At four strengths; the fifth is the uniform plan, which is a rule by itself. Without a budget at full strength only.
+    """
     walked = walks(policy, problem, settings, STRENGTHS[1:])
     return {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
 

@@ -34,6 +34,7 @@ class RunDir:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock: int | None = lock
+        self._kept: set[str] = set()
 
     @classmethod
     def create(cls, path: str | Path) -> RunDir:
@@ -104,19 +105,18 @@ class RunDir:
                 )
 
     def forget_unless_begun(self) -> None:
-        """Takes the configuration back if nothing has come of it yet: the folder then holds no run."""
+        """Takes configuration and kept files back if nothing has come of them yet: the folder then holds no run."""
         if not any((self.path / name).exists() for name in TRACES if name != CONFIG):
-            (self.path / CONFIG).unlink(missing_ok=True)
+            for name in (CONFIG, *self._kept):
+                (self.path / name).unlink(missing_ok=True)
 
     def kept_file(self, name: str) -> Path:
         """Where the run keeps what is measured once, before its first episode, for when it goes on.
 
-        What stands there without a checkpoint can be another run's, refused in this folder: it is removed.
+        If nothing comes of the run it is removed again, or the next run in this folder would take it for its own.
         """
-        path = self.path / name
-        if self.load_checkpoint() is None:
-            path.unlink(missing_ok=True)
-        return path
+        self._kept.add(name)
+        return self.path / name
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replaces the checkpoint atomically.

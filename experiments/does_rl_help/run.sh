@@ -34,6 +34,7 @@ agent() { # NAME EVALUATIONS: an agent's overrides; with 100 evaluations those t
     amc-begin) echo "agent.warmup=rules agent.warmup_episodes=10 agent.actor_start=uniform" ;; # of ddpg, this alone
     amc-sigma) echo "agent.sigma=0.2 agent.sigma_decay=0.99" ;;
     amc-best) echo "agent.best_share=0.5" ;;
+    ddpg-slow) echo "agent.sigma_decay=0.995" ;; # explores twice as long
     ddpg-response) echo "responses=true" ;; # their rule's plan in the warm-up
     ddpg-prior) echo "prior=true" ;;        # sensitivity curves: to be seen, and their rules' plans in the warm-up
     ddpg-best) echo "agent.actor_start=best" ;;

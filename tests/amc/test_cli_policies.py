@@ -71,7 +71,7 @@ def test_a_warm_started_search(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["agent"]["name"] == "td3"
     assert (config["agent"]["hidden"], config["agent"]["sigma"]) == ([4, 4], 0.1)
-    assert (config["agent"]["warmup"], config["agent"]["warmup_episodes"]) == ("rules", 7)
+    assert (config["agent"]["warmup"], config["agent"]["warmup_episodes"]) == ("rules", None)
     assert config["observation"] == "portable"
     (tmp_path / "first" / "policy" / "policy.json").unlink()
     run("search", main_from_config, ["resume=run", "episodes=3", "verbose=false"])

@@ -107,6 +107,18 @@ def test_finals_judge_the_best_plans_on_all_images(trained: OwnNet, recovery: st
         assert torch.equal(loaded(x), result.model(x))
 
 
+def test_a_recovery_of_the_finals_own_has_the_searchs_precision(
+    trained: OwnNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = iter([True])  # so fast is bf16 for the search alone
+    monkeypatch.setattr("amc.evaluate.has_fast_bf16", lambda device: next(once, False))
+    monkeypatch.setattr("amc.evaluate.BF16_TOLERANCE", 1.1)
+    settings = replace(QUICK, finals_recovery="sequential", agent={}, precision="auto")
+    run(trained, val=own_loader(96, 1), agent="random", run_dir=tmp_path, settings=settings)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["precision"], summary["best"]["val"]["images"]) == ("bfloat16", 96)
+
+
 def test_no_finals_where_they_would_show_nothing_new(trained: OwnNet, tmp_path: Path) -> None:
     more = own_loader(96, 1)
     for name, arguments in {

@@ -46,7 +46,13 @@ def test_what_a_search_leaves_open_is_the_policys() -> None:
     assert settings.observation == "portable"
     assert settings.agent == {"hidden": [1], "warmup": "rules", "warmup_episodes": None, "sigma": 0.1}
     chosen = settings_from(Settings(agent={"sigma": 0.4, "warmup_episodes": 9}), "ddpg", policy, "here")
-    assert chosen.agent == {"hidden": [1], "warmup": "rules", "warmup_episodes": 9, "sigma": 0.4}
+    # A warm-up of another kind need not have the policy's own plans: no fit to the best of it.
+    own = {"hidden": [1], "actor_start": "default"}
+    assert chosen.agent == {**own, "warmup": "rules", "warmup_episodes": 9, "sigma": 0.4}
+    drawn = settings_from(Settings(agent={"warmup": "random"}), "ddpg", policy, "here")
+    assert drawn.agent == {**own, "warmup": "random", "sigma": 0.1}
+    fitted = settings_from(Settings(agent={"actor_start": "best", "warmup_episodes": 9}), "ddpg", policy, "here")
+    assert fitted.agent["actor_start"] == "best"
     sac = settings_from(Settings(), "sac", known_policy(agent="sac"), "here")
     assert sac.agent == {"hidden": [1], "warmup": "rules", "warmup_episodes": None}  # it has no sigma
     with pytest.raises(AmcError, match=r"agent=ddpg: the policy here is of agent td3; give agent=td3"):
@@ -61,6 +67,9 @@ def test_overrides_of_a_command_line(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert overrides(path, {"agent": "td3", "agent.sigma": "0.5", "observation": "portable"}) == [
         "agent.warmup=rules", "agent.warmup_episodes=null", "agent.hidden=[4,4]",
+    ]  # fmt: skip
+    assert overrides(path, {"agent.warmup": "random"}) == [
+        "agent=td3", "observation=portable", "agent.sigma=0.1", "agent.hidden=[4,4]",
     ]  # fmt: skip
     with pytest.raises(AmcError, match=r"agent=ddpg: the policy .* has agent=td3"):
         overrides(path, {"agent": "ddpg"})

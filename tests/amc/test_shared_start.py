@@ -112,7 +112,7 @@ class Leaves(nn.Module):
         self.conv = nn.Conv2d(3, 8, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.left = x.mean((1, 2, 3))
+        self.left = x.mean()
         return self.conv(x)
 
 
@@ -124,7 +124,7 @@ class ByTheBack(nn.Module):
         self.leaves, self.last = Leaves(), nn.Conv2d(8, 8, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.leaves(x)) * self.leaves.left[:, None, None, None]
+        return self.last(self.leaves(x)) * self.leaves.left
 
 
 NETWORKS = {

@@ -46,6 +46,9 @@ class Counting:
         self.count += 1
         return self._evaluator.in_full(plan)
 
+    def free_memory(self) -> None:
+        self._evaluator.free_memory()
+
 
 def evaluator(network: Network, settings: Settings = SETTINGS, importance: str = "l1", seed: int = 0) -> Evaluator:
     return make_evaluator(network, TRAIN, VAL, importance, "bn", settings, seed)

@@ -55,13 +55,16 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_measured_once_is_kept_only_with_a_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_measured_once_goes_with_a_run_that_comes_to_nothing(tmp_path: Path, begun: bool) -> None:
+    (tmp_path / "mine.json").write_text("the user's")
     with started(tmp_path) as run:
-        (tmp_path / "table.json").write_text("of a run that was refused")
-        assert not run.kept_file("table.json").exists()
         run.kept_file("table.json").write_text("measured")
-        run.save_checkpoint({"episode": 1})
-        assert run.kept_file("table.json").read_text() == "measured"
+        if begun:
+            run.save_checkpoint({"episode": 1})
+        run.forget_unless_begun()
+    assert (tmp_path / "table.json").exists() is (tmp_path / "config.json").exists() is begun
+    assert (tmp_path / "mine.json").exists()
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
