@@ -8,36 +8,34 @@ were looked at and as much as OVERHEAD_IMAGES for all the rest.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
 
-from common import load, plan_of
+from common import load
 from conclude import OVERHEAD_IMAGES
 
 from amc.evaluate import Evaluator
+from amc.loop import best_episode
 from amc.problem import make_cutter
-from amc.tracking import read_episodes
+from amc.recorder import episodes_in
+from amc.types import Episode
 from experiments.kept import Line, merge
 
 HERE = Path(__file__).parent
 WORK = (60_000, 120_000, 240_000)  # images
 KEYS = ("images", "early_stop", "seed", "work")
 COLUMNS = (*KEYS, "plans", "images_a_plan", "val_accuracy", "val_5000_accuracy", "test_accuracy")
-RATIO = "keep_ratio/"
 
 
-def best_by(work: float, run: list[Line]) -> tuple[int, Line] | None:
-    """How many plans were seen by then, and the best of those seen to the end; None for a search that ended earlier."""
-    spent, best, whole = 0.0, None, max(row["images"] for row in run)
-    for number, row in enumerate(run):
-        spent += OVERHEAD_IMAGES + row["images"]
+def by(work: float, run: list[Episode]) -> list[Episode]:
+    """The episodes played by then; none for a search that ended earlier."""
+    spent = 0.0
+    for number, episode in enumerate(run):
+        spent += OVERHEAD_IMAGES + episode.metrics.images
         if spent > work:
-            return (number, best) if best else None
-        if row["within_budget"] and row["images"] == whole and (best is None or row["accuracy"] > best["accuracy"]):
-            best = row
-    return None
+            return run[:number]
+    return []
 
 
 def found(folders: list[Path], data: str, checkpoint: str) -> Iterator[Line]:
@@ -45,25 +43,22 @@ def found(folders: list[Path], data: str, checkpoint: str) -> Iterator[Line]:
     network, splits = load("resnet20", data, checkpoint)
     cutter = make_cutter(network, splits.train, "l1", "least_squares", calibration_images=512, seed=0)
     judges = [Evaluator(cutter, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test)]
-    runs = [read_episodes(folder / "episodes.csv") for folder in folders]
-    known: dict[str, list[float]] = {}
-    for folder, run in zip(folders, runs, strict=True):
+    for folder in folders:
+        run = episodes_in(folder / "episodes.csv", network.groups)
         images, stop, seed = folder.name.replace("seed", "").split("-")
         for work in WORK:
-            if (at := best_by(work, run)) is None:
+            played = by(work, run)
+            if not played:
                 continue
-            plans, best = at
-            ratios = {name.removeprefix(RATIO): value for name, value in best.items() if name.startswith(RATIO)}
-            name = json.dumps(ratios)
-            if name not in known:
-                known[name] = [judge(plan_of(network, ratios)).accuracy for judge in judges]
+            best = best_episode(played)
+            val, test = (judge(best.plan).accuracy for judge in judges)
             yield {
                 **dict(zip(KEYS, (int(images), stop, int(seed), work), strict=True)),
-                "plans": plans,
-                "images_a_plan": round(mean(row["images"] for row in run[:plans])),
-                "val_accuracy": best["accuracy"],
-                "val_5000_accuracy": known[name][0],
-                "test_accuracy": known[name][1],
+                "plans": len(played),
+                "images_a_plan": round(mean(episode.metrics.images for episode in played)),
+                "val_accuracy": best.metrics.accuracy,
+                "val_5000_accuracy": val,
+                "test_accuracy": test,
             }
 
 
