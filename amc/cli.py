@@ -27,15 +27,8 @@ from amc.tracking.run_dir import CONFIG, FREE_ON_RESUME
 Main = Callable[[DictConfig, Path], None]
 EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 2, 130
 RESUMABLE = ("search", "finetune", "sensitivity")
-INHERITED = (
-    "model",
-    "dataset",
-    "training",
-    "importance",
-    "prune_residual",
-    "freeze",
-    "seed",
-)  # by a plan's fine-tuning
+# By a plan's fine-tuning.
+INHERITED = ("model", "dataset", "training", "importance", "prune_residual", "freeze", "seed")
 
 
 def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None:
@@ -51,9 +44,10 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
         if resumed is not None:
             main(_stored_config(config_name, Path(resumed), arguments), Path(resumed))
         else:
-            arguments = _several_networks(config_name, arguments)
-            added = [*_inherited(config_name, arguments), *_learned(config_name, arguments)]
-            _compose_and_call(config_name, main, [*added, *_named_callables(arguments)])
+            # The policy's settings before those of several networks, which are for what is then still open.
+            arguments = _several_networks(config_name, [*_learned(config_name, arguments), *arguments])
+            inherited = _inherited(config_name, arguments)
+            _compose_and_call(config_name, main, [*inherited, *_named_callables(arguments)])
     except AmcError as error:
         _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,24 @@ def test_a_warm_started_search(tmp_path: Path) -> None:
     (tmp_path / "first" / "policy" / "policy.json").unlink()
     run("search", main_from_config, ["resume=run", "episodes=3", "verbose=false"])
     assert read(tmp_path / "run").episodes == 3
+
+
+@pytest.mark.parametrize(("given", "expected"), [((), "response"), (("observation=portable",), "refused")])
+def test_a_search_over_several_networks_sees_what_the_policy_sees(
+    given: tuple[str, ...], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved_policy(tmp_path / "policy", observation="response", responses={"0": 1.0, "1": 1.0})
+    seen: list[Any] = []
+    command = ["model=[resnet20,resnet32]", "policy=policy", "hydra.run.dir=run", *given]
+    if expected == "refused":
+        with pytest.raises(SystemExit):
+            run("search", lambda config, folder: seen.append(config), command)
+        assert "observation=portable: the policy policy has observation=response" in capsys.readouterr().err
+    else:
+        run("search", lambda config, folder: seen.append(config), command)
+        (config,) = seen
+        assert (config.observation, config.reward.name, config.agent.warmup_episodes) == (expected, "accuracy", None)
+        assert [network.name for network in config.networks] == ["resnet20", "resnet32"]
 
 
 def test_what_is_set_goes_before_the_policys(tmp_path: Path) -> None:
