@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # What a policy learned on one network is worth on another: without search, and as the start of a search.
 #   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/both/.th/files experiments/transfer/run.sh
-# SOURCES, TARGETS, KEEPS, SEEDS choose what runs, EPISODES and WARM the evaluations of a search from scratch (the sources'
-# too) and of one that starts from a policy, OBSERVATION what policies see (response, or portable); the source "several" is one policy for resnet20, vgg16_cifar and
-# mobilenet_v1. ARGS are further overrides of all searches. With two budgets, policies are tried at the other one, too.
+# SOURCES, TARGETS, KEEPS, SEEDS choose what runs, EPISODES and WARM the evaluations of a search from scratch (the
+# sources' too) and of one that starts from a policy, OBSERVATION what policies see (response, or portable); the source
+# "several" is one policy for resnet20, vgg16_cifar and mobilenet_v1. ARGS are further overrides of all searches. With
+# two budgets, policies are tried at the other one, too.
 # Killed runs go on where they were; finished ones are left alone; partial results are collected at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -97,7 +98,6 @@ for keep in $keeps; do
           once "$folder/zero-shot" amc.transfer $(network "$target") $common "strengths=[1]"
           # shellcheck disable=SC2046,SC2086
           once "$folder/five-looks" amc.transfer $(network "$target") $common
-          [ "$learned" = "$keep" ] || continue
           # shellcheck disable=SC2046,SC2086
           once "$folder/warm" amc.search $(network "$target") $common episodes="$warm"
         done
