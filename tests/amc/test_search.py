@@ -84,7 +84,7 @@ def test_rules_of_curves_are_the_same_when_a_run_goes_on(trained: OwnNet, tmp_pa
 
 def test_curves_need_what_the_rules_can_use(trained: OwnNet, tmp_path: Path) -> None:
     with pytest.raises(AmcError, match=r"budget\.keep=null: rule=threshold needs to know what to save"):
-        run(trained, agent="threshold", budget=None, cache_dir=tmp_path)
+        run(trained, agent="threshold", budget=None, cache_dir=tmp_path, settings=PLAIN)
     with pytest.raises(AmcError, match="prior=true: is made of the sensitivity curves"):
         Settings(prior=True, curves=False)
     with pytest.raises(AmcError, match=r"evaluate\.early_stop_confidence=2"):
