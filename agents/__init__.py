@@ -26,6 +26,7 @@ _CLASSES = {
     "shallow": "agents.plain:ShallowAgent",
     "deep": "agents.plain:DeepAgent",
     "response": "agents.plain:ResponseAgent",
+    "price": "agents.plain:PriceAgent",
     "threshold": "agents.plain:ThresholdAgent",
     "size_aware": "agents.plain:SizeAwareAgent",
     "cma_es": "agents.cma_es:CMAESAgent",

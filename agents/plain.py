@@ -159,6 +159,12 @@ class ResponseAgent(RuleAgent):
     name = "response"
 
 
+class PriceAgent(RuleAgent):
+    """Cuts where it is cheap within the budget: a group's odds of keeping a channel are in proportion to its price."""
+
+    name = "price"
+
+
 class ThresholdAgent(RuleAgent):
     """Cuts every channel whose importance is below one threshold for the whole network."""
 

@@ -11,7 +11,9 @@ from amc.rewards import Reward, get_reward
 from amc.settings import Settings
 
 # settings of the same name
-PLAIN = ("observation", "prune_residual", "freeze", "curves", "prior", "responses", "finalists", "finals_recovery")
+PLAIN = (
+    "observation", "prune_residual", "freeze", "curves", "prior", "responses", "prices", "finalists", "finals_recovery",
+)  # fmt: skip
 
 
 def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:

@@ -71,7 +71,7 @@ def search_jointly(
         episodes: on each network.
         seed: of everything that is random.
         device: ``auto``: CUDA if there is any.
-        settings: everything else; the observation must be ``portable``, as it is by default here, or ``response``.
+        settings: everything else; any observation but ``amc``; by default ``portable``.
         policy: to start from, as in :func:`amc.search.search`.
         run_dir: folder to record the run in, with ``networks/<name>/`` for each; nothing is written without one.
         resume: go on with the run in ``run_dir``.
@@ -133,10 +133,10 @@ def check_joint(names: Sequence[str], agent: str, budget: float | None, settings
         raise AmcError(f"model=[{','.join(names)}]: give one or more networks, each of another name")
     if agent not in AGENTS:
         raise AmcError(f"agent={agent}: can't learn on several networks; give one of {', '.join(AGENTS)}")
-    if settings.observation not in ("portable", "response"):
+    if settings.observation == "amc":
         raise AmcError(
-            f"observation={settings.observation}: means something else on every network; several need "
-            "observation=portable or response"
+            "observation=amc: means something else on every network; several need "
+            "observation=portable, response or price"
         )
     if budget is None:
         raise AmcError("budget=none: on several networks accuracy alone is rewarded, so nothing would be pruned")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -18,8 +18,10 @@ from amc.errors import AmcError
 from amc.evaluate import Evaluator
 from amc.files import read_json, write_json
 from amc.latency import LatencyCostModel
+from amc.measured import measured_once
+from amc.prices import measure_prices
 from amc.problem import Network, make_evaluator, trace_network
-from amc.responses import responses_once
+from amc.responses import measure_responses
 from amc.rewards import Reward, accuracy
 from amc.settings import Settings
 from amc.tracking import RunDir
@@ -27,7 +29,6 @@ from amc.types import Metrics, PruningPlan
 from envs.channel_pruning import ChannelPruningEnv
 
 LATENCY_TABLE = "latency_table.json"
-RESPONSES = "responses.json"
 NOT_SCORED = Metrics(0.0, 0.0, 1)
 
 Images = ImageSet | DataLoader[Any]
@@ -35,12 +36,15 @@ Images = ImageSet | DataLoader[Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One network with its budget, the evaluator of its plans, and its groups' responses where they were asked for."""
+    """One network with its budget, the evaluator of its plans, and what was measured of its groups.
+
+    ``measured``: ``response``, ``price`` → group name → amount, of those that something needs.
+    """
 
     network: Network
     budget: Budget
     evaluator: Evaluator
-    responses: Mapping[str, float] | None = None
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def env(
         self,
@@ -66,7 +70,7 @@ class Problem:
             reward,
             observation=settings.observation,
             rule=rule or settings.rule,
-            responses=self.responses,
+            measured=self.measured,
             **more,
         )
 
@@ -104,7 +108,7 @@ def prepare(
         importance, recovery: names.
         settings: everything else.
         seed: of what is sampled.
-        folder: of the run; keeps its latency table, its precision and the responses over a resume.
+        folder: of the run; keeps its latency table, its precision and what was measured over a resume.
         verbose: show the progress of what takes long.
 
     Raises:
@@ -113,10 +117,10 @@ def prepare(
     network = trace_once(model, train, settings, settings.cost == "latency_ms", folder)
     limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
     evaluator = make_evaluator(network, train, val, importance, recovery, settled(settings, folder), seed)
-    return with_responses(Problem(network, limit, evaluator), train, settings, folder, verbose=verbose)
+    return with_measured(Problem(network, limit, evaluator), train, settings, folder, verbose=verbose)
 
 
-def with_responses(
+def with_measured(
     problem: Problem,
     train: ImageSet,
     settings: Settings,
@@ -124,12 +128,17 @@ def with_responses(
     agent: str | None = None,
     verbose: bool = False,
 ) -> Problem:
-    """``problem`` with its groups' responses measured, if ``settings`` or the ``agent`` that will play need them."""
-    if not settings.needs_responses(agent):
-        return problem
-    file = None if folder is None else folder.kept_file(RESPONSES)
-    responses = responses_once(problem.network, problem.evaluator, train, file, verbose=verbose)
-    return replace(problem, responses=responses)
+    """``problem`` with its groups' responses and prices measured, where ``settings`` or the ``agent`` need them."""
+    network, evaluator, found = problem.network, problem.evaluator, {}
+    ways = {
+        "response": lambda: measure_responses(network, evaluator, train, verbose=verbose),
+        "price": lambda: measure_prices(network, evaluator, problem.budget, train, verbose=verbose),
+    }
+    for what, measure in ways.items():
+        if settings.needs(what, agent):
+            file = None if folder is None else folder.kept_file(f"{what}s.json")
+            found[what] = measured_once(network, file, what, measure)
+    return replace(problem, measured=found)
 
 
 def as_images(images: Images, device: torch.device) -> ImageSet:

@@ -23,7 +23,7 @@ from amc.finals import hold_finals
 from amc.learned import FOLDER, origin, settings_from, start_from, starting_policy
 from amc.loop import Played, best_episode, play, recording, restore
 from amc.precision import resolve_device
-from amc.preparation import Problem, as_images, make_agent, settled, trace_once, with_responses
+from amc.preparation import Problem, as_images, make_agent, settled, trace_once, with_measured
 from amc.problem import Network, identity, make_evaluator, trace_network
 from amc.recorder import PARTS, Recorder
 from amc.report import group_table, print_result, show
@@ -136,7 +136,7 @@ def search(
             )  # fmt: skip
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         rules = {} if hints is None else dict(hints.plans)
-        problem = with_responses(Problem(network, limit, evaluator), train, settings, folder, agent, verbose)
+        problem = with_measured(Problem(network, limit, evaluator), train, settings, folder, agent, verbose)
         if start:
             rules |= policy_rules(start[0], problem, settings)
         env = problem.env(

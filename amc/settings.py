@@ -15,12 +15,12 @@ from amc.early_stop import StopRule
 from amc.errors import AmcError
 from amc.evaluate import PRECISIONS
 from amc.rewards import Reward, accuracy, error_log_flops, error_log_latency, error_log_params, get_reward
+from envs.observations import MEASURED
 
 # With a budget of this cost that every plan uses up, the reward orders plans by their accuracy.
 ORDERED_BY_ACCURACY = {"macs": error_log_flops, "params": error_log_params, "latency_ms": error_log_latency}
-RESPONSE_RULE = "response"  # and the observation that is made of the same
 CURVE_RULES = ("threshold", "size_aware")  # made of the sensitivity curves
-START_RULES = ("uniform", "shallow", "deep", RESPONSE_RULE, *CURVE_RULES)  # whose plans a search can start at
+START_RULES = ("uniform", "shallow", "deep", *MEASURED, *CURVE_RULES)  # whose plans a search can start at
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Settings:
         channel_round: kept counts are multiples of it.
         rule: how the budget is enforced. ``project``: the finished walk is moved onto it by one common shift of the
             actions' logits; ``clip``: each action so that the groups to come can still meet it (AMC, Algorithm 1).
-        observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network) or ``response`` (how
-            much each group matters to the outputs, see :mod:`amc.responses`).
+        observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network), or how much each
+            group matters to the outputs: ``response`` (alone, :mod:`amc.responses`), ``price`` (within the budget,
+            :mod:`amc.prices`).
         prune_residual: ``False`` keeps residual streams whole.
         freeze: names or patterns of layers that stay whole, with what they read and write.
         calibration_images: training images for importance and recovery.
@@ -48,8 +49,8 @@ class Settings:
         curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
             if the agent is one of them or starts at its plan.
         prior: show each group's sensitivity to the agent, as a last number of the observation; needs the curves too.
-        responses: measure the groups' responses before the search, for warm-ups by the rule ``response``, too;
-            ``auto``: if the agent is this rule or starts at its plan, or the observation is made of them.
+        responses, prices: measure the groups' responses, prices before the search, for warm-ups by the rule of that
+            name, too; ``auto``: if the agent is this rule or starts at its plan, or the observation is made of them.
         finalists: so many of the best plans are judged again at the end, on all validation images; the best of them is
             the result. 0: the best by the search's own reward.
         finals_recovery: name of the recovery there, with its own default settings; ``None``: the search's.
@@ -61,7 +62,7 @@ class Settings:
     min_keep: float = 0.1
     channel_round: int = 1
     rule: Literal["clip", "project"] = "project"
-    observation: Literal["amc", "portable", "response"] = "amc"
+    observation: Literal["amc", "portable", "response", "price"] = "amc"
     prune_residual: bool = True
     freeze: Sequence[str] = ()
     calibration_images: int = 512
@@ -75,6 +76,7 @@ class Settings:
     curves: bool | Literal["auto"] = "auto"
     prior: bool = False
     responses: bool | Literal["auto"] = "auto"
+    prices: bool | Literal["auto"] = "auto"
     finalists: int = 5
     finals_recovery: str | None = None
     agent: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class Settings:
     def __post_init__(self) -> None:
         _one_of("budget.cost", self.cost, COSTS)
         _one_of("budget.rule", self.rule, ("clip", "project"))
-        _one_of("observation", self.observation, ("amc", "portable", "response"))
+        _one_of("observation", self.observation, ("amc", "portable", *MEASURED))
         _one_of("evaluate.precision", self.precision, PRECISIONS)
         require("evaluate.calibration_images", self.calibration_images, int, 1)
         require("evaluate.batch_size", self.batch_size, int, 1)
@@ -93,10 +95,11 @@ class Settings:
         require("prior", self.prior, bool)
         if self.curves != "auto":
             require("curves", self.curves, bool, hint=", or auto")
-        if self.responses != "auto":
-            require("responses", self.responses, bool, hint=", or auto")
-        if self.observation == "response" and self.responses is False:
-            raise AmcError("observation=response: is made of the responses; give responses=auto or true")
+        for what in MEASURED:
+            if self._asked(what) != "auto":
+                require(f"{what}s", self._asked(what), bool, hint=", or auto")
+            if self.observation == what and self._asked(what) is False:
+                raise AmcError(f"observation={what}: is made of the {what}s; give {what}s=auto or true")
         if self.prior and self.curves is False:
             raise AmcError("prior=true: is made of the sensitivity curves; give curves=auto or true")
         require("prune_residual", self.prune_residual, bool)
@@ -120,8 +123,9 @@ class Settings:
                 f"curves=false: the rule '{self._curve_rule(agent)}' is made of the sensitivity curves; give "
                 "curves=auto or true"
             )
-        if self.responses is False and RESPONSE_RULE in (agent, self.agent.get("start")):
-            raise AmcError("responses=false: the rule 'response' is made of the responses; give responses=auto or true")
+        for what in MEASURED:
+            if self._asked(what) is False and what in (agent, self.agent.get("start")):
+                raise AmcError(f"{what}s=false: the rule '{what}' is made of the {what}s; give {what}s=auto or true")
 
     def _curve_rule(self, agent: str) -> str | None:
         """The rule made of curves that the agent plays or starts at, if any."""
@@ -131,11 +135,13 @@ class Settings:
         """Whether sensitivity curves are measured before the agent's first episode."""
         return self.curves is True or self.prior or (self.curves == "auto" and self._curve_rule(agent) is not None)
 
-    def needs_responses(self, agent: str | None) -> bool:
-        """Whether the groups' responses are measured; ``agent`` is the one that will play, if any."""
-        if self.responses != "auto":
-            return self.responses
-        return RESPONSE_RULE in (agent, self.observation, self.agent.get("start"))
+    def needs(self, what: str, agent: str | None) -> bool:
+        """Whether ``response`` or ``price`` is measured of each group; ``agent`` is the one that will play, if any."""
+        asked = self._asked(what)
+        return what in (agent, self.observation, self.agent.get("start")) if asked == "auto" else asked
+
+    def _asked(self, what: str) -> bool | Literal["auto"]:
+        return {"response": self.responses, "price": self.prices}[what]
 
     @property
     def stop_rule(self) -> StopRule | None:

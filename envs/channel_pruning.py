@@ -41,7 +41,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     ## Observation space
 
     ``Box(0, 1, (12,), float32)``: the group to decide next, in forward order. AMC's features, and the layer's type; in
-    the layout ``response`` ``Box(0, 1, (2,), float32)``, see :func:`envs.observations.response`.
+    the layouts ``response`` and ``price`` ``Box(0, 1, (2,), float32)``, see :func:`envs.observations.measured`.
 
     | index | meaning                  | unit in ``amc``          | unit in ``portable``                   | min | max |
     | ----- | ------------------------ | ------------------------ | -------------------------------------- | --- | --- |
@@ -77,8 +77,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to
       all groups, meets the budget without being clipped), ``keep`` (the budget, 1 without one),
       ``static_observation`` (whether observations hold nothing that changes along the walk), ``rules`` (name → an
-      action for each group, within the budget: ``uniform``, ``shallow``, ``deep``, ``response`` where the responses
-      are known, and those that were given),
+      action for each group, within the budget: ``uniform``, ``shallow``, ``deep``, ``response`` and ``price``
+      where these were measured, and those that were given),
       ``cost_fraction`` (actions of all groups → what the plan they ask for costs, as a fraction of the uncut network).
     * every step: ``group`` (name), ``channels`` (kept; with ``project`` before the shift), ``keep_ratio``, ``asked``
       (channels before clipping).
@@ -95,11 +95,11 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         budget: Budget,
         evaluate: Callable[[PruningPlan], Metrics],
         reward: Callable[[Metrics, Cost, Cost], float],
-        observation: Literal["amc", "portable", "response"] = "amc",
+        observation: Literal["amc", "portable", "response", "price"] = "amc",
         rule: Literal["clip", "project", "free"] = "clip",
         plans: Mapping[str, Mapping[str, int]] | None = None,
         prior: Mapping[str, float] | None = None,
-        responses: Mapping[str, float] | None = None,
+        measured: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         """An environment for one network.
 
@@ -113,23 +113,23 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             plans: further rules' plans for ``rules``, name → group name → kept channels.
             prior: group name → how much the network suffers from this group's cut, in [0, 1]; adds a last number,
                 ``sensitivity``, to the observation.
-            responses: group name → how much the outputs change when this group alone is cut hard, greater than 0;
-                for the rule and the observation of that name.
+            measured: ``response``, ``price`` → group name → how much the outputs suffer from this group's cut, greater
+                than 0; for the rule and the observation of that name.
 
         Raises:
-            AmcError: unknown layout or rule, or ``observation="response"`` without responses.
+            AmcError: unknown layout or rule, or the layout of something that was not measured.
         """
         if rule not in RULES:
             raise AmcError(f"budget.rule={rule}: unknown; give one of {', '.join(RULES)}")
         self._cost_model, self._budget = cost_model, budget
         self._evaluate, self._reward = evaluate, reward
-        self._static = static_features(observation, budget.groups, responses)
+        self._static = static_features(observation, budget.groups, measured)
         self._prior = None if prior is None else [[prior[g.name]] for g in budget.groups]
         self._original = cost_model.cost()
         self._full = cost_model.value(budget.cost, cost_model.counts({}))
         self._rule = rule
         self._uniform_action = uniform_action(cost_model, budget)
-        self._rules = self._all_rules(plans or {}, responses)
+        self._rules = self._all_rules(plans or {}, measured or {})
         self._kept: dict[str, int] = {}
         self._asked: list[float] = []
         self._last_keep = 1.0
@@ -212,13 +212,13 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         return [1 - now, now - smallest, self._last_keep]
 
     def _all_rules(
-        self, plans: Mapping[str, Mapping[str, int]], responses: Mapping[str, float] | None
+        self, plans: Mapping[str, Mapping[str, int]], measured: Mapping[str, Mapping[str, float]]
     ) -> dict[str, tuple[float, ...]]:
         """An action for each group by every rule of thumb; all within the budget."""
         budget, n = self._budget, len(self._budget.groups)
         ramps = {"uniform": (0.5,) * n, "shallow": ramp(n, rising=True), "deep": ramp(n, rising=False)}
-        if responses is not None:
-            ramps["response"] = in_proportion([responses[g.name] for g in budget.groups])
+        for name, amounts in measured.items():
+            ramps[name] = in_proportion([amounts[g.name] for g in budget.groups])
         kept = {name: project(actions, self._cost_model, budget) for name, actions in ramps.items()}
         if budget.keep is None:
             kept["uniform"] = {g.name: g.channels for g in budget.groups}

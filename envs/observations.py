@@ -1,4 +1,4 @@
-"""What the agent sees of a layer group, all in [0, 1]: AMC's features (AMC §3.1) in two normalisations, or responses.
+"""What the agent sees of a layer group, all in [0, 1]: AMC's features (AMC §3.1) in two scales, or a measurement.
 
 What depends on the network alone is computed once (the functions here, one per layout). In AMC's layouts three more
 features, fractions, change along the walk.
@@ -18,7 +18,7 @@ LAYOUT_VERSION = 1  # raise it when a feature changes its place or meaning: stor
 STATIC = ("index", "type", "in_channels", "out_channels", "height", "width", "stride", "kernel", "macs")
 DYNAMIC = ("reduced", "rest", "last_action")
 FEATURES = STATIC + DYNAMIC
-RESPONSE = ("response", "macs")  # the whole observation of the layout of that name
+MEASURED = ("response", "price")  # of each group before a search: an observation and a rule of that name each
 PRIOR = "sensitivity"  # behind the others, where the environment was given a prior
 
 # From layers that mix all channels to those that mix none.
@@ -80,7 +80,7 @@ def portable(groups: Sequence[LayerGroup]) -> Features:
 LAYOUTS: dict[str, Callable[[Sequence[LayerGroup]], Features]] = {"amc": amc, "portable": portable}
 
 
-def response(groups: Sequence[LayerGroup], responses: Mapping[str, float]) -> Features:
+def measured(groups: Sequence[LayerGroup], amounts: Mapping[str, float]) -> Features:
     """How much each group matters to this network's outputs, and how much work it is; nothing of the architecture.
 
     A group's place, width or kernel tells a policy what to keep in the family of networks that it was trained on, and
@@ -89,12 +89,12 @@ def response(groups: Sequence[LayerGroup], responses: Mapping[str, float]) -> Fe
 
     Args:
         groups: of the walk.
-        responses: group name → its response, greater than 0, in any unit.
+        amounts: group name → its response or price, greater than 0, in any unit.
 
     Returns:
-        ``[groups, 2]``: ½ + ln(response / the geometric mean) / 8, and MACs as in :func:`portable`.
+        ``[groups, 2]``: ½ + ln(amount / the geometric mean) / 8, and MACs as in :func:`portable`.
     """
-    logs = np.log([responses[g.name] for g in groups])
+    logs = np.log([amounts[g.name] for g in groups])
     macs = portable(groups)[:, STATIC.index("macs")]
     features: Features = np.clip(np.stack([0.5 + (logs - logs.mean()) / 8, macs], axis=1), 0, 1)
     return features
@@ -102,23 +102,31 @@ def response(groups: Sequence[LayerGroup], responses: Mapping[str, float]) -> Fe
 
 def features_of(layout: str) -> tuple[str, ...]:
     """The names of what the observation holds, in their order; without the prior."""
-    return RESPONSE if layout == "response" else FEATURES
+    return (layout, "macs") if layout in MEASURED else FEATURES
 
 
 def static_features(
-    layout: str, groups: Sequence[LayerGroup], responses: Mapping[str, float] | None = None
+    layout: str, groups: Sequence[LayerGroup], amounts: Mapping[str, Mapping[str, float]] | None = None
 ) -> Features:
-    """The features of each group that do not change along the walk: ``[groups, 9]``, of ``response`` ``[groups, 2]``.
+    """The features of each group that do not change along the walk.
+
+    Args:
+        layout: its name.
+        groups: of the walk.
+        amounts: what was measured: ``response`` or ``price`` → group name → amount.
+
+    Returns:
+        ``[groups, 9]``, of what is measured ``[groups, 2]``.
 
     Raises:
-        AmcError: unknown layout, or one that needs the responses, which are not given.
+        AmcError: unknown layout, or one of a measurement that is not given.
     """
-    if layout == "response":
-        if responses is None:
-            raise AmcError("observation=response: the groups' responses were not measured")
-        return response(groups, responses)
+    if layout in MEASURED:
+        if layout not in (amounts or {}):
+            raise AmcError(f"observation={layout}: the groups' {layout}s were not measured")
+        return measured(groups, (amounts or {})[layout])
     if layout not in LAYOUTS:
-        raise AmcError(f"observation={layout}: unknown; give one of {', '.join((*LAYOUTS, 'response'))}")
+        raise AmcError(f"observation={layout}: unknown; give one of {', '.join((*LAYOUTS, *MEASURED))}")
     return LAYOUTS[layout](groups)
 
 

@@ -22,7 +22,7 @@ class ToyEnv(gym.Env):
         self,
         best: Sequence[float] = (0.2, 0.8, 0.5),
         weights: Sequence[float] | None = None,
-        rules: Sequence[str] = ("uniform", "shallow", "deep", "response", "threshold", "size_aware"),
+        rules: Sequence[str] = ("uniform", "shallow", "deep", "response", "price", "threshold", "size_aware"),
     ) -> None:
         self.best = np.array(best)
         n = len(best)
@@ -33,6 +33,7 @@ class ToyEnv(gym.Env):
             "shallow": rising,
             "deep": rising[::-1],
             "response": (2 * rising + 3 * 0.5) / 5,
+            "price": (rising + 4 * 0.5) / 5,
             "threshold": (rising + 0.5) / 2,
             "size_aware": (rising[::-1] + 0.5) / 2,
         }

@@ -83,7 +83,7 @@ def test_a_warm_started_search(tmp_path: Path) -> None:
 def test_a_search_over_several_networks_sees_what_the_policy_sees(
     given: tuple[str, ...], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saved_policy(tmp_path / "policy", observation="response", responses={"0": 1.0, "1": 1.0})
+    saved_policy(tmp_path / "policy", observation="response", measured={"response": {"0": 1.0, "1": 1.0}})
     seen: list[Any] = []
     command = ["model=[resnet20,resnet32]", "policy=policy", "hydra.run.dir=run", *given]
     if expected == "refused":

@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from amc.errors import AmcError
 from amc.joint import Task, search_jointly
 from amc.layers import count_macs
+from amc.measured import measured_once
 from amc.preparation import Problem, as_images, prepare
-from amc.responses import measure_responses, responses_once
+from amc.responses import measure_responses
 from amc.search import search
 from amc.settings import Settings
 from amc.transfer import transfer
@@ -65,15 +66,14 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     own, train = problem(), as_images(images(32, 1), CPU)
     with torch.no_grad():
         own.network.model.fc.bias[0] = float("nan")  # type: ignore[union-attr, index, operator]
-    with pytest.raises(AmcError, match=r"group features\.0\.0: cut to a quarter, the outputs are no numbers"):
+    with pytest.raises(AmcError, match=r"group features\.0\.0: cut to 2 channels, the outputs are no numbers"):
         measure_responses(own.network, own.evaluator, train)
 
 
 def test_the_rule_takes_one_evaluation_and_keeps_what_responds() -> None:
     result = run(64, agent="response", settings=replace(QUICK, rule="project"))
     assert len(result.episodes) == 1
-    responses = problem("least_squares", replace(QUICK, responses=True), 64).responses
-    assert responses is not None
+    responses = problem("least_squares", replace(QUICK, responses=True), 64).measured["response"]
     ratios = np.array([result.plan.keep_ratios()[name] for name in sorted(responses, key=lambda n: responses[n])])
     assert (np.diff(ratios) >= -1 / 64).all()  # the budget's rest goes to some as one more channel
     assert ratios[0] < ratios[-1]
@@ -112,19 +112,21 @@ def test_a_search_from_a_policy_that_sees_responses_begins_with_their_rule(tmp_p
 
 
 def test_they_are_measured_only_where_something_needs_them() -> None:
-    assert not Settings().needs_responses("uniform")
-    assert not Settings().needs_responses("cma_es")
-    assert not Settings().needs_responses(None)
-    assert not Settings().needs_responses("ddpg")
-    assert not Settings(responses=False).needs_responses("response")
-    assert Settings().needs_responses("response")
-    assert Settings(responses=True).needs_responses("ddpg")
-    assert Settings(agent={"start": "response"}).needs_responses("cma_es")
-    assert Settings(observation="response").needs_responses(None)
-    with pytest.raises(AmcError, match="observation=response: is made of the responses"):
-        Settings(observation="response", responses=False)
-    with pytest.raises(AmcError, match="responses=false: the rule 'response' is made of the responses"):
-        run(agent="response", settings=replace(QUICK, responses=False))
+    for what, other in (("response", "price"), ("price", "response")):
+        never: dict[str, Any] = {f"{what}s": False}
+        always: dict[str, Any] = {f"{what}s": True}
+        seen: dict[str, Any] = {"observation": what}
+        for agent in ("uniform", "cma_es", "ddpg", other, None):
+            assert not Settings().needs(what, agent)
+        assert not Settings(**never).needs(what, what)
+        assert Settings().needs(what, what)
+        assert Settings(**always).needs(what, "ddpg")
+        assert Settings(agent={"start": what}).needs(what, "cma_es")
+        assert Settings(**seen).needs(what, None)
+        with pytest.raises(AmcError, match=f"observation={what}: is made of the {what}s"):
+            Settings(**never, **seen)
+        with pytest.raises(AmcError, match=f"{what}s=false: the rule '{what}' is made of the {what}s"):
+            run(agent=what, settings=replace(QUICK, **never))
 
 
 def test_a_search_that_goes_on_keeps_its_responses(tmp_path: Path) -> None:
@@ -143,8 +145,7 @@ def test_stored_responses_are_not_measured_again(tmp_path: Path) -> None:
     own, file = problem(), tmp_path / "responses.json"
     names = [g.name for g in own.network.groups if g.frozen is None]
     file.write_text(json.dumps(dict.fromkeys(names, 2.5)))
-    train = as_images(images(32, 1), CPU)
-    assert responses_once(own.network, own.evaluator, train, file) == dict.fromkeys(names, 2.5)
+    assert measured_once(own.network, file, "response", dict) == dict.fromkeys(names, 2.5)
 
 
 def test_a_policy_that_sees_responses_walks_on_another_network(tmp_path: Path) -> None:
@@ -162,6 +163,7 @@ def test_a_policy_that_sees_responses_walks_on_another_network(tmp_path: Path) -
     [
         ("response", {"responses": False}, "responses=false: the rule 'response' is made of the responses"),
         ("cma_es", {"responses": False, "agent": {"start": "response"}}, "responses=false: the rule 'response'"),
+        ("price", {"prices": False}, "prices=false: the rule 'price' is made of the prices; give prices=auto or true"),
         ("threshold", {"curves": False}, "curves=false: the rule 'threshold' is made of the sensitivity curves; give"),
         ("cma_es", {"curves": False, "agent": {"start": "size_aware"}}, "curves=false: the rule 'size_aware' is made"),
     ],
@@ -169,7 +171,7 @@ def test_a_policy_that_sees_responses_walks_on_another_network(tmp_path: Path) -
 def test_what_is_not_measured_can_not_be_played(agent: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(AmcError, match=message):
         Settings(**settings).check_agent(agent)
-    Settings(**{**settings, "curves": "auto", "responses": "auto"}).check_agent(agent)
+    Settings(**{**settings, "curves": "auto", "responses": "auto", "prices": "auto"}).check_agent(agent)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_what_is_not_measured_can_not_be_played(agent: str, settings: dict[str, 
         (
             "cma_es",
             {"start": "magic"},
-            "agent.start=magic: unknown; give one of uniform, shallow, deep, response, thresh",
+            "agent.start=magic: unknown; give one of uniform, shallow, deep, response, price, thresh",
         ),
         ("ddpg", {"start": "deep"}, "agent.start: ddpg has no such setting; it has"),
         ("ddpg", {"sigma": -1}, "agent.sigma=-1: give a value of 0 or more"),

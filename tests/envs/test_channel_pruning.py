@@ -34,7 +34,7 @@ def roll(env: ChannelPruningEnv, actions: list[float]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("observation", ["amc", "portable", "response"])
+@pytest.mark.parametrize("observation", ["amc", "portable", "response", "price"])
 def test_gymnasium_accepts_it(cost_model: CostModel, observation: str) -> None:
     env = gym.make(
         envs.CHANNEL_PRUNING,
@@ -43,7 +43,7 @@ def test_gymnasium_accepts_it(cost_model: CostModel, observation: str) -> None:
         evaluate=lambda plan: Metrics(0.5, 1.0, 10),
         reward=accuracy,
         observation=observation,
-        responses={"a": 0.5, "b": 2.0},
+        measured={"response": {"a": 0.5, "b": 2.0}, "price": {"a": 2.0, "b": 0.5}},
     )
     check_env(env.unwrapped, skip_close_check=True)
 
@@ -208,22 +208,23 @@ def test_rules_that_are_given(cost_model: CostModel) -> None:
     assert [s[4]["channels"] for s in steps] == [2, 12]
 
 
-def test_a_groups_odds_are_in_proportion_to_its_response() -> None:
+@pytest.mark.parametrize("name", ["response", "price"])
+def test_a_groups_odds_are_in_proportion_to_what_was_measured(name: str) -> None:
     costs = chain([100, 100, 100])
-    responses = {g.name: r for g, r in zip(Budget(costs).groups, (1.0, 2.0, 4.0), strict=True)}
+    amounts = {g.name: r for g, r in zip(Budget(costs).groups, (1.0, 2.0, 4.0), strict=True)}
     env = ChannelPruningEnv(
         costs, Budget(costs, min_keep=0.01), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="project",
-        observation="response", responses=responses,
+        observation=name, measured={name: amounts},
     )  # fmt: skip
     observation, info = env.reset()
     assert env.observation_space.contains(observation)
-    actions = np.array(info["rules"]["response"])
+    actions = np.array(info["rules"][name])
     odds = actions / (1 - actions)
     np.testing.assert_allclose(odds / odds[0], [1, 2, 4], rtol=0.1)  # whole channels
     steps = roll(env, list(actions))
     assert steps[-1][4]["cost"].macs <= 0.5 * steps[-1][4]["original_cost"].macs
     np.testing.assert_allclose(steps[0][0], [0.5, 0.5])  # the second group's: the middle one of three, equal MACs
-    assert env.metadata["policy"]["observation"]["features"] == ["response", "macs"]
+    assert env.metadata["policy"]["observation"]["features"] == [name, "macs"]
 
 
 def test_the_finished_walk_is_moved_onto_the_budget(cost_model: CostModel) -> None:

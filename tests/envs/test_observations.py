@@ -98,23 +98,24 @@ def test_repeated_blocks_look_the_same_at_the_same_place() -> None:
     np.testing.assert_allclose((deep[0::2, 0] + deep[1::2, 0]) / 2, portable(groups)[:, 0])
 
 
-def test_response_literally() -> None:
+@pytest.mark.parametrize("layout", ["response", "price"])
+def test_what_is_measured_literally(layout: str) -> None:
     # Geometric mean of 1, 2 and 4: 2. MACs as in portable.
     expected = [[0.5 - np.log(2) / 8, 0.5625], [0.5, 0.4375], [0.5 + np.log(2) / 8, 0.4375]]
-    found = static_features("response", [STEM, POINT, DEPTH], {"a": 1.0, "b": 2.0, "c": 4.0})
+    found = static_features(layout, [STEM, POINT, DEPTH], {layout: {"a": 1.0, "b": 2.0, "c": 4.0}})
     np.testing.assert_allclose(found, expected)
-    assert features_of("response") == ("response", "macs")
+    assert features_of(layout) == (layout, "macs")
     # what is kept apart: the architecture, and the unit
     other = [replace(g, channels=512, in_channels=7, height=99, kernel=1, kind="linear") for g in (STEM, POINT, DEPTH)]
-    again = static_features("response", other, {"a": 0.5, "b": 1.0, "c": 2.0})
+    again = static_features(layout, other, {layout: {"a": 0.5, "b": 1.0, "c": 2.0}})
     np.testing.assert_allclose(again, expected)
 
 
 def test_response_without_responses() -> None:
     with pytest.raises(AmcError, match="observation=response: the groups' responses were not measured"):
-        static_features("response", [STEM])
+        static_features("response", [STEM], {"price": {"a": 1.0}})
 
 
 def test_unknown_layout() -> None:
-    with pytest.raises(AmcError, match="observation=paper: unknown; give one of amc, portable, response"):
+    with pytest.raises(AmcError, match="observation=paper: unknown; give one of amc, portable, response, price"):
         static_features("paper", [STEM])

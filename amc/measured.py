@@ -1,0 +1,39 @@
+"""What is measured of every layer group before a search: each once in a run's life, which keeps it in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from amc.errors import AmcError
+from amc.files import read_json, write_json
+from amc.problem import Network
+
+
+def measured_once(
+    network: Network, file: Path | None, what: str, measure: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """Group name → what ``measure`` finds, or found before and left in ``file``.
+
+    On another machine the last digits, and with them a plan, could be others when the run goes on.
+
+    Args:
+        network: whose groups are measured.
+        file: of the run folder; nothing is kept without one.
+        what: one of the amounts is called, for the message.
+        measure: takes seconds.
+
+    Raises:
+        AmcError: the file is damaged, or ``measure`` fails.
+    """
+    if file is not None and file.exists():
+        stored = read_json(file)
+        if not isinstance(stored, dict) or not all(type(v) is float and v > 0 for v in stored.values()):
+            raise AmcError(f"{file}: a {what} is no number greater than 0; the file is damaged, start a new run")
+        if set(stored) == {g.name for g in network.groups if g.frozen is None}:
+            return dict(stored)
+        # Another network's: that is refused by its weights, like everything else that changed.
+    found = measure()
+    if file is not None and not file.exists():
+        write_json(file, found)
+    return found

@@ -1,0 +1,80 @@
+"""What a network answers when one layer group of a plan keeps fewer channels, group by group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from amc.data import ImageSet
+from amc.errors import AmcError
+from amc.evaluate import Evaluator
+from amc.problem import Network
+from amc.progress import Progress
+from amc.shared_start import SharedStart
+from amc.types import PruningPlan
+
+IMAGES = 256  # of the training split; labels are not looked at
+BATCH_SIZE = 64
+SMALLEST = 1e-6  # nats: less is rounding, and logarithms are taken
+
+
+@torch.inference_mode()
+def log_probabilities(model: nn.Module, images: ImageSet) -> Tensor:
+    """``[n, classes]``, in double precision; logits are float32."""
+    return torch.cat([model(x).double().log_softmax(dim=1) for x, _ in images.batches(BATCH_SIZE)])
+
+
+class CutOneByOne:
+    """A network by a plan, of which one group at a time is cut further."""
+
+    def __init__(self, network: Network, evaluator: Evaluator, train: ImageSet, kept: Mapping[str, int]) -> None:
+        """Runs the uncut network and the plan's.
+
+        Args:
+            network: uncut.
+            evaluator: of this network; its recovery refits every cut.
+            train: its first images are looked at.
+            kept: the plan, group name → kept channels; groups that are left out keep all.
+        """
+        self._network, self._evaluator, self._kept = network, evaluator, dict(kept)
+        self._images = train.take(IMAGES)
+        self.uncut = log_probabilities(self._pruned({}), self._images)
+        whole = self._pruned(self._kept)
+        self.outputs = log_probabilities(whole, self._images) if kept else self.uncut
+        self._start = SharedStart(whole, self._images, BATCH_SIZE, torch.float32)
+
+    def measure(
+        self, fewer: Mapping[str, int], of: Callable[[Tensor], Tensor], what: str, *, verbose: bool = False
+    ) -> dict[str, float]:
+        """``of`` the outputs, for each group of ``fewer`` cut to so many channels, alone.
+
+        Args:
+            fewer: group name → kept channels.
+            of: log probabilities, ``[n, classes]`` → one number, in nats.
+            what: is measured, for the progress and for messages.
+            verbose: show the progress.
+
+        Raises:
+            AmcError: the outputs are no numbers.
+        """
+        found = {}
+        with Progress(f"measuring {what}s: group", verbose) as progress:
+            for number, (name, channels) in enumerate(fewer.items(), start=1):
+                small = self._pruned({**self._kept, name: channels})
+                self._start.lend(small)
+                found[name] = float(of(log_probabilities(small, self._images)))
+                if not math.isfinite(found[name]):
+                    raise AmcError(
+                        f"group {name}: cut to {channels} channels, the outputs are no numbers; give {what}s=false"
+                    )
+                progress.update(number, len(fewer), f"{name}: {found[name]:.2f} nats")
+        return found
+
+    def _pruned(self, kept: Mapping[str, int]) -> nn.Module:
+        """Refitted, in the form in which networks are scored."""
+        cutter = self._evaluator.cutter
+        model = cutter.cut(PruningPlan.make(self._network.groups, kept)) if kept else cutter.surgeon.cut({})
+        return self._evaluator.prepared(model, torch.float32)
