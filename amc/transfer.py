@@ -94,8 +94,9 @@ def transfer(
         importance, recovery: names.
         seed: of what is sampled.
         device: ``auto``: CUDA if there is any.
-        settings: everything else; by default the finished walk is projected onto the budget. The observation is the
-            policy's, whatever ``settings`` say.
+        settings: everything else; by default the finished walk is projected onto the budget, and scored in fp32: to
+            see whether bf16 is as accurate takes longer than a few walks. The observation is the policy's, whatever
+            ``settings`` say.
         run_dir: folder to record the run in; nothing is written without one.
         description: how the network is built, see :func:`amc.pruned.save_pruned`.
         facts: further entries for ``summary.json``.
@@ -108,7 +109,7 @@ def transfer(
     check_cutting(importance, recovery, seed)
     learned = policy if isinstance(policy, Policy) else read(policy)
     layout: Any = learned.layout
-    settings = replace(settings or Settings(), observation=layout)
+    settings = replace(settings or Settings(precision="fp32"), observation=layout)
     if layout == "amc":
         log.warning("the policy reads the observation 'amc', scaled to each network; 'portable' is meant for new ones")
     facts = {

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 runs=${RUNS:-runs}/does_rl_help
 python=${PYTHON:-.venv/bin/python}
 tasks=${TASKS:-resnet20-0.5-400 resnet20-0.3-400 resnet20-0.5-100 resnet50-0.5-400 resnet50-0.3-400}
-agents=${AGENTS:-uniform response shallow deep threshold size_aware random random-clip annealing evolution tpe cma_es netadapt \
+agents=${AGENTS:-uniform response price shallow deep threshold size_aware random random-clip annealing evolution tpe cma_es netadapt \
   ddpg ddpg-clip amc amc-clip td3 sac ppo}
 
 network() { # recipe and weights

@@ -2,28 +2,31 @@
 # What a policy learned on one network is worth on another: without search, and as the start of a search.
 #   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/both/.th/files experiments/transfer/run.sh
 # SOURCES, TARGETS, KEEPS, SEEDS choose what runs, EPISODES and WARM the evaluations of a search from scratch (the
-# sources' too) and of one that starts from a policy, OBSERVATION what policies see (response, or portable); the source
-# "several" is one policy for resnet20, vgg16_cifar and mobilenet_v1. ARGS are further overrides of all searches. With
-# two budgets, policies are tried at the other one, too.
+# sources' too) and of one that starts from a policy, OBSERVATION what policies see (price, response or portable); the
+# source "several" is one policy for resnet20, vgg16_cifar and mobilenet_v1; resnet50 is on digits, resnet50_cifar10 has
+# the stem for large images. WAYS leaves some of zero-shot, five-looks and warm out. ARGS are further overrides of all
+# searches. With two budgets, policies are tried at the other one, too.
 # Killed runs go on where they were; finished ones are left alone; partial results are collected at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-observation=${OBSERVATION:-response}
+observation=${OBSERVATION:-price}
 runs=${RUNS:-runs}/transfer
 searches=$runs/$observation
 python=${PYTHON:-.venv/bin/python}
-sources=${SOURCES:-resnet20 resnet56 vgg16_cifar mobilenet_v1 resnet50 several}
-targets=${TARGETS:-resnet20 resnet56 vgg16_cifar mobilenet_v1 resnet50}
+sources=${SOURCES:-resnet20 resnet56 plain20 vgg16_cifar mobilenet_v1 resnet50_cifar10 resnet50 several}
+targets=${TARGETS:-resnet20 resnet56 plain20 vgg16_cifar mobilenet_v1 resnet50_cifar10 resnet50}
+ways=${WAYS:-zero-shot five-looks warm}
 keeps=${KEEPS:-0.5 0.3}
 episodes=${EPISODES:-400}
 warm=${WARM:-100}
 looks="evaluate.images=500 evaluate.batch_size=50 evaluate.early_stop=true evaluate.early_stop_min_images=150 finalists=0"
 several="resnet20 vgg16_cifar mobilenet_v1"
 
-images() { # NETWORK: the data set that it is for
+given() { # NETWORK: its model and its data set
   case $1 in
-    resnet50) echo "dataset=digits" ;;
-    *) echo "dataset=cifar10 dataset.root=$DATA" ;;
+    resnet50) echo "model=resnet50 dataset=digits" ;;
+    resnet50_cifar10) echo "model=resnet50 model.stem=imagenet dataset=cifar10 dataset.root=$DATA" ;;
+    *) echo "model=$1 dataset=cifar10 dataset.root=$DATA" ;;
   esac
 }
 
@@ -37,10 +40,15 @@ weights() { # NETWORK: its checkpoint; those that nobody published are trained o
 
 dense() { # NETWORK: trains it if need be
   [ ! -f "$(weights "$1")" ] || return 0
-  local epochs=
-  [ "$1" = resnet50 ] || epochs=training.epochs=${EPOCHS:-15}
+  local recipe
+  case $1 in
+    resnet50) recipe= ;;
+    resnet50_cifar10) recipe="training.epochs=12 training.batch_size=256" ;;
+    plain20) recipe="training.epochs=12" ;;
+    *) recipe="training.epochs=15" ;;
+  esac
   # shellcheck disable=SC2046
-  "$python" -m amc.train model="$1" $(images "$1") $epochs hydra.run.dir="$runs/dense/$1"
+  "$python" -m amc.train $(given "$1") $recipe hydra.run.dir="$runs/dense/$1"
 }
 
 network() { # NETWORK: its overrides
@@ -50,9 +58,9 @@ network() { # NETWORK: its overrides
       models+=${models:+,}$part
       files+=${files:+,}$(weights "$part")
     done
-    echo "model=[$models] checkpoints=[$files] $(images resnet20)"
+    echo "model=[$models] checkpoints=[$files] dataset=cifar10 dataset.root=$DATA"
   else
-    echo "model=$1 model.checkpoint=$(weights "$1") $(images "$1")"
+    echo "$(given "$1") model.checkpoint=$(weights "$1")"
   fi
 }
 
@@ -94,12 +102,15 @@ for keep in $keeps; do
           [ "$learned" = "$keep" ] || from=$source@$learned
           folder=$searches/keep-$keep/seed$seed/$target/from-$from
           common="policy=$searches/keep-$learned/seed$seed/$source/scratch budget.rule=project budget.keep=$keep seed=$seed"
-          # shellcheck disable=SC2046,SC2086
-          once "$folder/zero-shot" amc.transfer $(network "$target") $common "strengths=[1]"
-          # shellcheck disable=SC2046,SC2086
-          once "$folder/five-looks" amc.transfer $(network "$target") $common
-          # shellcheck disable=SC2046,SC2086
-          once "$folder/warm" amc.search $(network "$target") $common episodes="$warm"
+          for way in $ways; do
+            case $way in
+              zero-shot) set -- amc.transfer "strengths=[1]" ;;
+              five-looks) set -- amc.transfer ;; # a single walk at full strength is among them
+              warm) set -- amc.search episodes="$warm" ;;
+            esac
+            # shellcheck disable=SC2046,SC2086
+            once "$folder/$way" "$@" $(network "$target") $common
+          done
         done
       done
     done

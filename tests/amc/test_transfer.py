@@ -15,6 +15,7 @@ import amc
 from amc.errors import AmcError
 from amc.layers import count_macs
 from amc.preparation import as_images, prepare
+from amc.settings import Settings
 from amc.transfer import TransferResult, transfer
 from amc.walks import STRENGTHS, walks
 from tests.amc.small import QUICK, equal_layers, images, known_policy, saved_policy
@@ -71,6 +72,16 @@ def test_the_best_strength_on_the_validation_images_is_taken(capsys: pytest.Capt
 
 def test_without_a_budget_a_policy_is_played_as_it_is() -> None:
     assert list(run(known_policy(), strengths=STRENGTHS, budget=None).accuracies) == [1.0]
+
+
+def test_precisions_are_compared_only_if_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bool] = []
+    monkeypatch.setattr("amc.evaluate.has_fast_bf16", lambda device: True)
+    monkeypatch.setattr("amc.evaluate.Evaluator._bf16_agrees", lambda self, probes: compared.append(True))
+    run(known_policy(start=0.3), settings=None)
+    assert not compared
+    run(known_policy(start=0.3), settings=Settings(images=32, calibration_images=32))
+    assert compared == [True]
 
 
 def test_the_returned_network_is_the_plans() -> None:

@@ -1,0 +1,86 @@
+"""Responses and prices as rules, at several strengths: which of them still ranks the groups where a budget is tight?
+
+    python -m experiments.transfer.strengths NAME [OVERRIDES…]
+
+``NAME`` of the network in the figure; the overrides are ``amc.transfer``'s, such as ``model=resnet56``. Each plan's
+logits are so many times the logarithms of what was measured, moved onto the budget; 1 is the rule. Adds to
+``strengths.csv`` beside itself and draws ``strengths.png``.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from hydra import compose, initialize_config_module
+from matplotlib.figure import Figure
+
+from amc.budget import Budget
+from amc.figures import CURVES, GRID, save_figure
+from amc.preparation import prepare, with_measured
+from amc.settings import Settings
+from amc.setup import load_task
+from amc.types import PruningPlan
+from envs.projection import in_proportion, project
+from experiments.kept import Line, merge
+
+HERE = Path(__file__).parent
+NAME = ("network", "keep", "rule", "strength")
+COLUMNS = (*NAME, "accuracy", "loss")
+KEEPS = (0.5, 0.3)
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+IMAGES = 2500  # of the validation split
+
+
+def lines_of(name: str, overrides: list[str]) -> list[Line]:
+    with initialize_config_module("conf", version_base=None):
+        task = load_task(compose("transfer", overrides=overrides))
+    plain, settings, found = Settings(images=IMAGES), Settings(images=IMAGES, responses=True, prices=True), []
+    train, val = task.splits.train, task.splits.val
+    whole = prepare(
+        task.model, train, val, budget=KEEPS[0], importance="l1", recovery="least_squares", settings=plain, seed=0
+    )
+    for keep in KEEPS:
+        limit = Budget(whole.network.cost_model, plain.cost, keep, plain.min_keep, plain.channel_round)
+        problem = with_measured(replace(whole, budget=limit), train, settings, None, verbose=True)
+        for rule, amounts in problem.measured.items():
+            for strength in STRENGTHS:
+                actions = in_proportion([amounts[group.name] ** strength for group in limit.groups])
+                kept = project(actions, problem.network.cost_model, limit)
+                metrics = problem.evaluator.in_full(PruningPlan.make(problem.network.groups, kept))
+                scores = {"accuracy": metrics.accuracy, "loss": metrics.loss}
+                found.append({"network": name, "keep": keep, "rule": rule, "strength": strength, **scores})
+                print(found[-1], flush=True)
+    return found
+
+
+def draw(lines: list[Line]) -> Figure:
+    networks = list(dict.fromkeys(line["network"] for line in lines))
+    figure = Figure(figsize=(3.6 * len(networks), 5.2), layout="constrained")
+    axes = figure.subplots(len(KEEPS), len(networks), sharex=True, squeeze=False)
+    for (row, keep), (column, network) in ((r, c) for r in enumerate(KEEPS) for c in enumerate(networks)):
+        panel = axes[row][column]
+        for colour, rule in zip(CURVES, ("response", "price"), strict=False):
+            own = [x for x in lines if (x["network"], x["keep"], x["rule"]) == (network, keep, rule)]
+            points = sorted((float(x["strength"]), 100 * float(x["accuracy"])) for x in own)
+            panel.plot([s for s, _ in points], [a - points[0][1] for _, a in points], "o-", color=colour, label=rule)
+        panel.axhline(0, color="black", linewidth=0.8)
+        panel.set_title(f"{network}, {keep:.0%} of the MACs", fontsize=10)
+        panel.grid(color=GRID, linewidth=0.8)
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[0][0].legend(frameon=False)
+    figure.supxlabel("strength of the rule (0: the uniform plan)", fontsize=10)
+    figure.supylabel("accuracy minus uniform, points", fontsize=10)
+    return figure
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        sys.exit("give the network's name in the figure, then overrides, such as model=resnet56 dataset=cifar10")
+    lines = merge(HERE / "strengths.csv", COLUMNS, NAME, lines_of(sys.argv[1], sys.argv[2:]))
+    save_figure(HERE / "strengths.png", draw(lines))
+
+
+if __name__ == "__main__":
+    main()
