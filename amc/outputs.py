@@ -68,7 +68,7 @@ class CutOneByOne:
                 found[name] = float(of(log_probabilities(small, self._images)))
                 if not math.isfinite(found[name]):
                     raise AmcError(
-                        f"group {name}: cut to {channels} channels, the outputs are no numbers; give {what}s=false"
+                        f"group {name}: cut to {channels} channels, the outputs are no numbers; try another recovery"
                     )
                 progress.update(number, len(fewer), f"{name}: {found[name]:.2f} nats")
         return found

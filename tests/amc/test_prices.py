@@ -89,7 +89,7 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     with torch.no_grad():
         own.network.model.fc.bias[0] = float("nan")  # type: ignore[union-attr, index, operator]
     with pytest.raises(
-        AmcError, match=r"group features\.0\.0: cut to \d channels, the outputs are no numbers; give pr"
+        AmcError, match=r"group features\.0\.0: cut to \d channels, the outputs are no numbers; try"
     ):
         prices(own)
 
