@@ -88,9 +88,7 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     own = problem()
     with torch.no_grad():
         own.network.model.fc.bias[0] = float("nan")  # type: ignore[union-attr, index, operator]
-    with pytest.raises(
-        AmcError, match=r"group features\.0\.0: cut to \d channels, the outputs are no numbers; try"
-    ):
+    with pytest.raises(AmcError, match=r"group features\.0\.0: cut to \d channels, the outputs are no numbers; try"):
         prices(own)
 
 
@@ -102,18 +100,6 @@ def test_the_rule_takes_one_evaluation_and_keeps_what_is_dear() -> None:
     assert (np.diff(ratios) >= -1 / 64).all()  # the budget's rest goes to some as one more channel
     assert ratios[0] < ratios[-1]
     assert result.best.cost.macs <= 0.5 * result.baseline.cost.macs
-
-
-def test_a_search_that_goes_on_keeps_its_prices(tmp_path: Path) -> None:
-    whole = run(run_dir=tmp_path / "whole")
-    run(run_dir=tmp_path / "part", episodes=4)
-    file = tmp_path / "part" / "prices.json"
-    assert json.loads(file.read_text()) == json.loads((tmp_path / "whole" / "prices.json").read_text())
-    gone_on = run(run_dir=tmp_path / "part", resume=True)
-    assert [e.plan for e in gone_on.episodes] == [e.plan for e in whole.episodes]
-    file.write_text(file.read_text().replace(": ", ": -"))
-    with pytest.raises(AmcError, match=r"prices\.json: a price is no number greater than 0"):
-        run(run_dir=tmp_path / "part", episodes=8, resume=True)
 
 
 def test_a_policy_that_sees_prices_walks_on_another_network_and_budget(tmp_path: Path) -> None:

@@ -129,16 +129,18 @@ def test_they_are_measured_only_where_something_needs_them() -> None:
             run(agent=what, settings=replace(QUICK, **never))
 
 
-def test_a_search_that_goes_on_keeps_its_responses(tmp_path: Path) -> None:
-    whole = run(run_dir=tmp_path / "whole")
-    file = tmp_path / "part" / "responses.json"
-    run(run_dir=tmp_path / "part", episodes=4)
-    assert json.loads(file.read_text()) == json.loads((tmp_path / "whole" / "responses.json").read_text())
-    gone_on = run(run_dir=tmp_path / "part", resume=True)
+@pytest.mark.parametrize("what", ["response", "price"])
+def test_a_search_that_goes_on_keeps_what_it_measured(what: Any, tmp_path: Path) -> None:
+    seeing: dict[str, Any] = {"settings": replace(SEEING, observation=what)}
+    whole = run(run_dir=tmp_path / "whole", **seeing)
+    file = tmp_path / "part" / f"{what}s.json"
+    run(run_dir=tmp_path / "part", episodes=4, **seeing)
+    assert json.loads(file.read_text()) == json.loads((tmp_path / "whole" / file.name).read_text())
+    gone_on = run(run_dir=tmp_path / "part", resume=True, **seeing)
     assert [e.plan for e in gone_on.episodes] == [e.plan for e in whole.episodes]
     file.write_text(file.read_text().replace(": ", ": -"))
-    with pytest.raises(AmcError, match=r"responses\.json: a response is no number greater than 0"):
-        run(run_dir=tmp_path / "part", episodes=8, resume=True)
+    with pytest.raises(AmcError, match=rf"{what}s\.json: a {what} is no number greater than 0"):
+        run(run_dir=tmp_path / "part", episodes=8, resume=True, **seeing)
 
 
 def test_stored_responses_are_not_measured_again(tmp_path: Path) -> None:
