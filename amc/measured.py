@@ -20,7 +20,7 @@ def measured_once(
     Args:
         network: whose groups are measured.
         file: of the run folder; nothing is kept without one.
-        what: one of the amounts is called, for the message.
+        what: the name of one amount, for the message.
         measure: takes seconds.
 
     Raises:
