@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from amc.errors import AmcError
+from amc.checks import one_of
 
 NAMES = ("none", "shift", "flip_shift")
 
@@ -24,8 +24,7 @@ def augment(images: Tensor, how: str, generator: torch.Generator) -> Tensor:
     Raises:
         AmcError: unknown ``how``.
     """
-    if how not in NAMES:
-        raise AmcError(f"training.augment={how}: unknown; give one of {', '.join(NAMES)}")
+    one_of("training.augment", how, NAMES)
     if how == "none":
         return images
     count, _, height, width = images.shape

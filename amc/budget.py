@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from amc.checks import require
+from amc.checks import one_of, require
 from amc.cost import CostModel
 from amc.errors import AmcError
 from amc.types import Cost, LayerGroup
@@ -30,8 +30,7 @@ class Budget:
             AmcError: zero prunable groups, unknown cost, a number of the wrong kind or range, or a ``keep`` smaller
                 than what ``min_keep`` lets be reached.
         """
-        if cost not in COSTS:
-            raise AmcError(f"budget.cost={cost}: unknown; give one of {', '.join(COSTS)}")
+        one_of("budget.cost", cost, COSTS)
         require("budget.min_keep", min_keep, float, 0, 1, ends="(]")
         require("budget.channel_round", channel_round, int, 1)
         if keep is not None:

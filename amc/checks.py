@@ -46,6 +46,13 @@ def require(
         raise AmcError(f"{name}={value}: give {wanted}{hint}")
 
 
+def one_of(name: str, value: object, choices: Iterable[str]) -> None:
+    """Raises ``AmcError`` if ``value``, given for the setting ``name``, is none of ``choices``."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise AmcError(f"{name}={value}: unknown; give one of {', '.join(choices)}")
+
+
 def refuse_unknown(section: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Raises ``AmcError`` naming the first of ``given``, settings of ``section``, that is not ``known``."""
     known = tuple(known)

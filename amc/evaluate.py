@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from amc.checks import one_of
 from amc.contest import Contest
 from amc.cutter import Cutter
 from amc.data import ImageSet
 from amc.early_stop import StopRule
-from amc.errors import AmcError
 from amc.precision import has_fast_bf16
 from amc.recovery.norms import fold_norms, following_norms
 from amc.scoring import score, score_until
@@ -53,8 +53,7 @@ class Evaluator:
         Raises:
             AmcError: unknown precision.
         """
-        if precision not in PRECISIONS:
-            raise AmcError(f"evaluate.precision={precision}: unknown; give one of {', '.join(PRECISIONS)}")
+        one_of("evaluate.precision", precision, PRECISIONS)
         self.cutter, self._surgeon = cutter, cutter.surgeon
         self._images, self._batch_size = images, batch_size
         example = images.take(2).normalised()

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
+from amc.checks import one_of
 from amc.errors import AmcError, first_line
 from amc.files import plain, write_bytes, write_json
 from amc.latency import measure_ms
@@ -201,8 +202,7 @@ def pruned_folder(run: str | Path) -> Path:
 
 
 def _format(name: str) -> Format:
-    if name not in FORMATS:
-        raise AmcError(f"format={name}: unknown; give one of {', '.join(FORMATS)}")
+    one_of("format", name, FORMATS)
     for package in FORMATS[name].packages:
         try:
             importlib.import_module(package)

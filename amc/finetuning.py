@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from amc.checks import refuse_unknown, require
+from amc.checks import one_of, refuse_unknown, require
 from amc.cutter import Cutter
 from amc.data import ImageSet
 from amc.errors import AmcError
@@ -76,8 +76,7 @@ class FineTuneSettings:
         require("distill.temperature", self.distill_temperature, float, 1)
         require("prune_residual", self.prune_residual, bool)
         refuse_unknown("recovery", self.recovery_settings, ("positions", "damping", "batch_size"))
-        if self.schedule not in SCHEDULES:
-            raise AmcError(f"schedule={self.schedule}: unknown; give one of {', '.join(SCHEDULES)}")
+        one_of("schedule", self.schedule, SCHEDULES)
         if self.schedule == "iterative" and not self.stages:
             raise AmcError("schedule=iterative: needs stages, MACs ratios such as stages=[0.8,0.65]")
         if self.schedule == "oneshot" and self.stages:

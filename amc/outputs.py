@@ -1,4 +1,4 @@
-"""What a network answers when one layer group of a plan keeps fewer channels, group by group."""
+"""What a network answers by other plans, and when one layer group of a plan keeps fewer channels, group by group."""
 
 from __future__ import annotations
 
@@ -27,6 +27,32 @@ def log_probabilities(model: nn.Module, images: ImageSet) -> Tensor:
     return torch.cat([model(x).double().log_softmax(dim=1) for x, _ in images.batches(BATCH_SIZE)])
 
 
+def divergence(uncut: Tensor, now: Tensor) -> float:
+    """Mean Kullback-Leibler divergence of the answers ``now`` from the uncut network's, in nats.
+
+    Both are log probabilities, ``[n, classes]``.
+    """
+    return float((uncut.exp() * (uncut - now)).sum(dim=1).mean())
+
+
+def divergences(evaluator: Evaluator, images: ImageSet, plans: Mapping[float, PruningPlan]) -> dict[float, float]:
+    """Name of a plan → how far it moves the outputs from the uncut network's; labels are not looked at.
+
+    Args:
+        evaluator: of the network; it cuts and recovers.
+        images: what the networks are shown.
+        plans: by their names, here numbers.
+    """
+    uncut = log_probabilities(_pruned(evaluator, None), images)
+    return {n: divergence(uncut, log_probabilities(_pruned(evaluator, plan), images)) for n, plan in plans.items()}
+
+
+def _pruned(evaluator: Evaluator, plan: PruningPlan | None) -> nn.Module:
+    """Refitted, in the form in which networks are scored; without a plan the uncut network."""
+    model = evaluator.cutter.surgeon.cut({}) if plan is None else evaluator.cutter.cut(plan)
+    return evaluator.prepared(model, torch.float32)
+
+
 class CutOneByOne:
     """A network by a plan, of which one group at a time is cut further."""
 
@@ -41,13 +67,13 @@ class CutOneByOne:
         """
         self._network, self._evaluator, self._kept = network, evaluator, dict(kept)
         self._images = train.take(IMAGES)
-        self.uncut = log_probabilities(self._pruned({}), self._images)
-        whole = self._pruned(self._kept)
+        self.uncut = log_probabilities(_pruned(evaluator, None), self._images)
+        whole = self._by(self._kept)
         self.outputs = log_probabilities(whole, self._images) if kept else self.uncut
         self._start = SharedStart(whole, self._images, BATCH_SIZE, torch.float32)
 
     def measure(
-        self, fewer: Mapping[str, int], of: Callable[[Tensor], Tensor], what: str, *, verbose: bool = False
+        self, fewer: Mapping[str, int], of: Callable[[Tensor], Tensor | float], what: str, *, verbose: bool = False
     ) -> dict[str, float]:
         """``of`` the outputs, for each group of ``fewer`` cut to so many channels, alone.
 
@@ -63,7 +89,7 @@ class CutOneByOne:
         found = {}
         with Progress(f"measuring {what}s: group", verbose) as progress:
             for number, (name, channels) in enumerate(fewer.items(), start=1):
-                small = self._pruned({**self._kept, name: channels})
+                small = self._by({**self._kept, name: channels})
                 self._start.lend(small)
                 found[name] = float(of(log_probabilities(small, self._images)))
                 if not math.isfinite(found[name]):
@@ -73,8 +99,5 @@ class CutOneByOne:
                 progress.update(number, len(fewer), f"{name}: {found[name]:.2f} nats")
         return found
 
-    def _pruned(self, kept: Mapping[str, int]) -> nn.Module:
-        """Refitted, in the form in which networks are scored."""
-        cutter = self._evaluator.cutter
-        model = cutter.cut(PruningPlan.make(self._network.groups, kept)) if kept else cutter.surgeon.cut({})
-        return self._evaluator.prepared(model, torch.float32)
+    def _by(self, kept: Mapping[str, int]) -> nn.Module:
+        return _pruned(self._evaluator, PruningPlan.make(self._network.groups, kept) if kept else None)

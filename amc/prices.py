@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from statistics import mean, median
 
-from torch import Tensor
-
 from amc.budget import Budget
 from amc.data import ImageSet
 from amc.evaluate import Evaluator
-from amc.outputs import SMALLEST, CutOneByOne
+from amc.outputs import SMALLEST, CutOneByOne, divergence
 from amc.problem import Network
 from envs.projection import project
 
@@ -48,11 +46,8 @@ def measure_prices(
     fewer = {g.name: g.round_channels(KEEP_RATIO * kept[g.name] / g.channels) for g in budget.groups}
     cuts = CutOneByOne(network, evaluator, train, kept)
 
-    def divergence(now: Tensor) -> Tensor:
-        return (cuts.uncut.exp() * (cuts.uncut - now)).sum(dim=1).mean()
-
-    before, full = divergence(cuts.outputs), costs.value(budget.cost, costs.counts(kept))
-    lost = cuts.measure(fewer, lambda now: divergence(now) - before, "price", verbose=verbose)
+    before, full = divergence(cuts.uncut, cuts.outputs), costs.value(budget.cost, costs.counts(kept))
+    lost = cuts.measure(fewer, lambda now: divergence(cuts.uncut, now) - before, "price", verbose=verbose)
     least = max(NOISE * median(lost.values()), SMALLEST)
     saved = {name: 1 - costs.value(budget.cost, costs.counts({**kept, name: n})) / full for name, n in fewer.items()}
     found = {name: math.sqrt(max(lost[name], least) / saved[name]) for name in fewer if saved[name] > 0}

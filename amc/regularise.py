@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from amc.checks import require
+from amc.checks import one_of, require
 from amc.errors import AmcError
 from amc.layers import Mixing, is_transposed
 from amc.surgery import Surgeon
@@ -54,8 +54,7 @@ def make_penalty(
         AmcError: unknown name, a strength that is negative or not finite, a model without what the penalty looks at,
             or doomed channels that the model doesn't have or that can't go.
     """
-    if name not in NAMES:
-        raise AmcError(f"regulariser={name}: unknown; give one of {', '.join(NAMES)}")
+    one_of("regulariser", name, NAMES)
     require("regulariser.strength", strength, float, 0)
     if name == "none" or strength == 0:
         return None

@@ -10,7 +10,7 @@ import agents
 from amc import importance as importances
 from amc import recovery as recoveries
 from amc.budget import COSTS
-from amc.checks import refuse_unknown, require
+from amc.checks import one_of, refuse_unknown, require
 from amc.early_stop import StopRule
 from amc.errors import AmcError
 from amc.evaluate import PRECISIONS
@@ -83,15 +83,15 @@ class Settings:
     recovery: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _one_of("budget.cost", self.cost, COSTS)
-        _one_of("budget.rule", self.rule, ("clip", "project"))
-        _one_of("observation", self.observation, ("amc", "portable", *MEASURED))
-        _one_of("evaluate.precision", self.precision, PRECISIONS)
+        one_of("budget.cost", self.cost, COSTS)
+        one_of("budget.rule", self.rule, ("clip", "project"))
+        one_of("observation", self.observation, ("amc", "portable", *MEASURED))
+        one_of("evaluate.precision", self.precision, PRECISIONS)
         require("evaluate.calibration_images", self.calibration_images, int, 1)
         require("evaluate.batch_size", self.batch_size, int, 1)
         require("finalists", self.finalists, int, 0)
         if self.finals_recovery is not None:
-            _one_of("finals_recovery", self.finals_recovery, recoveries.NAMES)
+            one_of("finals_recovery", self.finals_recovery, recoveries.NAMES)
         require("prior", self.prior, bool)
         if self.curves != "auto":
             require("curves", self.curves, bool, hint=", or auto")
@@ -117,7 +117,7 @@ class Settings:
         except ValueError as error:
             raise AmcError(str(error)) from error
         if "start" in self.agent:
-            _one_of("agent.start", self.agent["start"], START_RULES)
+            one_of("agent.start", self.agent["start"], START_RULES)
         if self.curves is False and self._curve_rule(agent):
             raise AmcError(
                 f"curves=false: the rule '{self._curve_rule(agent)}' is made of the sensitivity curves; give "
@@ -158,7 +158,7 @@ def check_choices(reward: str | Reward, importance: str, recovery: str, agent: s
         AmcError: names the setting and what can be given.
     """
     check_cutting(importance, recovery, seed)
-    _one_of("agent", agent, agents.NAMES)
+    one_of("agent", agent, agents.NAMES)
     require("episodes", episodes, int, 1)
     return get_reward(reward) if isinstance(reward, str) else reward
 
@@ -182,11 +182,6 @@ def settle_early_stop(settings: Settings, budget: float | None, agent: str, rewa
 
 def check_cutting(importance: str, recovery: str, seed: int) -> None:
     """The part of :func:`check_choices` that every command which cuts networks shares."""
-    _one_of("importance", importance, importances.NAMES)
-    _one_of("recovery", recovery, recoveries.NAMES)
+    one_of("importance", importance, importances.NAMES)
+    one_of("recovery", recovery, recoveries.NAMES)
     require("seed", seed, int, 0)
-
-
-def _one_of(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise AmcError(f"{name}={value}: unknown; give one of {', '.join(choices)}")

@@ -14,11 +14,15 @@ from rich.text import Text
 from torch import nn
 
 from agents.policy import Policy
+from amc.checks import one_of
 from amc.compared import compare
 from amc.configured import settings_of
+from amc.data import ImageSet
 from amc.errors import AmcError
+from amc.evaluate import Evaluator
 from amc.figures import plan_figure, save_figure
 from amc.learned import origin, read
+from amc.outputs import divergences
 from amc.precision import resolve_device
 from amc.preparation import Images, as_images, prepare
 from amc.report import Scored, result_table, show
@@ -35,6 +39,9 @@ __all__ = ["TransferResult", "main", "main_from_config", "transfer"]
 
 log = logging.getLogger(__name__)
 
+STRENGTH_BY = ("accuracy", "divergence")
+DIVERGENCE_IMAGES = 1000  # of the training split
+
 
 @dataclass(frozen=True)
 class TransferResult:
@@ -45,8 +52,9 @@ class TransferResult:
         model: the network cut by it and recovered; not fine-tuned.
         uncut, uniform, policy: scores and costs; ``uniform`` has the same keep ratio everywhere, in the same budget.
         groups: the network's layer groups.
-        accuracies: strength → accuracy on the validation images of what the policy walks to, see :mod:`amc.walks`.
-        strength: the best of them, which ``plan`` was made with.
+        strength: that ``plan`` was made with, see :mod:`amc.walks`.
+        strength_by: what it was chosen by.
+        tried: strength → that of what the policy walks to: accuracy, or divergence in nats.
         wall_seconds: of everything.
     """
 
@@ -56,8 +64,9 @@ class TransferResult:
     uniform: Scored
     policy: Scored
     groups: tuple[LayerGroup, ...]
-    accuracies: Mapping[float, float]
     strength: float
+    strength_by: str
+    tried: Mapping[float, float]
     wall_seconds: float
 
 
@@ -70,6 +79,7 @@ def transfer(
     test: Images | None = None,
     budget: float | None = 0.5,
     strengths: Sequence[float] = STRENGTHS,
+    strength_by: str = "accuracy",
     importance: str = "l1",
     recovery: str = "least_squares",
     seed: int = 0,
@@ -89,8 +99,11 @@ def transfer(
         val: images that the plans are scored on.
         test: images for the report only.
         budget: largest cost as a fraction of the uncut network's; ``None``: no limit.
-        strengths: how far the policy departs from the uniform plan, a walk and an evaluation each; the best on the
-            validation images is taken. Without a budget only 1, the policy as it is.
+        strengths: how far the policy departs from the uniform plan, a walk and an evaluation each; the best is taken.
+            Without a budget only 1, the policy as it is.
+        strength_by: the best by ``accuracy`` on the validation images, or by ``divergence`` (Kullback-Leibler) of the
+            outputs from the uncut network's on 1,000 training images: that needs no labels, and nothing is chosen by
+            the validation images.
         importance, recovery: names.
         seed: of what is sampled.
         device: ``auto``: CUDA if there is any.
@@ -107,6 +120,7 @@ def transfer(
     """
     started = time.perf_counter()
     check_cutting(importance, recovery, seed)
+    one_of("strength_by", strength_by, STRENGTH_BY)
     learned = policy if isinstance(policy, Policy) else read(policy)
     layout: Any = learned.layout
     settings = replace(settings or Settings(precision="fp32"), observation=layout)
@@ -129,8 +143,7 @@ def transfer(
             settings=settings, seed=seed, folder=folder, verbose=verbose,
         )  # fmt: skip
         walked = walks(learned, problem, settings, strengths)
-        scores = {strength: problem.evaluator.in_full(plan) for strength, plan in walked.items()}
-        strength = max(scores, key=lambda s: (scores[s].accuracy, -scores[s].loss))
+        strength, tried = _best(walked, problem.evaluator, train, strength_by)
         plans = {"uniform": problem.uniform_plan(settings), "policy": walked[strength]}
         compared = compare(problem, plans, test)
         result = TransferResult(
@@ -138,8 +151,9 @@ def transfer(
             compared.models["policy"],
             **compared.scored,
             groups=problem.network.groups,
-            accuracies={strength: metrics.accuracy for strength, metrics in scores.items()},
             strength=strength,
+            strength_by=strength_by,
+            tried=tried,
             wall_seconds=time.perf_counter() - started,
         )
         if folder is not None:
@@ -152,10 +166,26 @@ def transfer(
     return result
 
 
+def _best(
+    walked: Mapping[float, PruningPlan], evaluator: Evaluator, train: ImageSet, by: str
+) -> tuple[float, dict[float, float]]:
+    """The best strength, and what each came to."""
+    if by == "divergence":
+        moved = divergences(evaluator, train.take(DIVERGENCE_IMAGES), walked)
+        return min(moved, key=lambda strength: moved[strength]), moved
+    scores = {strength: evaluator.in_full(plan) for strength, plan in walked.items()}
+    best = max(scores, key=lambda strength: (scores[strength].accuracy, -scores[strength].loss))
+    return best, {strength: metrics.accuracy for strength, metrics in scores.items()}
+
+
 def _strengths_line(result: TransferResult) -> Text:
-    tried = ", ".join(f"{strength:g}: {accuracy:.2%}" for strength, accuracy in result.accuracies.items())
+    by_accuracy = result.strength_by == "accuracy"
+    tried = ", ".join(
+        f"{s:g}: {found:.2%}" if by_accuracy else f"{s:g}: {found:.3f}" for s, found in result.tried.items()
+    )
     uniform = ", the uniform plan: the policy brings nothing here" if result.strength == 0 else ""
-    return Text(f"validation accuracy by the policy's strength: {tried}; taken: {result.strength:g}{uniform}")
+    what = "validation accuracy" if by_accuracy else "divergence from the uncut outputs (nats)"
+    return Text(f"{what} by the policy's strength: {tried}; taken: {result.strength:g}{uniform}")
 
 
 def _record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
@@ -165,7 +195,8 @@ def _record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) ->
     save_figure(folder.path / "best_plan.png", figure)
     folder.write_plan(result.plan)
     scored = {name: getattr(result, name).to_json() for name in ("uncut", "uniform", "policy")}
-    walked = {"strength": result.strength, "strengths": {f"{s:g}": a for s, a in result.accuracies.items()}}
+    tried = {f"{strength:g}": found for strength, found in result.tried.items()}
+    walked = {"strength": result.strength, "strength_by": result.strength_by, "strengths": tried}
     folder.write_summary({**facts, "versions": versions(), **scored, **walked, "wall_seconds": result.wall_seconds})
 
 
@@ -182,6 +213,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     settings, policy = settings_of(plain), read(plain["policy"])
     names = {key: plain[key]["name"] for key in ("importance", "recovery")}
     check_cutting(**names, seed=plain["seed"])
+    one_of("strength_by", plain["strength_by"], STRENGTH_BY)
     with run_folder(run_dir, False, {"command": "transfer", **plain}) as folder:
         task = load_task(config)
         splits = task.splits
@@ -197,6 +229,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
             test=splits.test,
             budget=plain["budget"]["keep"],
             strengths=plain["strengths"],
+            strength_by=plain["strength_by"],
             **names,
             seed=plain["seed"],
             device=plain["device"],

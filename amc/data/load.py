@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from amc.checks import refuse_unknown, require
+from amc.checks import one_of, refuse_unknown, require
 from amc.data.decode import Progress
 from amc.data.images import ImageSet, Triple
 from amc.data.order import fixed_order
@@ -102,8 +102,7 @@ def load_dataset(
             image, or more validation images than there are.
     """
     refuse_unknown("dataset", unknown, SETTINGS)
-    if val_from not in VAL_FROM:
-        raise AmcError(f"dataset.val_from={val_from}: unknown; give one of {', '.join(VAL_FROM)}")
+    one_of("dataset.val_from", val_from, VAL_FROM)
     if image_size is not None:
         require("dataset.image_size", image_size, int, 1, hint=", or null to leave images as they are")
     default_mean, default_std = DIGITS_STATS if name == "digits" else IMAGENET_STATS

@@ -11,6 +11,7 @@ import torch_pruning as tp
 from torch import nn
 from torch.nn import functional as F
 
+from amc.checks import one_of
 from amc.errors import AmcError
 from amc.graph import dependency_groups
 from amc.importance.reconstruction import reconstruction_scores
@@ -57,8 +58,7 @@ def score_channels(
     Raises:
         AmcError: unknown name, or activations that are not finite (``reconstruction``).
     """
-    if name not in NAMES:
-        raise AmcError(f"importance={name}: unknown; give one of {', '.join(NAMES)}")
+    one_of("importance", name, NAMES)
     prunable = [g for g in groups if g.frozen is None]
     if name == "random":
         rng = np.random.default_rng(seed)

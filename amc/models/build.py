@@ -11,6 +11,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
+from amc.checks import one_of
 from amc.dotted import find_callable
 from amc.errors import AmcError, first_line
 from amc.models.checkpoint import load_checkpoint
@@ -51,8 +52,7 @@ def build(
         AmcError: no such callable, it doesn't give an ``nn.Module``, weights don't fit, or the network can't run on
             such images.
     """
-    if stem not in STEMS:
-        raise AmcError(f"model.stem={stem}: unknown; give one of {', '.join(STEMS)}")
+    one_of("model.stem", stem, STEMS)
     maker = find_callable("model", target, "give a dotted path, such as my_pkg.my_net or torchvision.models.resnet50")
     arguments = {**_defaults(maker, target), "num_classes": num_classes, **kwargs}
     if pretrained and target.startswith(TORCHVISION):

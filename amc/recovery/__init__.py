@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from amc.checks import refuse_unknown, require
+from amc.checks import one_of, refuse_unknown, require
 from amc.errors import AmcError
 from amc.recovery.norms import recalibrate
 from amc.recovery.sequential import SequentialLeastSquares
@@ -52,8 +52,7 @@ def make_recovery(
     Raises:
         AmcError: unknown name or setting, a number out of its range, or calibration activations that are not finite.
     """
-    if name not in NAMES:
-        raise AmcError(f"recovery={name}: unknown; give one of {', '.join(NAMES)}")
+    one_of("recovery", name, NAMES)
     refuse_unknown("recovery", unknown, ("positions", "damping", "batch_size"))
     positions = POSITIONS.get(name, 1) if positions is None else positions
     require("recovery.positions", positions, int, 1)

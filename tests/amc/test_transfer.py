@@ -62,16 +62,39 @@ def test_weaker_policies_lie_between_the_uniform_plan_and_the_policys() -> None:
 
 def test_the_best_strength_on_the_validation_images_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(known_policy(slope=3.0, start=-1.5), strengths=STRENGTHS, verbose=True)
-    assert list(result.accuracies) == list(STRENGTHS)
-    assert result.policy.val.accuracy == result.accuracies[result.strength] == max(result.accuracies.values())
-    assert result.accuracies[0.0] == result.uniform.val.accuracy
+    assert list(result.tried) == list(STRENGTHS)
+    assert result.policy.val.accuracy == result.tried[result.strength] == max(result.tried.values())
+    assert result.tried[0.0] == result.uniform.val.accuracy
     alone = run(known_policy(slope=3.0, start=-1.5), strengths=(result.strength,))
     assert alone.plan == result.plan
     assert f"taken: {result.strength:g}" in capsys.readouterr().out
 
 
+def test_a_strength_can_be_chosen_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy, train = known_policy(slope=3.0, start=-1.5), images(32, 1)
+    result = run(policy, strengths=STRENGTHS, strength_by="divergence", run_dir=tmp_path, verbose=True)
+    model = equal_layers(4)
+    with torch.no_grad():
+        x = torch.cat([x for x, _ in train])
+        for strength, divergence in result.tried.items():
+            cut = run(policy, strengths=(strength,)).model
+            logs = (cut(x).log_softmax(1), model(x).log_softmax(1))
+            expected = torch.nn.functional.kl_div(*logs, log_target=True, reduction="batchmean")
+            assert divergence == pytest.approx(float(expected), rel=1e-3)
+    assert list(result.tried) == list(STRENGTHS)
+    assert result.tried[result.strength] == min(result.tried.values())
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["strength_by"] == result.strength_by == "divergence"
+    assert summary["strengths"] == {f"{s:g}": d for s, d in result.tried.items()}
+    assert f"taken: {result.strength:g}" in capsys.readouterr().out
+    other = run(policy, strengths=STRENGTHS, strength_by="divergence", val=images(32, 4), test=None)
+    shuffled = [(x, (y + 1) % 4) for x, y in train]  # other labels, other validation images
+    again = run(policy, strengths=STRENGTHS, strength_by="divergence", train=shuffled)
+    assert other.tried == again.tried == result.tried
+
+
 def test_without_a_budget_a_policy_is_played_as_it_is() -> None:
-    assert list(run(known_policy(), strengths=STRENGTHS, budget=None).accuracies) == [1.0]
+    assert list(run(known_policy(), strengths=STRENGTHS, budget=None).tried) == [1.0]
 
 
 def test_precisions_are_compared_only_if_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +191,5 @@ def test_wrong_input(tmp_path: Path) -> None:
         run(known_policy(), strengths=())
     with pytest.raises(AmcError, match="recovery=magic"):
         run(known_policy(), recovery="magic")
+    with pytest.raises(AmcError, match="strength_by=luck: unknown; give one of accuracy, divergence"):
+        run(known_policy(), strength_by="luck")
