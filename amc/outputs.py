@@ -64,12 +64,18 @@ class CutOneByOne:
             evaluator: of this network; its recovery refits every cut.
             train: its first images are looked at.
             kept: the plan, group name → kept channels; groups that are left out keep all.
+
+        Raises:
+            AmcError: the outputs are no numbers.
         """
         self._network, self._evaluator, self._kept = network, evaluator, dict(kept)
         self._images = train.take(IMAGES)
         self.uncut = log_probabilities(_pruned(evaluator, None), self._images)
         whole = self._by(self._kept)
         self.outputs = log_probabilities(whole, self._images) if kept else self.uncut
+        for outputs, what in ((self.uncut, "network"), (self.outputs, "uniform plan")):
+            if not bool(outputs.isfinite().all()):
+                raise AmcError(f"outputs of the {what}: NaN or infinite; check the weights, or try another recovery")
         self._start = SharedStart(whole, self._images, BATCH_SIZE, torch.float32)
 
     def measure(

@@ -13,7 +13,8 @@ from amc.problem import Network
 from envs.projection import project
 
 KEEP_RATIO = 0.5  # of what the uniform plan keeps of the group
-NOISE = 0.1  # of the median increase: differences below can't be told from none
+NOISE = 0.1  # of the median change of the outputs: an increase below it can't be told from none
+FLAT = 1e-3  # of the largest saving: less is where a latency table is flat, and no use to a budget
 
 
 def measure_prices(
@@ -34,8 +35,10 @@ def measure_prices(
         verbose: show the progress.
 
     Returns:
-        Group name → price, in the root of nats per whole cost, greater than 0, of every group that can be pruned; where
-        halving saves nothing, the geometric mean of the others.
+        Group name → price, in the root of nats per whole cost, greater than 0, of every group that can be pruned. Where
+        the outputs get no worse, or hardly anything is saved (a flat stretch of a latency table), a floor counts; of a
+        group that keeps a single channel the price is the geometric mean of the others; where no group saves anything
+        all prices are 1.
 
     Raises:
         AmcError: the outputs are no numbers.
@@ -47,9 +50,13 @@ def measure_prices(
     cuts = CutOneByOne(network, evaluator, train, kept)
 
     before, full = divergence(cuts.uncut, cuts.outputs), costs.value(budget.cost, costs.counts(kept))
-    lost = cuts.measure(fewer, lambda now: divergence(cuts.uncut, now) - before, "price", verbose=verbose)
-    least = max(NOISE * median(lost.values()), SMALLEST)
+    fewer = {name: n for name, n in fewer.items() if n < kept[name]}  # of a single channel there is no half
     saved = {name: 1 - costs.value(budget.cost, costs.counts({**kept, name: n})) / full for name, n in fewer.items()}
-    found = {name: math.sqrt(max(lost[name], least) / saved[name]) for name in fewer if saved[name] > 0}
-    middle = math.exp(mean(map(math.log, found.values()))) if found else 1.0  # of a single channel there is no half
-    return {name: found.get(name, middle) for name in fewer}
+    flat = FLAT * max(saved.values(), default=0.0)
+    if flat <= 0:
+        return dict.fromkeys(kept, 1.0)
+    lost = cuts.measure(fewer, lambda now: divergence(cuts.uncut, now) - before, "price", verbose=verbose)
+    least = max(NOISE * median(map(abs, lost.values())), SMALLEST)
+    found = {name: math.sqrt(max(lost[name], least) / max(saved[name], flat)) for name in fewer}
+    middle = math.exp(mean(map(math.log, found.values())))
+    return {name: found.get(name, middle) for name in kept}

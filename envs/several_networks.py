@@ -19,8 +19,8 @@ class SeveralNetworksEnv(gym.Env[Vector, Vector]):
     """Walks the first network, then the second …, then the first again; see :class:`ChannelPruningEnv` for each walk.
 
     The networks must show the same observation, and it should mean the same on each of them (``portable``,
-    ``response``). Which one comes next depends only on how many episodes were finished: a reset in the middle of a walk
-    begins it again.
+    ``response``, ``price``). Which one comes next depends only on how many episodes were finished: a reset in the
+    middle of a walk begins it again.
 
     ## Info
 

@@ -113,10 +113,17 @@ class RunDir:
     def kept_file(self, name: str) -> Path:
         """Where the run keeps what is measured once, before its first episode, for when it goes on.
 
-        If nothing comes of the run it is removed again, or the next run in this folder would take it for its own.
+        If nothing comes of the run it is removed again, or the next run in this folder would take it for its own. So is
+        what a run left that was killed before its first checkpoint, which says what it was measured of.
         """
+        if name not in self._kept and not self._checkpoint.exists():
+            (self.path / name).unlink(missing_ok=True)
         self._kept.add(name)
         return self.path / name
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.path / "checkpoint" / "state.pt"
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replaces the checkpoint atomically.
@@ -127,16 +134,15 @@ class RunDir:
         Raises:
             AmcError: full disk; the checkpoint from before is still there.
         """
-        write_torch(self.path / "checkpoint" / "state.pt", dict(state))
+        write_torch(self._checkpoint, dict(state))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint; ``None`` if the run was stopped before its first. ``AmcError`` if it is damaged."""
-        path = self.path / "checkpoint" / "state.pt"
-        if not path.exists():
+        if not self._checkpoint.exists():
             return None
-        state = read_torch(path)
+        state = read_torch(self._checkpoint)
         if not isinstance(state, dict):
-            raise AmcError(f"{path}: holds no checkpoint; the file is damaged")
+            raise AmcError(f"{self._checkpoint}: holds no checkpoint; the file is damaged")
         return state
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:

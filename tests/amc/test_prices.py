@@ -16,6 +16,7 @@ from amc.errors import AmcError
 from amc.layers import count_macs
 from amc.preparation import Problem, as_images, prepare
 from amc.prices import measure_prices
+from amc.responses import measure_responses
 from amc.search import search
 from amc.settings import Settings
 from amc.transfer import transfer
@@ -88,8 +89,63 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     own = problem()
     with torch.no_grad():
         own.network.model.fc.bias[0] = float("nan")  # type: ignore[union-attr, index, operator]
-    with pytest.raises(AmcError, match=r"group features\.0\.0: cut to \d channels, the outputs are no numbers; try"):
+    with pytest.raises(AmcError, match="outputs of the network: NaN or infinite; check the weights"):
         prices(own)
+
+
+def prices_of(monkeypatch: pytest.MonkeyPatch, lost: list[float], own: Problem | None = None) -> list[float]:
+    """The prices where halving each group moves the outputs so much farther away."""
+    own = own or problem(width=64)
+    found = dict(zip((g.name for g in own.budget.groups), lost, strict=True))
+    monkeypatch.setattr("amc.prices.CutOneByOne.measure", lambda *_, **__: found)
+    return list(prices(own).values())
+
+
+@pytest.mark.parametrize(
+    ("lost", "floored"),
+    [
+        ([-0.01, 0.001, 0.4, 0.8], [0.0205, 0.0205, 0.4, 0.8]),  # a tenth of the median of the changes
+        ([-0.5, -0.01, -0.4, 0.8], [0.045, 0.045, 0.045, 0.8]),  # most outputs get better
+        ([0.0, 0.0, 0.0, 0.0], [1e-6] * 4),
+    ],
+)
+def test_what_can_not_be_told_from_nothing_has_a_floor(
+    monkeypatch: pytest.MonkeyPatch, lost: list[float], floored: list[float]
+) -> None:
+    ones = prices_of(monkeypatch, [1.0] * 4)
+    expected = [one * math.sqrt(floor) for one, floor in zip(ones, floored, strict=True)]
+    assert prices_of(monkeypatch, lost) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("residue", [0.0, 1e-6])  # MACs
+def test_a_group_that_saves_nothing_is_dear(monkeypatch: pytest.MonkeyPatch, residue: float) -> None:
+    """Of latency tables some stretches are flat, up to rounding."""
+    own = problem(width=64, budget=None)
+    costs, macs = own.network.cost_model, own.network.cost_model.value
+    first = next(i for i, group in enumerate(costs.groups) if group.name == own.budget.groups[0].name)
+
+    def value(name: str, counts: Any) -> float:
+        flat = counts.copy()
+        flat[first] = 64
+        return macs(name, flat) + residue * counts[first]
+
+    usual = prices_of(monkeypatch, [1.0] * 4, own)
+    monkeypatch.setattr(costs, "value", value)
+    found = prices_of(monkeypatch, [1.0] * 4, own)
+    assert found[1:] == pytest.approx(usual[1:])
+    assert found[0] == pytest.approx(min(found) * math.sqrt(1000))
+    monkeypatch.setattr(costs, "value", lambda name, counts: 7.0)
+    assert prices_of(monkeypatch, [1.0] * 4, own) == [1.0] * 4
+
+
+@pytest.mark.parametrize("budget", [0.5, 0.25])
+def test_what_is_measured_is_the_price_within_the_budget(budget: float) -> None:
+    own = problem(replace(QUICK, prices=True, responses=True), 64, budget, "least_squares")
+    whole = replace(own, budget=problem(width=64, budget=0.9).budget)
+    assert own.measured["price"] == prices(own)
+    assert own.measured["price"] != pytest.approx(prices(whole))
+    train = as_images(images(32, 1), CPU)
+    assert own.measured["response"] == measure_responses(own.network, own.evaluator, train)
 
 
 def test_the_rule_takes_one_evaluation_and_keeps_what_is_dear() -> None:

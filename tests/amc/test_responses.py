@@ -66,8 +66,32 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     own, train = problem(), as_images(images(32, 1), CPU)
     with torch.no_grad():
         own.network.model.fc.bias[0] = float("nan")  # type: ignore[union-attr, index, operator]
-    with pytest.raises(AmcError, match=r"group features\.0\.0: cut to 2 channels, the outputs are no numbers"):
+    with pytest.raises(AmcError, match="outputs of the network: NaN or infinite; check the weights"):
         measure_responses(own.network, own.evaluator, train)
+
+
+def test_a_cut_that_makes_them_no_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, train = problem(), as_images(images(32, 1), CPU)
+    nan = torch.tensor(float("nan"))
+    monkeypatch.setattr("amc.outputs.SharedStart.lend", lambda self, small: small.fc.bias.data.fill_(nan))
+    with pytest.raises(AmcError, match=r"group features\.0\.0: cut to 2 channels, the outputs are no numbers; try an"):
+        measure_responses(own.network, own.evaluator, train)
+
+
+def test_what_a_run_measured_that_was_killed_before_its_first_episode_is_measured_again(tmp_path: Path) -> None:
+    run(run_dir=tmp_path / "whole")
+    part, killed = tmp_path / "part", {g.name: 2.5 for g in problem().network.groups if g.frozen is None}
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("amc.search.make_agent", kill)
+        with pytest.raises(KeyboardInterrupt):
+            run(run_dir=part)
+    (part / "responses.json").write_text(json.dumps(killed))
+    run(run_dir=part, resume=True)
+    assert (part / "responses.json").read_text() == (tmp_path / "whole" / "responses.json").read_text()
 
 
 def test_the_rule_takes_one_evaluation_and_keeps_what_responds() -> None:
