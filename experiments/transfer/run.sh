@@ -4,8 +4,8 @@
 # SOURCES, TARGETS, KEEPS, SEEDS choose what runs, EPISODES and WARM the evaluations of a search from scratch (the
 # sources' too) and of one that starts from a policy, OBSERVATION what policies see (price, response or portable); the
 # source "several" is one policy for resnet20, vgg16_cifar and mobilenet_v1; resnet50 is on digits, resnet50_cifar10 has
-# the stem for large images. WAYS leaves some of zero-shot, unlabelled, five-looks and warm out. ARGS are further overrides of all
-# searches. With two budgets, policies are tried at the other one, too.
+# the stem for large images. WAYS leaves some of zero-shot, unlabelled, five-looks and warm out. ARGS are further
+# overrides of all searches. With two budgets, policies are tried at the other one, too.
 # Killed runs go on where they were; finished ones are left alone; partial results are collected at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -106,7 +106,7 @@ for keep in $keeps; do
             case $way in
               zero-shot) set -- amc.transfer "strengths=[1]" ;;
               unlabelled) set -- amc.transfer strength_by=divergence ;;
-              five-looks) set -- amc.transfer ;; # a single walk at full strength is among them
+              five-looks) set -- amc.transfer strength_by=accuracy ;; # a single walk at full strength is among them
               warm) set -- amc.search episodes="$warm" ;;
             esac
             # shellcheck disable=SC2046,SC2086
