@@ -13,6 +13,15 @@ from amc.types import Cost, LayerGroup
 COSTS = ("macs", "params", "latency_ms")
 
 
+def check_budget(cost: str, keep: float | None, min_keep: float, channel_round: int) -> None:
+    """What can be said of a budget before there is a network. Raises ``AmcError`` naming the setting."""
+    one_of("budget.cost", cost, COSTS)
+    require("budget.min_keep", min_keep, float, 0, 1, ends="(]")
+    require("budget.channel_round", channel_round, int, 1)
+    if keep is not None:
+        require("budget.keep", keep, float, 0, 1, ends="(]", hint=", or budget=none for no budget")
+
+
 class Budget:
     """The cost that a plan may not exceed, as a fraction of the uncut network's. Pure: holds no walk state."""
 
@@ -30,11 +39,7 @@ class Budget:
             AmcError: zero prunable groups, unknown cost, a number of the wrong kind or range, or a ``keep`` smaller
                 than what ``min_keep`` lets be reached.
         """
-        one_of("budget.cost", cost, COSTS)
-        require("budget.min_keep", min_keep, float, 0, 1, ends="(]")
-        require("budget.channel_round", channel_round, int, 1)
-        if keep is not None:
-            require("budget.keep", keep, float, 0, 1, ends="(]", hint=", or budget=none for no budget")
+        check_budget(cost, keep, min_keep, channel_round)
         self.cost, self.keep, self.min_keep, self.channel_round = cost, keep, min_keep, channel_round
         self.groups = tuple(g for g in cost_model.groups if g.frozen is None)
         self._model = cost_model

@@ -7,13 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torchvision
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -50,6 +51,9 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
             _compose_and_call(config_name, main, [*inherited, *_named_callables(arguments)])
     except AmcError as error:
         _fail(str(error))
+    except MissingConfigException as error:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        _fail(f"{group}={name}: unknown; give one of {', '.join(error.options or ())}")
     except (HydraException, OmegaConfBaseException) as error:
         _fail(" ".join(str(error).split()))
     except OSError as error:
@@ -67,10 +71,14 @@ def _compose_and_call(config_name: str, main: Main, arguments: list[str]) -> Non
     failures: list[BaseException] = []
 
     def job(config: DictConfig) -> None:
+        folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            main(config, Path(HydraConfig.get().runtime.output_dir))
+            main(config, folder)
         except (AmcError, OSError, KeyboardInterrupt) as error:
             failures.append(error)  # raised through Hydra, it would come with a line of Hydra's own
+        with suppress(OSError):  # goes unless there is something in it
+            folder.rmdir()
+            folder.parent.rmdir()
 
     sys.argv = [sys.argv[0], *arguments]
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(job)()

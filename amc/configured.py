@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from amc.budget import check_budget
 from amc.checks import refuse_unknown
 from amc.rewards import Reward, get_reward
 from amc.settings import Settings
@@ -28,7 +29,9 @@ def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:
         given |= values
     given |= {key: plain[key] for key in PLAIN if key in plain}
     given |= {key: _unnamed(plain[key]) for key in ("agent", "recovery") if key in plain}
-    return Settings(**given)
+    settings = Settings(**given)
+    check_budget(settings.cost, plain["budget"].get("keep"), settings.min_keep, settings.channel_round)
+    return settings
 
 
 def choices_of(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,6 +155,18 @@ def test_wrong_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[s
     assert says in refused(capsys, override, base=base)
 
 
+def test_a_refused_call_has_loaded_nothing_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def not_reached(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("amc.setup.load_task", not_reached)
+    for wrong in ("budget.keep=7", "budget.min_keep=0", "agent=oracle", "observation=oracle"):
+        assert f"error: {wrong}: " in refused(capsys, wrong, base=BASE[:3])
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_damaged_checkpoints(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "noise.pt").write_bytes(b"no checkpoint")
     assert "noise.pt" in refused(capsys, "model.checkpoint=noise.pt")
