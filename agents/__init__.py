@@ -60,10 +60,10 @@ def make(name: str, env: Env, seed: int, episodes: int | None = None, **settings
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuses, before there is an environment, most of what :func:`make` would refuse whatever the environment.
+    """Refuses, before there is an environment, what :func:`make` would refuse whatever the environment.
 
     Raises:
-        ValueError: unknown agent or setting, or, of an agent with a ``settings_type``, a value that makes no sense.
+        ValueError: unknown agent or setting, or a value that makes no sense.
     """
     cls = _class_of(name)
     known = _settings_of(cls)
@@ -73,6 +73,8 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> None:
     settings_type = getattr(cls, "settings_type", None)
     if settings_type is not None:
         settings_type(**as_settings(settings))
+    elif hasattr(cls, "check"):
+        cls.check(**settings)
 
 
 def has_free_budget(name: str) -> bool:

@@ -50,10 +50,10 @@ class NetAdaptAgent(Agent):
         Raises:
             ValueError: no budget, more steps than episodes, or a number of steps that makes no sense.
         """
+        self.check(steps)
         episodes = episodes or DEFAULT_EPISODES
         if steps is None:
             steps = max(1, episodes // EPISODES_PER_STEP)
-        require("steps", steps, type(steps) is int and steps >= 1, "that is a whole number, 1 or more")
         if episodes < steps:
             raise ValueError(f"agent.steps={steps}: each takes an episode or more, and there are only {episodes}")
         start = env.reset(seed=seed)[1]
@@ -66,6 +66,12 @@ class NetAdaptAgent(Agent):
         self._candidates: list[Plan] = []
         self._rewards: list[float] = []
         self._begin_step()
+
+    @staticmethod
+    def check(steps: int | None = None) -> None:
+        """Raises ``ValueError`` if the number of steps makes no sense whatever the number of episodes."""
+        if steps is not None:
+            require("steps", steps, type(steps) is int and steps >= 1, "that is a whole number, 1 or more")
 
     @property
     def finished(self) -> bool:

@@ -33,10 +33,15 @@ class RandomAgent(Agent):
         Raises:
             ValueError: ``spread`` is no number greater than 0.
         """
-        if spread is not None:
-            require("spread", spread, type(spread) in (int, float) and spread > 0, "greater than 0, or null")
+        self.check(spread)
         self._env, self._spread = env, spread
         self._rng = np.random.default_rng(seed)
+
+    @staticmethod
+    def check(spread: float | None = None) -> None:
+        """Raises ``ValueError`` as the constructor does."""
+        if spread is not None:
+            require("spread", spread, type(spread) in (int, float) and spread > 0, "greater than 0, or null")
 
     def _action(self, start: Mapping[str, Any]) -> float:
         if self._spread is None:
@@ -98,9 +103,15 @@ class UniformAgent(OnePlanAgent):
         Raises:
             ValueError: ``keep_ratio`` outside (0, 1].
         """
-        if keep_ratio is not None and not 0 < keep_ratio <= 1:
-            raise ValueError(f"agent.keep_ratio={keep_ratio}: give a fraction in (0, 1], or null for the budget's")
+        self.check(keep_ratio)
         self._env, self._keep_ratio = env, keep_ratio
+
+    @staticmethod
+    def check(keep_ratio: float | None = None) -> None:
+        """Raises ``ValueError`` as the constructor does."""
+        if keep_ratio is not None:
+            fits = type(keep_ratio) in (int, float) and 0 < keep_ratio <= 1
+            require("keep_ratio", keep_ratio, fits, "in (0, 1], or null for the budget's")
 
     def _action(self, start: Mapping[str, Any]) -> float:
         if self._keep_ratio is None:

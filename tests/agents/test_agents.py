@@ -187,7 +187,7 @@ def test_random_is_uniform_on_the_unit_interval(make_env: MakeEnv) -> None:
         ("evolution", {"parents": 1}, "agent.parents=1: give a value that is a whole number, 2 or more"),
         ("evolution", {"share": 0}, "agent.share=0: give a value greater than 0"),
         ("netadapt", {"steps": 0}, "agent.steps=0: give a value that is a whole number, 1 or more"),
-        ("uniform", {"keep_ratio": 1.5}, "agent.keep_ratio=1.5: give a fraction"),
+        ("uniform", {"keep_ratio": 1.5}, "agent.keep_ratio=1.5: give a value in (0, 1], or null for the budget's"),
         ("ddpg", {"sigma": -1}, "agent.sigma=-1: give a value of 0 or more"),
         ("ddpg", {"tau": 2}, "agent.tau=2: give a value in [0, 1]"),
         ("td3", {"policy_delay": 0}, "agent.policy_delay=0: give a value 1 or more"),
@@ -201,6 +201,8 @@ def test_wrong_settings(name: str, settings: dict[str, Any], message: str, make_
         agents.make(name, make_env(), 0, **settings)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="agent"):  # before there is an environment, too
+        agents.check_settings(name, settings)
 
 
 @pytest.mark.parametrize("name", agents.NAMES)
