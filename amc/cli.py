@@ -51,11 +51,8 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
             _compose_and_call(config_name, main, [*inherited, *_named_callables(arguments)])
     except AmcError as error:
         _fail(str(error))
-    except MissingConfigException as error:
-        group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        _fail(f"{group}={name}: unknown; give one of {', '.join(error.options or ())}")
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(" ".join(str(error).split()))
+        _fail(_in_one_line(error))
     except OSError as error:
         if error.errno in NO_SPACE:
             _fail(str(write_error(error.filename or "the run folder", error)))
@@ -76,9 +73,10 @@ def _compose_and_call(config_name: str, main: Main, arguments: list[str]) -> Non
             main(config, folder)
         except (AmcError, OSError, KeyboardInterrupt) as error:
             failures.append(error)  # raised through Hydra, it would come with a line of Hydra's own
-        with suppress(OSError):  # goes unless there is something in it
-            folder.rmdir()
-            folder.parent.rmdir()
+        if not any("run.dir" in override for override in HydraConfig.get().overrides.hydra):
+            with suppress(OSError):  # nobody asked for it by name: it goes unless there is something in it
+                folder.rmdir()
+                folder.parent.rmdir()
 
     sys.argv = [sys.argv[0], *arguments]
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(job)()
@@ -91,6 +89,13 @@ def config_folder() -> Path:
     package = Path(__file__).resolve().parent
     checkout = package.parent / "conf"
     return checkout if (checkout / "search.yaml").is_file() else package / "conf"
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name}: unknown; give one of {', '.join(error.options)}"
+    return " ".join(str(error).split())
 
 
 def _fail(message: str) -> None:

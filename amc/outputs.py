@@ -36,15 +36,22 @@ def divergence(uncut: Tensor, now: Tensor) -> float:
 
 
 def divergences(evaluator: Evaluator, images: ImageSet, plans: Mapping[float, PruningPlan]) -> dict[float, float]:
-    """Name of a plan → how far it moves the outputs from the uncut network's; labels are not looked at.
+    """Strength of a walk → how far its plan moves the outputs from the uncut network's; labels are not looked at.
 
     Args:
         evaluator: of the network; it cuts and recovers.
         images: what the networks are shown.
-        plans: by their names, here numbers.
+        plans: by the strengths.
+
+    Raises:
+        AmcError: the outputs are no numbers.
     """
-    uncut = log_probabilities(_pruned(evaluator, None), images)
-    return {n: divergence(uncut, log_probabilities(_pruned(evaluator, plan), images)) for n, plan in plans.items()}
+    uncut, found = log_probabilities(_pruned(evaluator, None), images), {}
+    for strength, plan in plans.items():
+        found[strength] = divergence(uncut, log_probabilities(_pruned(evaluator, plan), images))
+        if not math.isfinite(found[strength]):
+            raise AmcError(f"strength {strength:g}: the outputs are no numbers; try another recovery")
+    return found
 
 
 def _pruned(evaluator: Evaluator, plan: PruningPlan | None) -> nn.Module:

@@ -165,6 +165,9 @@ def test_a_refused_call_has_loaded_nothing_and_leaves_nothing(
     for wrong in ("budget.keep=7", "budget.min_keep=0", "agent=oracle", "observation=oracle"):
         assert f"error: {wrong}: " in refused(capsys, wrong, base=BASE[:3])
     assert not list((tmp_path / "runs").iterdir())
+    (tmp_path / "runs").rmdir()
+    refused(capsys, "budget.keep=7", "hydra.run.dir=.")
+    assert tmp_path.is_dir()
 
 
 def test_damaged_checkpoints(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -93,6 +93,12 @@ def test_a_strength_can_be_chosen_without_labels(tmp_path: Path, capsys: pytest.
     assert other.tried == again.tried == result.tried
 
 
+def test_outputs_that_are_no_numbers_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amc.outputs.divergence", lambda uncut, now: float("nan"))
+    with pytest.raises(AmcError, match="strength 1: the outputs are no numbers; try another recovery"):
+        run(known_policy(), strength_by="divergence")
+
+
 def test_without_a_budget_a_policy_is_played_as_it_is() -> None:
     assert list(run(known_policy(), strengths=STRENGTHS, budget=None).tried) == [1.0]
 
