@@ -61,7 +61,7 @@ def test_weaker_policies_lie_between_the_uniform_plan_and_the_policys() -> None:
 
 
 def test_the_best_strength_on_the_validation_images_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(known_policy(slope=3.0, start=-1.5), strengths=STRENGTHS, verbose=True)
+    result = run(known_policy(slope=3.0, start=-1.5), strengths=STRENGTHS, strength_by="accuracy", verbose=True)
     assert list(result.tried) == list(STRENGTHS)
     assert result.policy.val.accuracy == result.tried[result.strength] == max(result.tried.values())
     assert result.tried[0.0] == result.uniform.val.accuracy
@@ -72,7 +72,7 @@ def test_the_best_strength_on_the_validation_images_is_taken(capsys: pytest.Capt
 
 def test_a_strength_can_be_chosen_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     policy, train = known_policy(slope=3.0, start=-1.5), images(32, 1)
-    result = run(policy, strengths=STRENGTHS, strength_by="divergence", run_dir=tmp_path, verbose=True)
+    result = run(policy, strengths=STRENGTHS, run_dir=tmp_path, verbose=True)
     model = equal_layers(4)
     with torch.no_grad():
         x = torch.cat([x for x, _ in train])
@@ -87,16 +87,16 @@ def test_a_strength_can_be_chosen_without_labels(tmp_path: Path, capsys: pytest.
     assert summary["strength_by"] == result.strength_by == "divergence"
     assert summary["strengths"] == {f"{s:g}": d for s, d in result.tried.items()}
     assert f"taken: {result.strength:g}" in capsys.readouterr().out
-    other = run(policy, strengths=STRENGTHS, strength_by="divergence", val=images(32, 4), test=None)
+    other = run(policy, strengths=STRENGTHS, val=images(32, 4), test=None)
     shuffled = [(x, (y + 1) % 4) for x, y in train]  # other labels, other validation images
-    again = run(policy, strengths=STRENGTHS, strength_by="divergence", train=shuffled)
+    again = run(policy, strengths=STRENGTHS, train=shuffled)
     assert other.tried == again.tried == result.tried
 
 
 def test_outputs_that_are_no_numbers_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("amc.outputs.divergence", lambda uncut, now: float("nan"))
     with pytest.raises(AmcError, match="strength 1: the outputs are no numbers; try another recovery"):
-        run(known_policy(), strength_by="divergence")
+        run(known_policy())
 
 
 def test_without_a_budget_a_policy_is_played_as_it_is() -> None:
@@ -197,5 +197,5 @@ def test_wrong_input(tmp_path: Path) -> None:
         run(known_policy(), strengths=())
     with pytest.raises(AmcError, match="recovery=magic"):
         run(known_policy(), recovery="magic")
-    with pytest.raises(AmcError, match="strength_by=luck: unknown; give one of accuracy, divergence"):
+    with pytest.raises(AmcError, match="strength_by=luck: unknown; give one of divergence, accuracy"):
         run(known_policy(), strength_by="luck")
