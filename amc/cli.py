@@ -74,14 +74,21 @@ def _compose_and_call(config_name: str, main: Main, arguments: list[str]) -> Non
         except (AmcError, OSError, KeyboardInterrupt) as error:
             failures.append(error)  # raised through Hydra, it would come with a line of Hydra's own
         if not any("run.dir" in override for override in HydraConfig.get().overrides.hydra):
-            with suppress(OSError):  # nobody asked for it by name: it goes unless there is something in it
-                folder.rmdir()
-                folder.parent.rmdir()
+            _remove_empty(folder)  # nobody asked for it by name
 
     sys.argv = [sys.argv[0], *arguments]
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(job)()
     if failures:
         raise failures[0]
+
+
+def _remove_empty(folder: Path) -> None:
+    """The run folder and the one around it, if nothing is in them and this process isn't."""
+    with suppress(OSError):
+        for empty in (folder, folder.parent):
+            if Path.cwd().is_relative_to(empty):
+                return
+            empty.rmdir()
 
 
 def config_folder() -> Path:

@@ -314,7 +314,7 @@ def test_a_run_folder_is_never_overwritten_and_can_be_gone_on_with(capsys: pytes
         (["size_aware.choices=1"], "size_aware.choices=1"),
         (["evaluate.images=0"], "evaluate.images=0"),
         (["+evaluate.foo=1"], "foo"),
-        (["importance=best"], "importance/best"),
+        (["importance=best"], "importance=best: unknown; give one of activation, "),
         (["seed=-1"], "seed=-1"),
         (["freeze=['*']"], "zero prunable groups"),
         (["resume=nowhere"], "holds no run"),
