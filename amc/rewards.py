@@ -21,8 +21,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from amc.dotted import find_callable
-from amc.types import Cost, Metrics
+from amc.core.callables import find_callable
+from amc.core.types import Cost, Metrics
 
 Reward = Callable[[Metrics, Cost, Cost], float]
 

@@ -12,12 +12,14 @@ from rich.table import Table
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from amc.core.files import write_error, write_json, write_safetensors
+from amc.core.progress import Progress, duration
 from amc.data import Splits
-from amc.files import write_error, write_json, write_safetensors
-from amc.fit import Epoch, Recipe, TrainResult, evaluate, train
-from amc.progress import Progress, duration
-from amc.report import show
+from amc.reporting.console import show
 from amc.tracking import RunDir
+from amc.training.fit import TrainResult, evaluate, train
+from amc.training.recipe import Recipe
+from amc.training.trainer import Epoch
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -65,7 +67,7 @@ def run_training(
 
 
 def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed: int, verbose: bool) -> TrainResult:
-    from amc.setup import describe
+    from amc.task.load import describe
 
     try:
         with SummaryWriter(str(run_dir)) as board, Progress("epoch", verbose) as progress:
@@ -89,7 +91,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, trains, and prints the result."""
     from omegaconf import OmegaConf
 
-    from amc.setup import load_recipe, load_untrained
+    from amc.task.load import load_recipe, load_untrained
 
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     recipe = load_recipe(config)
@@ -116,7 +118,7 @@ def _table(name: str, summary: Mapping[str, Any], run_dir: Path) -> Table:
 
 def main() -> None:
     """``python -m amc.train`` and the console script."""
-    from amc.cli import run
+    from amc.cli.run import run
 
     run("train", main_from_config)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amc.budget import Budget
-from amc.cost import CostModel
-from amc.types import LayerGroup
+from amc.core.types import LayerGroup
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
 
 STEPS = 2**20  # uniform actions are multiples of 1 / STEPS: float32, the action space's type, holds them exactly
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from amc.budget import Budget
-from amc.cost import CostModel
-from amc.errors import AmcError
-from amc.types import Cost, Metrics, PruningPlan
+from amc.core.errors import AmcError
+from amc.core.types import Cost, Metrics, PruningPlan
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
 from envs.actions import asked_channels, asked_plan, uniform_action
 from envs.observations import FEATURES, LAYOUT_VERSION, PRIOR, features_of, static_features
 from envs.projection import ask_for, in_proportion, project, ramp

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from amc.errors import AmcError
-from amc.types import LayerGroup
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup
 
 LAYOUT_VERSION = 1  # raise it when a feature changes its place or meaning: stored policies depend on it
 STATIC = ("index", "type", "in_channels", "out_channels", "height", "width", "stride", "kernel", "macs")

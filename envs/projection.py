@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from amc.budget import Budget
-from amc.cost import CostModel
-from amc.types import LayerGroup
+from amc.core.types import LayerGroup
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
 from envs.actions import asked_plan, keep_ratio
 
 EDGE = 1e-3  # actions nearer to 0 or 1 count as this far away: their logits stay finite

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from amc.errors import AmcError
+from amc.core.errors import AmcError
 from envs.channel_pruning import ChannelPruningEnv
 
 Vector = npt.NDArray[np.float32]

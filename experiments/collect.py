@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from amc.figures import save_figure, search_figure
+from amc.reporting.figures import save_figure, search_figure
 from amc.tracking import read_episodes
 
 COLUMNS = (

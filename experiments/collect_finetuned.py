@@ -16,7 +16,7 @@ from pathlib import Path
 from collect import spread
 from matplotlib.figure import Figure
 
-from amc.figures import CURVES, save_figure
+from amc.reporting.figures import CURVES, save_figure
 
 
 def lines_of(network: Path) -> list[dict[str, object]]:

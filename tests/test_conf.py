@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from amc.dotted import find_callable
-from amc.fit import Recipe
-from amc.regularise import NAMES as REGULARISERS
+from amc.core.callables import find_callable
+from amc.training.recipe import Recipe
+from amc.training.regularise import NAMES as REGULARISERS
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUPS = {

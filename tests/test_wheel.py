@@ -30,7 +30,7 @@ for text in metadata.requires("amc-pruning"):
             found = None
         if found is None or not need.specifier.contains(found, prereleases=True):
             missing.append(f"{text}: {found}")
-files = {name: importlib.import_module(name).__file__ for name in ("amc.types", "amc.search", "envs", "agents")}
+files = {name: importlib.import_module(name).__file__ for name in ("amc.core.types", "amc.search", "envs", "agents")}
 print(json.dumps({"missing": missing, "files": files}))
 """
 

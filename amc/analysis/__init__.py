@@ -1,9 +1,9 @@
 """How much each layer group alone can lose: sensitivity curves, the plans they suggest, and what they leave out."""
 
-from amc.analysis.cached import curve_task, curves_for
+from amc.analysis.curve_cache import curve_task, curves_for
 from amc.analysis.curves import Curves, Point, measure_curves
-from amc.analysis.size_aware import SizeAware, size_aware_plan
-from amc.analysis.threshold import threshold_plan, threshold_plan_for_budget
+from amc.analysis.heuristics.size_aware import SizeAware, size_aware_plan
+from amc.analysis.heuristics.threshold import threshold_plan, threshold_plan_for_budget
 
 __all__ = [
     "Curves",

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from amc.checks import require
-from amc.errors import AmcError
-from amc.types import LayerGroup, Metrics, PruningPlan
+from amc.core.checks import require
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup, Metrics, PruningPlan
 
 CURVES_FORMAT = 1
 BROKEN_LOSS = 100.0  # nats: what counts as the loss of a network whose outputs overflow

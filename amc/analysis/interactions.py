@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from amc.analysis.curves import Curves, Evaluate, prunable
-from amc.checks import require
-from amc.types import LayerGroup, PruningPlan
+from amc.core.checks import require
+from amc.core.types import LayerGroup, PruningPlan
 
 
 @dataclass(frozen=True)

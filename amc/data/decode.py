@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from amc.errors import AmcError
-from amc.files import replacing
+from amc.core.errors import AmcError
+from amc.core.files import replacing
 
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amc.core.errors import AmcError
 from amc.data.order import fixed_order
-from amc.errors import AmcError
 
 Triple = tuple[float, ...]
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from amc.checks import one_of, refuse_unknown, require
+from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.errors import AmcError
+from amc.core.files import cache_folder
 from amc.data.decode import Progress
 from amc.data.images import ImageSet, Triple
 from amc.data.order import fixed_order
 from amc.data.sources import FolderSource, Indices, Source, cifar10_download, digits
-from amc.errors import AmcError
-from amc.files import cache_folder
 
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 DIGITS_STATS = ((0.305,) * 3, (0.376,) * 3)
@@ -93,7 +93,7 @@ def load_dataset(
         train_images, val_images, test_images: at most so many of each. ``val_images`` is needed for ``val_from=train``.
         image_size: height and width to resize to, see :func:`amc.data.decode.decode`.
         mean, std: normalisation per channel, of images in [0, 1]; default: ImageNet's, or for digits their own.
-        cache_dir: see :func:`amc.files.cache_folder`.
+        cache_dir: see :func:`amc.core.files.cache_folder`.
         progress: called with (files decoded, files) while image files are read.
         **unknown: refused.
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from amc.core.errors import AmcError
 from amc.data.decode import Pixels, Progress, decode_cached
 from amc.data.order import fixed_order
-from amc.errors import AmcError
 
 Indices = npt.NDArray[np.int64]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}

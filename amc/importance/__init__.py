@@ -11,15 +11,17 @@ import torch_pruning as tp
 from torch import nn
 from torch.nn import functional as F
 
-from amc.checks import one_of
-from amc.errors import AmcError
-from amc.graph import dependency_groups
+from amc.core.checks import one_of
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup
+from amc.data import ImageSet
 from amc.importance.reconstruction import reconstruction_scores
-from amc.layers import Mixing, is_transposed, watched
-from amc.types import LayerGroup
+from amc.pruning.groups import dependency_groups
+from amc.pruning.layers import Mixing, is_transposed, watched
+from amc.pruning.network import Network
+from amc.pruning.surgery import Ranking, rank_channels
 
 Scores = dict[str, npt.NDArray[np.float64]]
-
 # torch-pruning's criteria: sources in their docstrings. Weights of all layers of a group count, consumers too.
 _MAGNITUDE: Mapping[str, Callable[[], tp.importance.Importance]] = {
     "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
@@ -48,7 +50,7 @@ def score_channels(
     Args:
         name: one of :data:`NAMES`.
         model: the uncut network, in evaluation mode throughout; left as it is.
-        groups: from :func:`amc.graph.trace`.
+        groups: from :func:`amc.pruning.groups.trace`.
         images: normalised calibration images ``[n, c, h, w]``, used by ``taylor``, ``activation`` and
             ``reconstruction``.
         labels: their classes ``[n]``.
@@ -166,3 +168,9 @@ def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tens
                 shares.append(total / np.maximum(np.bincount(s.channels, minlength=group.channels), 1))
         scores[group.name] = np.mean(shares, axis=0) if shares else np.ones(group.channels)
     return scores
+
+
+def rank_groups(network: Network, images: ImageSet, importance: str, seed: int = 0) -> Ranking:
+    """Group name → channels by falling importance, of every group that can be pruned."""
+    scores = score_channels(importance, network.model, network.groups, images.normalised(), images.labels, seed=seed)
+    return {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from amc.core.types import LayerGroup
 from amc.importance.elimination import Loss, removal_order
 from amc.recovery.gather import Gatherer, consumers
 from amc.recovery.norms import following_norms, norm_of
 from amc.recovery.rows import bias_of, layer_of
 from amc.recovery.systems import MIN_DAMPING, cholesky
-from amc.types import LayerGroup
 
 SKETCH = 64  # random projections that stand for the outputs of a layer too wide for a Gram matrix
 

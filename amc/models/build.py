@@ -11,9 +11,9 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from amc.checks import one_of
-from amc.dotted import find_callable
-from amc.errors import AmcError, first_line
+from amc.core.callables import find_callable
+from amc.core.checks import one_of
+from amc.core.errors import AmcError, first_line
 from amc.models.checkpoint import load_checkpoint
 from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
 

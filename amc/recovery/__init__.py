@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
-from amc.checks import one_of, refuse_unknown, require
-from amc.errors import AmcError
+from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup
+from amc.pruning.surgery import Ranking, Recover, Surgeon
 from amc.recovery.norms import recalibrate
 from amc.recovery.sequential import SequentialLeastSquares
 from amc.recovery.static import StaticLeastSquares
-from amc.surgery import Kept, Ranking, Surgeon
-from amc.types import LayerGroup
 
-Recover = Callable[[nn.Module, Kept], None]
 NAMES = ("none", "bn", "least_squares", "sequential")
 POSITIONS = {"least_squares": 32, "sequential": 20}
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from amc.layers import watched
+from amc.pruning.layers import watched
 from amc.recovery.events import Call, Events, tensors_in
 from amc.recovery.norms import has_statistics
 from amc.recovery.rows import can_reconstruct

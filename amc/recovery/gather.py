@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from amc.layers import is_depthwise, watched
+from amc.core.types import LayerGroup
+from amc.pruning.layers import is_depthwise, watched
 from amc.recovery.rows import can_reconstruct, flat_outputs, pick_positions, sample_rows
-from amc.types import LayerGroup
 
 MAX_GRAM_FEATURES = 6000  # above, the rows are kept instead: 6000² float32 are 144 MB
 MAX_ROWS = 2048

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from amc.layers import Mixing, watched
+from amc.pruning.layers import Mixing, watched
 
 
 def norm_of(model: nn.Module, name: str) -> _BatchNorm:

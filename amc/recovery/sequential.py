@@ -10,14 +10,14 @@ from functools import partial
 import torch
 from torch import nn
 
-from amc.layers import watched
+from amc.pruning.layers import watched
+from amc.pruning.surgery import Kept, Surgeon
 from amc.recovery.ends import find_ends
 from amc.recovery.events import Call, Events
 from amc.recovery.lockstep import Arrive, in_lockstep
 from amc.recovery.norms import following_norms, norm_of
 from amc.recovery.refit import Goal, refit
 from amc.recovery.rows import flat_outputs, layer_of, pick_positions, sample_outputs, sample_rows
-from amc.surgery import Kept, Surgeon
 
 
 class SequentialLeastSquares:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from amc.core.types import LayerGroup
+from amc.pruning.surgery import Kept, Surgeon
 from amc.recovery.gather import Gatherer, consumers
 from amc.recovery.norms import absorb_bias, following_norms, norm_of
 from amc.recovery.rows import Reconstructible, bias_of, layer_of
 from amc.recovery.systems import GramSystem, RowSystem, System
-from amc.surgery import Kept, Surgeon
-from amc.types import LayerGroup
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch.utils.tensorboard import summary as summaries
 
+from amc.core.types import Cost, Episode
 from amc.tracking.episodes import KEEP
 from amc.tracking.event_file import EventFile, scalars
-from amc.types import Cost, Episode
 
 # TensorBoard shows only the keys that the first run had: every run must write the same ones.
 HPARAMS = (

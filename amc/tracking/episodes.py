@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from amc.errors import AmcError
-from amc.files import write_bytes, write_error
-from amc.types import Cost, Episode
+from amc.core.errors import AmcError
+from amc.core.files import write_bytes, write_error
+from amc.core.types import Cost, Episode
 
 KEEP = "keep_ratio/"
 COSTS = ("macs", "macs_ratio", "params", "params_ratio", "latency_ms", "within_budget")

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from amc.errors import AmcError
-from amc.files import plain, read_json, read_torch, remove_leftovers, write_error, write_json, write_torch
-from amc.types import PruningPlan
+from amc.core.errors import AmcError
+from amc.core.files import plain, read_json, read_torch, remove_leftovers, write_error, write_json, write_torch
+from amc.core.types import PruningPlan
 
 CONFIG = "config.json"
 EPISODES = "episodes.csv"

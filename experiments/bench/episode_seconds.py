@@ -21,10 +21,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from amc.cli import config_folder
+from amc.core.conf import config_folder
 from amc.data import ImageSet
-from amc.search import main_from_config
-from amc.setup import load_task
+from amc.search.__main__ import main_from_config
+from amc.task.load import load_task
 from amc.tracking import read_episodes
 
 EPISODES, WARM_UP = 40, 10

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import trim_mean, wilcoxon
 
-from amc.figures import CURVES, GRID, save_figure
+from amc.reporting.figures import CURVES, GRID, save_figure
 from amc.tracking import read_episodes
 from experiments.kept import Line, merge
 

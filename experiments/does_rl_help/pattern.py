@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from amc.figures import COLOURS, GRID, kind_label, mean_keep_ratios, save_figure
+from amc.core.types import LayerGroup, PruningPlan
 from amc.models import build
-from amc.problem import trace_network
-from amc.types import LayerGroup, PruningPlan
+from amc.pruning.network import trace_network
+from amc.reporting.figures import COLOURS, GRID, kind_label, mean_keep_ratios, save_figure
 
 HERE = Path(__file__).parent
 DIGITS, SHAPE = 10, (1, 8, 8)

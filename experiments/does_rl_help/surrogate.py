@@ -24,14 +24,14 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 import agents
-from agents.ddpg import AMCAgent
-from amc.budget import Budget
-from amc.cost import CostModel
+from agents.rl.ddpg import AMCAgent
+from amc.core.types import Metrics, PruningPlan
 from amc.models.cifar_resnet import resnet20
-from amc.problem import trace_network
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
+from amc.pruning.network import trace_network
 from amc.rewards import error_log_flops
 from amc.tracking import read_episodes
-from amc.types import Metrics, PruningPlan
 from envs.channel_pruning import ChannelPruningEnv
 
 HERE = Path(__file__).parent

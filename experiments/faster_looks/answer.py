@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from common import load, project, uniform
 
-from amc.files import write_bytes, write_json
-from amc.precision import has_fast_bf16
-from amc.problem import make_cutter
+from amc.core.device import has_fast_bf16
+from amc.core.files import write_bytes, write_json
+from amc.evaluation.scoring import score
 from amc.recovery.norms import fold_norms, following_norms
-from amc.scoring import score
+from amc.task.problem import make_cutter
 
 MACS_RATIO = 0.5
 SPREADS = (0.2, 1.5)  # of the logits' normal noise: from a search that has settled to one that still explores

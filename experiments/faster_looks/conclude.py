@@ -17,8 +17,8 @@ from common import write_rows
 from replay import DRAWS, Look, draws, replay
 from scipy import stats
 
-from amc.early_stop import StopRule
-from amc.figures import CURVES
+from amc.evaluation.racing import StopRule
+from amc.reporting.figures import CURVES
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -15,11 +15,10 @@ from statistics import mean, stdev
 from common import load
 from conclude import OVERHEAD_IMAGES
 
-from amc.evaluate import Evaluator
-from amc.loop import best_episode
-from amc.problem import make_cutter
-from amc.recorder import episodes_in
-from amc.types import Episode
+from amc.core.types import Episode
+from amc.evaluation.evaluator import Evaluator
+from amc.task.problem import make_cutter
+from amc.tracking.plans import best_episode, episodes_in
 from experiments.kept import Line, merge
 
 HERE = Path(__file__).parent

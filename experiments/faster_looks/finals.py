@@ -1,9 +1,9 @@
 """What does judging a search's best plans again, on all validation images, bring?
 
 Reads finished searches, ``<runs>/<network>-<keep>-<evaluations>/<agent>-seed<n>``, and scores on all validation images
-and on the test images each one's five best plans, and five unlike each other, as :mod:`amc.finals` chooses them. Writes
-``finals.csv`` beside itself, where what earlier calls found is kept, and draws ``finals.md`` from it: what the plan was
-worth that the search alone would have taken, and what those are worth that finals take.
+and on the test images each one's five best plans, and five unlike each other, as :mod:`amc.search.finals` chooses them.
+Writes ``finals.csv`` beside itself, where what earlier calls found is kept, and draws ``finals.md`` from it: what the
+plan was worth that the search alone would have taken, and what those are worth that finals take.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from statistics import mean, stdev
 from common import load
 from scipy.stats import wilcoxon
 
-from amc.evaluate import Evaluator
-from amc.finals import best_different
-from amc.loop import different
-from amc.problem import make_cutter
-from amc.recorder import episodes_in
+from amc.evaluation.evaluator import Evaluator
+from amc.search.finals import best_different
+from amc.task.problem import make_cutter
+from amc.tracking.plans import different, episodes_in
 from experiments.kept import Line, merge
 
 Searches = dict[tuple[str, str, int], list[Line]]  # task, agent, seed

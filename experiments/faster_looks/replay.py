@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amc.early_stop import StopRule, estimate
+from amc.evaluation.racing import StopRule, estimate
 
 BATCH = 125
 DRAWS = 200

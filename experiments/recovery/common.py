@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from amc.core.types import PruningPlan
 from amc.data import Splits, load_dataset
 from amc.models import build
-from amc.problem import Network, trace_network
-from amc.types import PruningPlan
+from amc.pruning.network import Network, trace_network
 
 HERE = Path(__file__).parent
 

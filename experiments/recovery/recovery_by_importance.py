@@ -12,11 +12,11 @@ import matplotlib
 import numpy as np
 from common import HERE, load, read_rows, uniform, write_rows
 
-from amc.figures import CURVES
-from amc.finetuning import measure
+from amc.finetune.tuner import measure
 from amc.importance import NAMES as IMPORTANCES
-from amc.problem import make_cutter
 from amc.recovery import NAMES as RECOVERIES
+from amc.reporting.figures import CURVES
+from amc.task.problem import make_cutter
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -14,11 +14,12 @@ import numpy as np
 from common import HERE, load, project, read_rows, uniform, write_rows
 from scipy import stats
 
-from amc.figures import CURVES
-from amc.finetuning import FineTuner, FineTuneSettings, Phase, measure
-from amc.problem import make_cutter
-from amc.recipe import Recipe
-from amc.scoring import score
+from amc.evaluation.scoring import score
+from amc.finetune.settings import FineTuneSettings
+from amc.finetune.tuner import FineTuner, Phase, measure
+from amc.reporting.figures import CURVES
+from amc.task.problem import make_cutter
+from amc.training.recipe import Recipe
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

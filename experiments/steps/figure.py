@@ -10,7 +10,7 @@ from statistics import mean, stdev
 
 from matplotlib.figure import Figure
 
-from amc.figures import CURVES, save_figure
+from amc.reporting.figures import CURVES, save_figure
 
 HERE = Path(__file__).parent
 

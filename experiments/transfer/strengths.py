@@ -16,12 +16,13 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from matplotlib.figure import Figure
 
-from amc.budget import Budget
-from amc.figures import CURVES, GRID, save_figure
-from amc.preparation import prepare, with_measured
-from amc.settings import Settings
-from amc.setup import load_task
-from amc.types import PruningPlan
+from amc.analysis.measured import with_measured
+from amc.core.types import PruningPlan
+from amc.pruning.budget import Budget
+from amc.reporting.figures import CURVES, GRID, save_figure
+from amc.task.load import load_task
+from amc.task.problem import prepare
+from amc.task.settings import Settings
 from envs.projection import in_proportion, project
 from experiments.kept import Line, merge
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from amc.figures import CURVES, GRID, save_figure
+from amc.reporting.figures import CURVES, GRID, save_figure
 from amc.tracking import read_episodes
 from experiments.kept import Line
 

@@ -12,11 +12,11 @@ import yaml
 from torch import nn
 
 from amc.models import build
-from amc.problem import Network, trace_network
-from tests.amc.kept_networks import SHAPE as SMALL
-from tests.amc.kept_networks import TINY, randomly_cut, save
-from tests.amc.nets import enliven
-from tests.amc.own import OwnNet, trained_net
+from amc.pruning.network import Network, trace_network
+from tests.support.kept_networks import SHAPE as SMALL
+from tests.support.kept_networks import TINY, randomly_cut, save
+from tests.support.nets import enliven
+from tests.support.own import OwnNet, trained_net
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "model"
 SHAPE = (3, 16, 16)

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from amc.core.errors import AmcError
 from amc.data import Splits, load_dataset
-from amc.errors import AmcError
-from amc.fit import Recipe, evaluate
 from amc.models import build, load_checkpoint
 from amc.models.checkpoint import read_notes
 from amc.train import run_training
+from amc.training.fit import evaluate
+from amc.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=2, lr=0.1, bf16=False)
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amc.budget import Budget
-from amc.cost import CostModel, LayerShape
+from amc.core.types import ChannelSlice, LayerGroup, Metrics, PruningPlan
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
+from amc.pruning.layers import LayerShape
 from amc.rewards import accuracy
-from amc.types import ChannelSlice, LayerGroup, Metrics, PruningPlan
 from envs.channel_pruning import ChannelPruningEnv
 
 

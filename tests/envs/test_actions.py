@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amc.budget import Budget
+from amc.pruning.budget import Budget
 from envs.actions import STEPS, asked_channels, keep_ratio, uniform_action
-from tests.envs.chains import chain
+from tests.support.chains import chain
 
 
 def test_keep_ratio_spans_min_keep_to_one() -> None:

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import envs
-from amc.budget import Budget
-from amc.cost import CostModel
-from amc.errors import AmcError
+from amc.core.errors import AmcError
+from amc.core.types import Cost, Metrics, PruningPlan
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
 from amc.rewards import accuracy, error_log_flops
-from amc.types import Cost, Metrics, PruningPlan
 from envs.channel_pruning import ChannelPruningEnv
-from tests.envs.chains import chain
+from tests.support.chains import chain
 
 MakeEnv = Callable[..., ChannelPruningEnv]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amc.errors import AmcError
-from amc.types import LayerGroup
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup
 from envs.observations import FEATURES, STATIC, amc, features_of, portable, static_features
 
 STEM = LayerGroup("a", "conv3x3", 8, 1, False, 4, 8, 8, 1, 3, 4096, 288)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amc.budget import Budget
+from amc.pruning.budget import Budget
 from envs.actions import asked_channels, uniform_action
 from envs.projection import ask_for, project, ramp
-from tests.envs.chains import chain
+from tests.support.chains import chain
 
 
 def test_one_layer() -> None:

@@ -9,13 +9,13 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import agents
-from amc.budget import Budget
-from amc.errors import AmcError
+from amc.core.errors import AmcError
+from amc.core.types import Metrics
+from amc.pruning.budget import Budget
 from amc.rewards import accuracy
-from amc.types import Metrics
 from envs.channel_pruning import ChannelPruningEnv
 from envs.several_networks import SeveralNetworksEnv
-from tests.envs.chains import chain
+from tests.support.chains import chain
 
 WIDTHS = {"short": [4, 4], "long": [8, 8, 8, 8, 8], "middle": [6, 6, 6]}
 

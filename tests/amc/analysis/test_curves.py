@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amc.analysis.curves import BROKEN_LOSS, Curves, Point, measure_curves
-from amc.errors import AmcError
-from amc.types import LayerGroup, Metrics, PruningPlan
-from tests.amc.analysis import toys
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup, Metrics, PruningPlan
+from tests.support import toys
 
 GROUPS = [
     toys.group("a", 10),

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from amc.analysis.interactions import Interaction, independence, measure_interactions, sample_pairs
-from amc.errors import AmcError
-from amc.types import Metrics, PruningPlan
-from tests.amc.analysis import toys
+from amc.core.errors import AmcError
+from amc.core.types import Metrics, PruningPlan
+from tests.support import toys
 
 MODEL = toys.chain([10, 10, 10])
 CURVES = toys.curves(MODEL, [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]], [0.5, 0.1])

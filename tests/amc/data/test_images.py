@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from amc.core.errors import AmcError
 from amc.data import ImageSet
-from amc.errors import AmcError
 
 PIXELS = torch.tensor([[[[0, 255]]], [[[51, 102]]], [[[255, 255]]]], dtype=torch.uint8)  # [3, 1, 1, 2]
 LABELS = torch.tensor([0, 1, 1])

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from amc.core.errors import AmcError
 from amc.data import ImageSet, Splits, load_dataset
 from amc.data.decode import decode_cached
 from amc.data.order import fixed_order
-from amc.errors import AmcError
 
 
 def make_folder(root: Path, parts: dict[str, int], classes: tuple[str, ...] = ("cat", "dog"), size: int = 6) -> Path:

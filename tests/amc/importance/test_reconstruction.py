@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amc.graph import trace
 from amc.importance.reconstruction import reconstruction_scores
-from tests.amc import nets
+from amc.pruning.groups import trace
+from tests.support import nets
 
 IMAGES = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(24) % 4

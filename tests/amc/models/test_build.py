@@ -9,10 +9,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from amc.core.errors import AmcError
 from amc.data import ImageSet
-from amc.errors import AmcError
-from amc.fit import Recipe, evaluate, train
 from amc.models import build
+from amc.training.fit import evaluate, train
+from amc.training.recipe import Recipe
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "model"
 TEMPLATES = ("custom", "torchvision")

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from amc.core.errors import AmcError
 from amc.data import load_dataset
-from amc.errors import AmcError
 from amc.models import build, load_checkpoint
 
 

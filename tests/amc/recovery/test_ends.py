@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amc.layers import record_calls
-from amc.problem import Network
+from amc.pruning.layers import record_calls
+from amc.pruning.network import Network
 from amc.recovery.ends import find_ends
 from amc.recovery.rows import can_reconstruct
-from tests.amc import nets
+from tests.support import nets
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 GetReady = Callable[[str], Network]

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from amc.problem import Network
+from amc.pruning.network import Network
+from amc.pruning.surgery import Surgeon
 from amc.recovery import make_recovery
 from amc.recovery.norms import fold_norms, following_norms, recalibrate, undo_norm
-from amc.surgery import Surgeon
-from tests.amc import nets
+from tests.support import nets
 
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

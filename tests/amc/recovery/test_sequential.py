@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amc.errors import AmcError
-from amc.graph import trace
-from amc.problem import Network
+from amc.core.errors import AmcError
+from amc.pruning.groups import trace
+from amc.pruning.network import Network
+from amc.pruning.surgery import Surgeon
 from amc.recovery import ends, make_recovery
 from amc.recovery.sequential import SequentialLeastSquares
-from amc.surgery import Surgeon
-from tests.amc import nets
+from tests.support import nets
 
 IMAGES = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 UNSEEN = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from amc.errors import AmcError
-from amc.graph import trace
-from amc.problem import Network
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup
+from amc.pruning.groups import trace
+from amc.pruning.network import Network
+from amc.pruning.surgery import Ranking, Surgeon
 from amc.recovery import gather as gather_module
 from amc.recovery import make_recovery
 from amc.recovery.static import StaticLeastSquares
-from amc.surgery import Ranking, Surgeon
-from amc.types import LayerGroup
-from tests.amc import nets
+from tests.support import nets
 
 IMAGES = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Kept = dict[str, np.ndarray]

@@ -13,10 +13,10 @@ from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from amc.errors import AmcError
+from amc.core.errors import AmcError
+from amc.core.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 from amc.tracking import Board
 from amc.tracking.board import HPARAM_METRICS, HPARAMS
-from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 
 GROUPS = [
     LayerGroup("conv1", "conv3x3", 8, 1, False, 3, 8, 8, 1, 3, 100, 10),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amc.errors import AmcError
+from amc.core.errors import AmcError
+from amc.core.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 from amc.tracking import EpisodeLog, read_episodes
-from amc.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 
 GROUPS = [
     LayerGroup("conv1", "conv3x3", 8, 1, False, 3, 8, 8, 1, 3, 100, 10),

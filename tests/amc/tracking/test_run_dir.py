@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from amc.errors import AmcError
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup, PruningPlan
 from amc.tracking import RunDir
-from amc.types import LayerGroup, PruningPlan
 
 CONFIG = {"model": {"name": "resnet20", "stem": "auto"}, "budget": {"keep": 0.5}, "seed": 0, "tags": []}
 

@@ -1,0 +1,1 @@
+"""Agents that search whole plans at once."""

@@ -1,0 +1,1 @@
+"""Agents that learn from steps, on Stable-Baselines3."""

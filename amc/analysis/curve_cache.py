@@ -1,0 +1,155 @@
+"""Sensitivity curves that are measured once: values are kept in the cache, by all that they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from amc.analysis.curves import CURVES_FORMAT, Curves, Point, measure_curves, wanted_points
+from amc.core.errors import AmcError
+from amc.core.files import cache_folder, read_json, write_json
+from amc.core.progress import Progress
+from amc.core.types import Metrics
+from amc.data import ImageSet
+from amc.evaluation.evaluator import Evaluator
+from amc.pruning.network import Network
+from amc.task.problem import identity
+from amc.task.settings import Settings
+
+WRITE_SECONDS = 2.0  # between two writings: so much work a killed process may lose
+LOSS_TOLERANCE, ACCURACY_TOLERANCE = 0.01, 0.005  # between the uncut network's scores now and when values were kept
+log = logging.getLogger(__name__)
+
+
+def curve_task(
+    network: Network,
+    train: ImageSet,
+    val: ImageSet,
+    importance: str,
+    recovery: str,
+    settings: Settings,
+    seed: int,
+    evaluator: Evaluator,
+) -> dict[str, Any]:
+    """All that a curve's values depend on, as plain data: the cache's key, the same for every command.
+
+    A budget is not among it: neither its cost nor its smallest keep ratio changes what a cut group loses.
+    """
+    groups = [[g.name, g.kind, g.channels, g.step, g.height, g.width, g.frozen is None] for g in network.groups]
+    return {
+        "format": CURVES_FORMAT,
+        **identity(network, train, val),
+        "network": _digest(repr(network.model)),
+        "groups": _digest(groups),
+        "importance": importance,
+        "recovery": {"name": recovery, **settings.recovery},
+        "calibration_images": settings.calibration_images,
+        "images": evaluator.dense.images,
+        "precision": str(evaluator.dtype).removeprefix("torch."),
+        "device": train.device.type,
+        "seed": seed,
+    }
+
+
+def curves_for(
+    network: Network,
+    evaluator: Evaluator,
+    keep_ratios: Sequence[float],
+    task: Mapping[str, Any],
+    *,
+    cache_dir: str | Path | None = None,
+    known: Collection[Point] = (),
+    on_point: Callable[[Point], None] | None = None,
+    verbose: bool = True,
+) -> Curves:
+    """The network's sensitivity curves, of which only what neither the cache nor ``known`` holds is measured.
+
+    Args:
+        network: from :func:`amc.pruning.network.trace_network`.
+        evaluator: scores plans; its uncut network is the value at keep ratio 1.
+        keep_ratios: descending, in (0, 1).
+        task: from :func:`curve_task`.
+        cache_dir: see :func:`amc.core.files.cache_folder`.
+        known: values that this run has already.
+        on_point: called with every value that is not in ``known``, whether cached or measured.
+        verbose: show the progress.
+
+    Raises:
+        AmcError: impossible ratios, zero prunable groups.
+    """
+    kept = _Kept(cache_folder(cache_dir) / "curves" / f"{_digest(task)[:16]}.json", task, evaluator.dense)
+    have = {(p.group, p.kept) for p in known}
+    wanted = set(wanted_points(network.groups, keep_ratios))
+    cached = [p for p in kept.points if (p.group, p.kept) in wanted - have]
+    if on_point is not None:
+        for point in cached:
+            on_point(point)
+    with Progress("sensitivity:", verbose, start=len(cached) + len(wanted & have)) as progress:
+
+        def measured(point: Point, done: int, total: int) -> None:
+            kept.add(point)
+            if on_point is not None:
+                on_point(point)
+            progress.update(done, total, f"{point.group} with {point.kept} channels: accuracy {point.accuracy:.2%}")
+
+        try:
+            return measure_curves(
+                network.groups, evaluator.in_full, evaluator.dense, keep_ratios,
+                known=[*cached, *known], on_point=measured,
+            )  # fmt: skip
+        finally:
+            kept.write()
+            evaluator.free_memory()
+
+
+class _Kept:
+    """The cache's file of one task. One that can't be read or written is done without."""
+
+    def __init__(self, path: Path, task: Mapping[str, Any], dense: Metrics) -> None:
+        self._path, self._task, self._dense = path, dict(task), dense
+        self._written, self._dirty = time.monotonic(), False
+        self.points = self._read()
+
+    def add(self, point: Point) -> None:
+        self.points.append(point)
+        self._dirty = True
+        if time.monotonic() - self._written > WRITE_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        if not self._dirty:
+            return
+        dense = {"accuracy": self._dense.accuracy, "loss": self._dense.loss}
+        content = {"task": self._task, "dense": dense, "points": [p.to_json() for p in self.points]}
+        try:
+            write_json(self._path, content)
+        except AmcError as error:
+            log.warning("the sensitivity curves are not cached: %s", error)
+        self._written, self._dirty = time.monotonic(), False
+
+    def _read(self) -> list[Point]:
+        if not self._path.is_file():
+            return []
+        try:
+            content = read_json(self._path)
+            dense, points = content["dense"], [Point(**entry) for entry in content["points"]]
+            near = abs(dense["accuracy"] - self._dense.accuracy) <= ACCURACY_TOLERANCE and abs(
+                dense["loss"] - self._dense.loss
+            ) <= LOSS_TOLERANCE * max(self._dense.loss, 0.01)
+        except (AmcError, KeyError, TypeError):
+            log.warning("the cached curves %s are damaged and measured again", self._path)
+            return []
+        if not near:  # the network's code can change without its structure: then the old values mean nothing
+            log.warning(
+                "the cached curves %s are of a network that scored otherwise and are measured again", self._path
+            )
+        return points if near else []
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,116 @@
+"""What a network answers by other plans, and when one layer group of a plan keeps fewer channels, group by group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from amc.core.errors import AmcError
+from amc.core.progress import Progress
+from amc.core.types import PruningPlan
+from amc.data import ImageSet
+from amc.evaluation.evaluator import Evaluator
+from amc.evaluation.prefix_cache import SharedStart
+from amc.pruning.network import Network
+
+IMAGES = 256  # of the training split; labels are not looked at
+BATCH_SIZE = 64
+SMALLEST = 1e-6  # nats: less is rounding, and logarithms are taken
+
+
+@torch.inference_mode()
+def log_probabilities(model: nn.Module, images: ImageSet) -> Tensor:
+    """``[n, classes]``, in double precision; logits are float32."""
+    return torch.cat([model(x).double().log_softmax(dim=1) for x, _ in images.batches(BATCH_SIZE)])
+
+
+def divergence(uncut: Tensor, now: Tensor) -> float:
+    """Mean Kullback-Leibler divergence of the answers ``now`` from the uncut network's, in nats.
+
+    Both are log probabilities, ``[n, classes]``.
+    """
+    return float((uncut.exp() * (uncut - now)).sum(dim=1).mean())
+
+
+def divergences(evaluator: Evaluator, images: ImageSet, plans: Mapping[float, PruningPlan]) -> dict[float, float]:
+    """Strength of a walk → how far its plan moves the outputs from the uncut network's; labels are not looked at.
+
+    Args:
+        evaluator: of the network; it cuts and recovers.
+        images: what the networks are shown.
+        plans: by the strengths.
+
+    Raises:
+        AmcError: the outputs are no numbers.
+    """
+    uncut, found = log_probabilities(_pruned(evaluator, None), images), {}
+    for strength, plan in plans.items():
+        found[strength] = divergence(uncut, log_probabilities(_pruned(evaluator, plan), images))
+        if not math.isfinite(found[strength]):
+            raise AmcError(f"strength {strength:g}: the outputs are no numbers; try another recovery")
+    return found
+
+
+def _pruned(evaluator: Evaluator, plan: PruningPlan | None) -> nn.Module:
+    """Refitted, in the form in which networks are scored; without a plan the uncut network."""
+    model = evaluator.cutter.surgeon.cut({}) if plan is None else evaluator.cutter.cut(plan)
+    return evaluator.prepared(model, torch.float32)
+
+
+class CutOneByOne:
+    """A network by a plan, of which one group at a time is cut further."""
+
+    def __init__(self, network: Network, evaluator: Evaluator, train: ImageSet, kept: Mapping[str, int]) -> None:
+        """Runs the uncut network and the plan's.
+
+        Args:
+            network: uncut.
+            evaluator: of this network; its recovery refits every cut.
+            train: its first images are looked at.
+            kept: the plan, group name → kept channels; groups that are left out keep all.
+
+        Raises:
+            AmcError: the outputs are no numbers.
+        """
+        self._network, self._evaluator, self._kept = network, evaluator, dict(kept)
+        self._images = train.take(IMAGES)
+        self.uncut = log_probabilities(_pruned(evaluator, None), self._images)
+        whole = self._by(self._kept)
+        self.outputs = log_probabilities(whole, self._images) if kept else self.uncut
+        for outputs, what in ((self.uncut, "network"), (self.outputs, "uniform plan")):
+            if not bool(outputs.isfinite().all()):
+                raise AmcError(f"outputs of the {what}: NaN or infinite; check the weights, or try another recovery")
+        self._start = SharedStart(whole, self._images, BATCH_SIZE, torch.float32)
+
+    def measure(
+        self, fewer: Mapping[str, int], of: Callable[[Tensor], Tensor | float], what: str, *, verbose: bool = False
+    ) -> dict[str, float]:
+        """``of`` the outputs, for each group of ``fewer`` cut to so many channels, alone.
+
+        Args:
+            fewer: group name → kept channels.
+            of: log probabilities, ``[n, classes]`` → one number, in nats.
+            what: is measured, for the progress and for messages.
+            verbose: show the progress.
+
+        Raises:
+            AmcError: the outputs are no numbers.
+        """
+        found = {}
+        with Progress(f"measuring {what}s: group", verbose) as progress:
+            for number, (name, channels) in enumerate(fewer.items(), start=1):
+                small = self._by({**self._kept, name: channels})
+                self._start.lend(small)
+                found[name] = float(of(log_probabilities(small, self._images)))
+                if not math.isfinite(found[name]):
+                    raise AmcError(
+                        f"group {name}: cut to {channels} channels, the outputs are no numbers; try another recovery"
+                    )
+                progress.update(number, len(fewer), f"{name}: {found[name]:.2f} nats")
+        return found
+
+    def _by(self, kept: Mapping[str, int]) -> nn.Module:
+        return _pruned(self._evaluator, PruningPlan.make(self._network.groups, kept) if kept else None)

@@ -1,0 +1,1 @@
+"""Plans by rule of thumb, made of sensitivity curves."""

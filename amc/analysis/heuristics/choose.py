@@ -1,0 +1,116 @@
+"""What a sensitivity analysis can be asked, and the rules that make a plan of its curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amc.analysis.curves import Curves, check_keep_ratios
+from amc.analysis.heuristics.size_aware import size_aware_plan
+from amc.analysis.heuristics.threshold import threshold_plan, threshold_plan_for_budget
+from amc.core.checks import require
+from amc.core.errors import AmcError
+from amc.core.types import PruningPlan
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
+
+RULES = ("threshold", "size_aware")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What to measure, and what to make of it.
+
+    Attributes:
+        keep_ratios: of each group alone, descending, below 1.
+        rule: ``threshold`` or ``size_aware`` make a plan of the curves; ``None``: no plan.
+        accuracy_drop: what each group alone may lose, as a fraction; ``None``: as much as the budget asks for. Of the
+            threshold rule.
+        choices: counts that each group may choose from. Of the size-aware rule.
+        time_limit_seconds: of the size-aware rule's solver.
+        pairs: so many random pairs of groups are cut together.
+        pairs_keep_ratio: of both groups of a pair.
+    """
+
+    keep_ratios: Sequence[float] = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+    rule: str | None = None
+    accuracy_drop: float | None = None
+    choices: int = 16
+    time_limit_seconds: float = 60.0
+    pairs: int = 0
+    pairs_keep_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_keep_ratios(self.keep_ratios)
+        if self.rule is not None and self.rule not in RULES:
+            raise AmcError(f"rule={self.rule}: unknown; give one of {', '.join(RULES)}, or null for no plan")
+        if self.accuracy_drop is not None:
+            require("accuracy_drop", self.accuracy_drop, float, 0, 1)
+            if self.rule != "threshold":
+                raise AmcError(f"accuracy_drop={self.accuracy_drop}: belongs to rule=threshold, not rule={self.rule}")
+        require("size_aware.choices", self.choices, int, 2)
+        require("size_aware.time_limit_seconds", self.time_limit_seconds, float, 0, ends="(]")
+        require("interactions.pairs", self.pairs, int, 0)
+        require("interactions.keep_ratio", self.pairs_keep_ratio, float, 0, 1, ends="()")
+
+    @property
+    def needs_budget(self) -> bool:
+        """Whether the plan depends on a budget."""
+        return self.rule is not None and self.accuracy_drop is None
+
+
+def check_budget(questions: Questions, cost: str, keep: float | None) -> None:
+    """Refuses, before anything is measured, a budget that the rule can't use. Raises ``AmcError``."""
+    if cost == "latency_ms":
+        raise AmcError("budget.cost=latency_ms: sensitivity counts MACs and parameters; give budget=macs or params")
+    if questions.needs_budget and keep is None:
+        hint = ", or accuracy_drop=0.01" if questions.rule == "threshold" else ""
+        raise AmcError(
+            f"budget.keep=null: rule={questions.rule} needs to know what to save; give budget.keep=0.5{hint}"
+        )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A rule's plan.
+
+    Attributes:
+        rule: which.
+        plan: the plan.
+        accuracy_drop: what each group alone may lose with it, as a fraction; of the threshold rule.
+        predicted_loss, lower_bound, choices, seconds: of the size-aware rule, see
+            :class:`amc.analysis.heuristics.size_aware.SizeAware`.
+    """
+
+    rule: str
+    plan: PruningPlan
+    accuracy_drop: float | None = None
+    predicted_loss: float | None = None
+    lower_bound: float | None = None
+    choices: int | None = None
+    seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry for ``summary.json``: all but the plan, and what doesn't belong to the rule left out."""
+        names = ("rule", "accuracy_drop", "predicted_loss", "lower_bound", "choices", "seconds")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def choose(curves: Curves, questions: Questions, budget: Budget, cost_model: CostModel) -> Chosen | None:
+    """The rule's plan; ``None`` without a rule. Raises ``AmcError`` for a budget that the rule can't use."""
+    if questions.rule is None:
+        return None
+    if questions.rule == "size_aware":
+        found = size_aware_plan(
+            curves, budget, cost_model,
+            choices=questions.choices, time_limit_seconds=questions.time_limit_seconds,
+        )  # fmt: skip
+        return Chosen(
+            "size_aware", found.plan, None, found.predicted_loss, found.lower_bound, found.choices, found.seconds
+        )
+    if questions.accuracy_drop is None:
+        return Chosen("threshold", *threshold_plan_for_budget(curves, budget, cost_model))
+    limits = {"min_keep": budget.min_keep, "channel_round": budget.channel_round}
+    plan = threshold_plan(curves, cost_model.groups, questions.accuracy_drop, **limits)  # type: ignore[arg-type]
+    return Chosen("threshold", plan, questions.accuracy_drop)

@@ -1,0 +1,123 @@
+"""Which counts a group may keep, and the simplest plans made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from amc.core.types import LayerGroup, PruningPlan
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
+
+Counts = npt.NDArray[np.int64]
+HALVINGS = 30
+ROUNDING = 1e-6
+
+
+def allowed_counts(group: LayerGroup, min_keep: float, channel_round: int = 1, most: int | None = None) -> Counts:
+    """Counts that ``group`` may keep, ascending: from its minimum to all of its channels, in whole rounding units.
+
+    Args:
+        group: one that can be pruned.
+        min_keep: smallest keep ratio.
+        channel_round: counts are multiples of it.
+        most: at most so many counts (at least two), spread evenly, the smallest and the largest among them.
+    """
+    unit, floor = group.unit(channel_round), group.min_channels(min_keep, channel_round)
+    counts = np.unique(np.append(np.arange(floor, group.channels, unit), group.channels))
+    if most is not None and len(counts) > most:
+        counts = counts[np.unique(np.rint(np.linspace(0, len(counts) - 1, max(most, 2))).astype(int))]
+    return counts.astype(np.int64)
+
+
+def fewest_within(
+    counts: Mapping[str, Counts], harm: Mapping[str, npt.NDArray[np.float64]], limit: float
+) -> dict[str, int]:
+    """Of each group the fewest channels whose ``harm``, falling with the count, is no more than ``limit``."""
+    return {name: int(options[np.argmax(harm[name] <= limit)]) for name, options in counts.items()}
+
+
+def smallest_limit(
+    counts: Mapping[str, Counts],
+    harm: Mapping[str, npt.NDArray[np.float64]],
+    fits: Callable[[Mapping[str, int]], bool],
+) -> float:
+    """The smallest common limit on the harm with which the plan of :func:`fewest_within` fits.
+
+    The plan changes only where the limit passes one of the harms, so these are all that need be tried.
+    """
+    limits = np.unique(np.concatenate(list(harm.values())))
+    low, high = -1, len(limits) - 1  # the highest limit: every group at its minimum, which fits a reachable budget
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(fewest_within(counts, harm, limits[middle])) else (middle, high)
+    return float(limits[high])
+
+
+def largest_between(
+    cheap: Mapping[str, int],
+    dear: Mapping[str, int],
+    counts: Mapping[str, Counts],
+    fits: Callable[[Mapping[str, int]], bool],
+) -> dict[str, int]:
+    """The last plan that fits on the way from ``cheap``, which does, to ``dear``; all groups go equally far.
+
+    ``counts`` are each group's choices, ascending; ``dear`` has nowhere fewer channels.
+    """
+
+    def at(share: float) -> dict[str, int]:
+        wanted = {name: cheap[name] + share * (dear[name] - cheap[name]) for name in counts}
+        return {
+            name: int(options[np.searchsorted(options, wanted[name] + ROUNDING, side="right") - 1])
+            for name, options in counts.items()
+        }
+
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(at(middle)) else (low, middle)
+    return at(low)
+
+
+def within(budget: Budget, cost_model: CostModel) -> Callable[[Mapping[str, int]], bool]:
+    """Whether kept counts cost no more than ``budget`` allows."""
+    return lambda kept: cost_model.value(budget.cost, cost_model.counts(kept)) <= budget.limit
+
+
+def uniform_plan(
+    groups: Sequence[LayerGroup], cost_model: CostModel, cost: str, limit: float, budget: Budget
+) -> PruningPlan:
+    """Every group at the same keep ratio, the largest with which ``cost`` stays within ``limit``.
+
+    Args:
+        groups: of the network.
+        cost_model: of the network.
+        cost: its name.
+        limit: in that cost's unit.
+        budget: its smallest keep ratio and rounding count, not its limit.
+    """
+
+    def kept(ratio: float) -> dict[str, int]:
+        return {g.name: max(budget.floor[g.name], g.round_channels(ratio, budget.channel_round)) for g in budget.groups}
+
+    low, high = 0.0, 1.0
+    if cost_model.value(cost, cost_model.counts({})) <= limit:
+        return PruningPlan.make(groups, {})
+    for _ in range(40):
+        middle = (low + high) / 2
+        fits = cost_model.value(cost, cost_model.counts(kept(middle))) <= limit
+        low, high = (middle, high) if fits else (low, middle)
+    return PruningPlan.make(groups, kept(low))
+
+
+def shares(cost_model: CostModel) -> dict[str, tuple[float, float]]:
+    """Group name → the MACs and the parameters that depend on it, as fractions of the whole network's.
+
+    They are those of the layers that make its channels and of the layers that read them, so all groups' shares add up
+    to more than 1: nothing can be saved twice.
+    """
+    total = cost_model.cost()
+    without = {g.name: cost_model.cost({g.name: 0}) for g in cost_model.groups}
+    return {name: (1 - cost.macs / total.macs, 1 - cost.params / total.params) for name, cost in without.items()}

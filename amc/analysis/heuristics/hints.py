@@ -1,0 +1,106 @@
+"""What sensitivity curves tell a search: the rules' plans, and how much the network suffers from each group's cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from amc.analysis.curve_cache import curve_task, curves_for
+from amc.analysis.curves import Curves
+from amc.analysis.heuristics.choose import RULES, Questions, check_budget, choose
+from amc.core.errors import AmcError
+from amc.core.files import read_json, write_json
+from amc.data import ImageSet
+from amc.evaluation.evaluator import Evaluator
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
+from amc.pruning.network import Network
+from amc.task.settings import Settings
+
+HALF = 0.5  # the keep ratio at which groups are compared
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What was learnt before the first episode.
+
+    Attributes:
+        plans: rule → group name → kept channels, each within the budget.
+        prior: group name → sensitivity in [0, 1], see :func:`prior_of`.
+        evaluations: how many plans the curves took; a fair comparison counts them.
+        seconds: how long they took, whenever that was.
+    """
+
+    plans: Mapping[str, Mapping[str, int]]
+    prior: Mapping[str, float]
+    evaluations: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, read back by ``Hints(**data)``."""
+        plans = {name: dict(plan) for name, plan in self.plans.items()}
+        return {"plans": plans, "prior": dict(self.prior), "evaluations": self.evaluations, "seconds": self.seconds}
+
+
+def prior_of(curves: Curves) -> dict[str, float]:
+    """Group → its loss increase at half its channels, d, as d / (d + the median group's): ½ for the median group.
+
+    A fraction, so that it means the same on every network; 0 for a group that loses nothing.
+    """
+    harm = {name: float(curves.loss_increase(name, HALF)) for name in curves.names}
+    median = float(np.median(list(harm.values())))
+    return {name: d / (d + median) if d > 0 else 0.0 for name, d in harm.items()}
+
+
+def hints_of(curves: Curves, budget: Budget, cost_model: CostModel) -> Hints:
+    """The rules' plans under ``budget``, and how sensitive each group is."""
+    chosen = [choose(curves, Questions(rule=rule), budget, cost_model) for rule in RULES]
+    plans = {found.rule: found.plan for found in chosen if found is not None}
+    evaluations = len({(row, int(kept)) for row, counts in enumerate(curves.kept) for kept in counts})
+    return Hints({name: dict(plan.kept) for name, plan in plans.items()}, prior_of(curves), evaluations, curves.seconds)
+
+
+def hints_for(
+    network: Network,
+    evaluator: Evaluator,
+    budget: Budget,
+    train: ImageSet,
+    val: ImageSet,
+    importance: str,
+    recovery: str,
+    settings: Settings,
+    seed: int,
+    *,
+    cache_dir: str | Path | None = None,
+    file: Path | None = None,
+    verbose: bool = True,
+) -> Hints:
+    """Measures the curves, or takes them from the cache, and makes the rules' plans.
+
+    Args:
+        network, evaluator, budget: of the search.
+        train, val, importance, recovery, settings, seed: what the evaluator was made of.
+        cache_dir: see :func:`amc.core.files.cache_folder`.
+        file: where they are written down; what stands there already, of an earlier part of the run, is taken: a
+            solver that runs into its time limit may not find the same plan twice.
+        verbose: show the progress.
+
+    Raises:
+        AmcError: the file is damaged, or the rules can't use the budget.
+    """
+    check_budget(Questions(rule=RULES[0]), budget.cost, budget.keep)
+    if file is not None and file.exists():
+        try:
+            return Hints(**read_json(file))
+        except TypeError as error:
+            raise AmcError(f"{file}: {error}; the file is damaged, start a new run") from error
+    task = curve_task(network, train, val, importance, recovery, settings, seed, evaluator)
+    curves = curves_for(network, evaluator, Questions().keep_ratios, task, cache_dir=cache_dir, verbose=verbose)
+    hints = hints_of(curves, budget, network.cost_model)
+    if file is not None:
+        write_json(file, hints.to_json())
+    return hints

@@ -1,0 +1,69 @@
+"""The threshold rule: every group is cut as far as its own sensitivity curve loses no more than a given accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from amc.analysis.curves import Curves, prunable
+from amc.analysis.heuristics.counts import allowed_counts, fewest_within, largest_between, smallest_limit, within
+from amc.core.checks import require
+from amc.core.types import LayerGroup, PruningPlan
+from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
+
+TOLERANCE = 1e-9  # of an accuracy: a curve that loses exactly the threshold is within it
+
+
+def threshold_plan(
+    curves: Curves,
+    groups: Sequence[LayerGroup],
+    accuracy_drop: float,
+    *,
+    min_keep: float = 0.1,
+    channel_round: int = 1,
+) -> PruningPlan:
+    """Each group keeps the fewest channels with which it alone would lose no more than ``accuracy_drop``.
+
+    The curves are made monotone and interpolated linearly between what was measured. The drops add up, and more than
+    that (see :mod:`amc.analysis.interactions`): the plan's own drop is larger.
+
+    Args:
+        curves: of the network.
+        groups: of the network; a group without a curve keeps everything.
+        accuracy_drop: as a fraction in [0, 1]: 0.01 is one point.
+        min_keep: smallest keep ratio of any group.
+        channel_round: kept counts are multiples of it.
+
+    Raises:
+        AmcError: impossible numbers.
+    """
+    require("accuracy_drop", accuracy_drop, float, 0, 1)
+    counts = {g.name: allowed_counts(g, min_keep, channel_round) for g in prunable(groups)}
+    drops = {g.name: curves.accuracy_drop(g.name, counts[g.name] / g.channels) for g in prunable(groups)}
+    return PruningPlan.make(groups, fewest_within(counts, drops, accuracy_drop + TOLERANCE))
+
+
+def threshold_plan_for_budget(curves: Curves, budget: Budget, cost_model: CostModel) -> tuple[PruningPlan, float]:
+    """The plan of the smallest accuracy drop that meets the budget; and that drop.
+
+    Curves are measured in steps, of an image at least, so many groups can lose just this much, and cutting all of them
+    as far as that allows may save more than is asked for. What is left of the budget goes back to them, all equally far
+    on the way to the plan of the next smaller drop.
+
+    Args:
+        curves: of the network.
+        budget: what the plan may cost, and its smallest keep ratio and rounding.
+        cost_model: of the network.
+    """
+    counts = {g.name: allowed_counts(g, budget.min_keep, budget.channel_round) for g in budget.groups}
+    drops = {g.name: curves.accuracy_drop(g.name, counts[g.name] / g.channels) for g in budget.groups}
+    fits = within(budget, cost_model)
+    drop = smallest_limit(counts, drops, fits)
+    smaller = [d for d in np.concatenate(list(drops.values())) if d < drop]
+    cheap, dear = fewest_within(counts, drops, drop), {name: int(options[-1]) for name, options in counts.items()}
+    if smaller:
+        dear = fewest_within(counts, drops, max(smaller))
+    kept = cheap if budget.keep is None else largest_between(cheap, dear, counts, fits)
+    return PruningPlan.make(cost_model.groups, kept), drop

@@ -1,0 +1,62 @@
+"""What it costs a network's answers to save at one layer group, where a budget has already cut them all."""
+
+from __future__ import annotations
+
+import math
+from statistics import mean, median
+
+from amc.analysis.divergence import SMALLEST, CutOneByOne, divergence
+from amc.data import ImageSet
+from amc.evaluation.evaluator import Evaluator
+from amc.pruning.budget import Budget
+from amc.pruning.network import Network
+from envs.projection import project
+
+KEEP_RATIO = 0.5  # of what the uniform plan keeps of the group
+NOISE = 0.1  # of the median change of the outputs: an increase below it can't be told from none
+FLAT = 1e-3  # of the largest saving: less is where a latency table is flat, and no use to a budget
+
+
+def measure_prices(
+    network: Network, evaluator: Evaluator, budget: Budget, train: ImageSet, *, verbose: bool = False
+) -> dict[str, float]:
+    """Each group's price: what the outputs lose for what is saved when this group alone is halved in the uniform plan.
+
+    The loss is the increase of the mean Kullback-Leibler divergence from the uncut network's outputs, what is saved a
+    fraction of the plan's cost, the price the root of their ratio. In the best plan of a budget no group can be traded
+    for another with profit: all slopes are equal (Shoham and Gersho 1988, for bits). A group alone cut in a whole
+    network, a response, says less the more the budget takes from all (measured in ``experiments/transfer``).
+
+    Args:
+        network: uncut.
+        evaluator: of this network.
+        budget: that the uniform plan meets; without a limit each group is halved in the whole network.
+        train: its first images are looked at; labels are not.
+        verbose: show the progress.
+
+    Returns:
+        Group name → price, in the root of nats per whole cost, greater than 0, of every group that can be pruned. Where
+        the outputs get no worse, or hardly anything is saved (a flat stretch of a latency table), a floor counts; of a
+        group that keeps a single channel the price is the geometric mean of the others; where no group saves anything
+        all prices are 1.
+
+    Raises:
+        AmcError: the outputs are no numbers.
+    """
+    costs, kept = network.cost_model, {g.name: g.channels for g in budget.groups}
+    if budget.keep is not None:
+        kept = project([0.5] * len(kept), costs, budget)
+    fewer = {g.name: g.round_channels(KEEP_RATIO * kept[g.name] / g.channels) for g in budget.groups}
+    cuts = CutOneByOne(network, evaluator, train, kept)
+
+    before, full = divergence(cuts.uncut, cuts.outputs), costs.value(budget.cost, costs.counts(kept))
+    fewer = {name: n for name, n in fewer.items() if n < kept[name]}  # of a single channel there is no half
+    saved = {name: 1 - costs.value(budget.cost, costs.counts({**kept, name: n})) / full for name, n in fewer.items()}
+    flat = FLAT * max(saved.values(), default=0.0)
+    if flat <= 0:
+        return dict.fromkeys(kept, 1.0)
+    lost = cuts.measure(fewer, lambda now: divergence(cuts.uncut, now) - before, "price", verbose=verbose)
+    least = max(NOISE * median(map(abs, lost.values())), SMALLEST)
+    found = {name: math.sqrt(max(lost[name], least) / max(saved[name], flat)) for name in fewer}
+    middle = math.exp(mean(map(math.log, found.values())))
+    return {name: found.get(name, middle) for name in kept}

@@ -1,0 +1,1 @@
+"""The shell around every command, and the configuration it takes."""

@@ -1,0 +1,143 @@
+"""Convenient names on the command line, turned into Hydra's overrides."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torchvision
+from omegaconf import OmegaConf
+
+from amc.cli.networks import expanded, listed
+from amc.core.conf import config_folder
+from amc.core.errors import AmcError
+from amc.core.files import read_json
+from amc.policies.start import _gentle, read
+from amc.tracking.run_dir import CONFIG
+
+# By a plan's fine-tuning.
+INHERITED = ("model", "dataset", "training", "importance", "prune_residual", "freeze", "seed")
+
+
+def _value_of(key: str, arguments: Sequence[str]) -> str | None:
+    values = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
+    return values[-1] if values and values[-1] not in ("", "null") else None
+
+
+def _named_callables(arguments: Sequence[str]) -> list[str]:
+    """Names without a ready configuration, ``model=resnet101`` or ``reward=my_pkg.my_reward``, become ones with one."""
+    result: list[str] = []
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        ready = config_folder() / key / f"{name}.yaml"
+        if key == "reward" and "." in name:
+            result += ["reward=custom", f"reward.name={name.rpartition('.')[2]}", f"reward._target_={name}"]
+        elif key == "model" and name and "," not in name and not ready.is_file():  # a comma: Hydra's sweep
+            result += _named_model(name)
+        else:
+            result.append(argument)
+    return result
+
+
+def _named_model(name: str) -> list[str]:
+    """Overrides for a network that is no ready configuration. Raises ``AmcError`` if there is no such network."""
+    if "." in name:
+        return ["model=custom", f"model.name={name.rpartition('.')[2]}", f"model.net._target_={name}"]
+    if name in torchvision.models.list_models(module=torchvision.models):
+        return ["model=torchvision", f"model.name={name}", f"model.net._target_=torchvision.models.{name}"]
+    ready = sorted(p.stem for p in (config_folder() / "model").glob("*.yaml"))
+    raise AmcError(
+        f"model={name}: unknown; give one of {', '.join(ready)}, a classifier of torchvision.models, or a dotted path "
+        "to your own callable (my_pkg.my_net)"
+    )
+
+
+def _several_networks(command: str, arguments: Sequence[str]) -> list[str]:
+    """``model=[a,b]`` as the first model, and a list of all."""
+    names = listed(_value_of("model", arguments))
+    return expanded(command, arguments, names, _composed_model, _quoted) if names else list(arguments)
+
+
+def _composed_model(name: str) -> dict[str, Any]:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        model = hydra.compose("search", _named_callables([f"model={name}"])).model
+    return OmegaConf.to_container(model, resolve=True)  # type: ignore[return-value]
+
+
+def _learned(command: str, arguments: Sequence[str]) -> list[str]:
+    """Overrides that let a search start from a policy; what the command line says itself goes before them."""
+    policy = _value_of("policy", arguments)
+    if command != "search" or policy is None:
+        return []
+    chosen = dict(argument.lstrip("+").split("=", 1) for argument in arguments if "=" in argument)
+    return overrides(policy, chosen)
+
+
+def _inherited(command: str, arguments: Sequence[str]) -> list[str]:
+    """Overrides that make a fine-tuning use the network, images and settings of the search that made its plan.
+
+    What the command line says itself goes before it: a group that is chosen there is not inherited at all.
+    """
+    plan = _value_of("plan", arguments)
+    if command != "finetune" or plan is None:
+        return []
+    folder = Path(plan) if Path(plan).is_dir() else Path(plan).parent
+    if not (folder / CONFIG).is_file():
+        return []
+    stored = read_json(folder / CONFIG)
+    chosen = {argument.partition("=")[0] for argument in arguments}
+    overrides: list[str] = []
+    for key in INHERITED:
+        if not isinstance(stored, dict) or key not in stored or key in chosen:
+            continue
+        value = stored[key]
+        if isinstance(value, dict) and (config_folder() / key).is_dir():
+            ready = (config_folder() / key / f"{value.get('name')}.yaml").is_file()
+            overrides.append(f"{key}={value['name'] if ready else 'custom'}")
+        overrides += _leaves(key, value)
+    return overrides
+
+
+def _leaves(key: str, value: object) -> list[str]:
+    """``value`` as overrides that set ``key``, or every entry below it."""
+    if isinstance(value, dict) and value:
+        return [override for name, entry in value.items() for override in _leaves(f"{key}.{name}", entry)]
+    return [f"++{key}={_quoted(value)}"]
+
+
+def _quoted(value: object) -> str:
+    """``value`` in the grammar of Hydra's overrides."""
+    if isinstance(value, str):
+        # a backslash means something only before a quote
+        escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+        return f"'{escaped}'"
+    if isinstance(value, list):
+        return f"[{','.join(map(_quoted, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_quoted(entry)}" for key, entry in value.items()) + "}"  # YAML too
+    return json.dumps(value)
+
+
+def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:
+    """What ``policy=path`` puts in place of a search's ready configuration.
+
+    Args:
+        path: the policy.
+        chosen: keys that the command line sets itself, and their values; they are left to it.
+
+    Raises:
+        AmcError: no policy there, a damaged one, or one of another agent or observation than chosen.
+    """
+    policy = read(path)
+    for key, own in (("agent", policy.agent), ("observation", policy.layout)):
+        if chosen.get(key, own) != own:
+            raise AmcError(f"{key}={chosen[key]}: the policy {path} has {key}={own}; give that, or nothing")
+    agents_own = {key.removeprefix("agent."): value for key, value in chosen.items() if key.startswith("agent.")}
+    agent = {**_gentle(policy, agents_own), "hidden": str(list(policy.hidden)).replace(" ", "")}
+    settings = {"agent": policy.agent, "observation": policy.layout, **{f"agent.{k}": v for k, v in agent.items()}}
+    texts = {key: "null" if value is None else value for key, value in settings.items()}
+    return [f"{key}={value}" for key, value in texts.items() if key not in chosen]

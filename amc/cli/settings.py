@@ -1,0 +1,56 @@
+"""What a composed configuration, as plain data, says about a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from amc.core.checks import refuse_unknown
+from amc.pruning.budget import check_budget
+from amc.rewards import Reward, get_reward
+from amc.task.settings import Settings
+
+# settings of the same name
+PLAIN = (
+    "observation", "prune_residual", "freeze", "curves", "prior", "responses", "prices", "finalists", "finals_recovery",
+)  # fmt: skip
+
+
+def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:
+    """The settings in ``plain``; ``given`` are more of them.
+
+    Raises:
+        AmcError: a setting that doesn't exist or has an impossible value.
+    """
+    for section, apart in (("budget", ("name", "keep")), ("evaluate", ())):
+        values = {key: value for key, value in plain[section].items() if key not in apart}
+        refuse_unknown(section, values, (f.name for f in fields(Settings)))
+        given |= values
+    given |= {key: plain[key] for key in PLAIN if key in plain}
+    given |= {key: _unnamed(plain[key]) for key in ("agent", "recovery") if key in plain}
+    settings = Settings(**given)
+    check_budget(settings.cost, plain["budget"].get("keep"), settings.min_keep, settings.channel_round)
+    return settings
+
+
+def choices_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a search that are names or numbers, checked by :func:`amc.search.settings.check_choices`."""
+    return {
+        "reward": _reward(**plain["reward"]),
+        "importance": plain["importance"]["name"],
+        "recovery": plain["recovery"]["name"],
+        "agent": plain["agent"]["name"],
+        "episodes": plain["episodes"],
+        "seed": plain["seed"],
+    }
+
+
+def _unnamed(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "name"}
+
+
+def _reward(name: str, _target_: str, **arguments: Any) -> str | Reward:
+    """The configured reward: by name or dotted path, or as a callable if it has arguments."""
+    path = name if _target_ == f"amc.rewards.{name}" else _target_
+    return get_reward(path, **arguments) if arguments else path

@@ -1,0 +1,75 @@
+"""Checks of what users set; each error is one line that names the setting as they write it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+from amc.core.errors import AmcError
+
+TYPES: dict[type, Any] = {int: Integral, float: Real}  # numpy's numbers are numbers too
+NOUNS = {int: "a whole number", float: "a number"}
+
+
+def require(
+    name: str,
+    value: Any,
+    kind: type[int] | type[float] | type[bool],
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    ends: str = "[]",
+    hint: str = "",
+) -> None:
+    """Refuses a value of another type, one out of its range, and NaN and infinities.
+
+    Args:
+        name: the setting, as in ``budget.keep``.
+        value: what was given for it.
+        kind: ``int``, ``float`` (whole numbers too) or ``bool``.
+        low, high: the range of a number.
+        ends: whether ``low`` and ``high`` belong to it, as an interval's brackets: ``(]`` has ``high`` alone.
+        hint: what to add to the advice.
+
+    Raises:
+        AmcError: says what can be given.
+    """
+    if kind is bool:
+        fits, wanted = isinstance(value, bool), "true or false"
+    else:
+        number = isinstance(value, TYPES[kind]) and not isinstance(value, bool) and abs(value) < math.inf
+        fits = number and _inside(value, low, high, ends)
+        wanted = NOUNS[kind] + _range(low, high, ends)
+    if not fits:
+        raise AmcError(f"{name}={value}: give {wanted}{hint}")
+
+
+def one_of(name: str, value: object, choices: Iterable[str]) -> None:
+    """Raises ``AmcError`` if ``value``, given for the setting ``name``, is none of ``choices``."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise AmcError(f"{name}={value}: unknown; give one of {', '.join(choices)}")
+
+
+def refuse_unknown(section: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ``AmcError`` naming the first of ``given``, settings of ``section``, that is not ``known``."""
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            raise AmcError(f"{section}.{name}: unknown; give one of {', '.join(known)}")
+
+
+def _inside(value: float, low: float, high: float, ends: str) -> bool:
+    above = value > low if ends[0] == "(" else value >= low
+    below = value < high if ends[1] == ")" else value <= high
+    return above and below
+
+
+def _range(low: float, high: float, ends: str) -> str:
+    if high < math.inf:
+        return f" in {ends[0]}{low}, {high}{ends[1]}"
+    if low > -math.inf:
+        return f" {'above' if ends[0] == '(' else 'of at least'} {low}"
+    return ""

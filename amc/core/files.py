@@ -1,0 +1,139 @@
+"""Files that are replaced whole or not at all: what was on disk survives a crash, a kill and a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from amc.core.errors import AmcError
+
+CACHE_VARIABLE = "AMC_CACHE"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` to write to, and moves it there when the block ends without an error.
+
+    Whoever reads ``path`` meanwhile, or after a crash, sees the old file or the new one. Raises ``OSError``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps two processes that write the same cache file out of each other's way.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Deletes the temporary files of processes that were killed while writing into ``folder``."""
+    for leftover in Path(folder).glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def cache_folder(given: str | Path | None = None) -> Path:
+    """Where decoded images and trained baselines are kept: ``given``, else ``$AMC_CACHE``, else ``~/.cache/amc``."""
+    return Path(given or os.environ.get(CACHE_VARIABLE) or "~/.cache/amc").expanduser()
+
+
+def write_error(path: str | Path, error: OSError) -> AmcError:
+    """The one line for a file that could not be written."""
+    advice = "free some disk space" if error.errno in NO_SPACE else "check the folder and its permissions"
+    return AmcError(f"{path}: can't be written ({error.strerror}); what was there before is untouched. Please {advice}")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Replaces ``path`` atomically; makes its folder if need be.
+
+    Raises:
+        AmcError: full disk, no permission …; the old file is still there, and nothing half-written is.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def plain(value: Any) -> Any:
+    """``value`` as what JSON knows: any mapping a dict, numpy scalars numbers; NaN and infinities ``None``."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Replaces a JSON file atomically (see :func:`plain` for the conversions, :func:`write_bytes` for errors)."""
+    text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file. Raises ``AmcError`` if it is missing or damaged."""
+    try:
+        return json.loads(_read(path))
+    except ValueError as error:
+        raise AmcError(f"{path}: no valid JSON ({error}); the file is damaged") from error
+
+
+def write_torch(path: str | Path, data: Any) -> None:
+    """Replaces a ``torch.save`` file atomically. Only tensors and plain Python data can be read back."""
+    buffer = io.BytesIO()
+    torch.save(data, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_torch(path: str | Path, device: str | torch.device = "cpu") -> Any:
+    """What :func:`write_torch` wrote; runs no code from the file. Raises ``AmcError`` if missing or damaged."""
+    content = io.BytesIO(_read(path))
+    try:
+        return torch.load(content, map_location=device, weights_only=True)
+    except Exception as error:  # damaged bytes raise anything from EOFError to RuntimeError
+        reason = str(error).split("\n")[0]
+        raise AmcError(f"{path}: can't be loaded ({reason}); the file is damaged or no PyTorch file") from error
+
+
+def write_safetensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Replaces a safetensors file atomically; tensors may be on any device, strided in any way, and shared."""
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, safetensors.torch.save(copies, dict(metadata) if metadata else None))
+
+
+def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Tensor name → tensor, on the CPU. Raises ``AmcError`` if the file is missing or damaged."""
+    try:
+        return safetensors.torch.load(_read(path))
+    except SafetensorError as error:
+        raise AmcError(f"{path}: can't be loaded ({error}); the file is damaged or no safetensors file") from error
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise AmcError(f"{path}: can't be read ({error.strerror}); check the path") from error

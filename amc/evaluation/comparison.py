@@ -1,0 +1,88 @@
+"""Networks side by side: each cut, recovered and scored in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from amc.core.types import Cost, Metrics, PruningPlan, Scored
+from amc.data import ImageSet
+from amc.evaluation.evaluator import Evaluator
+from amc.evaluation.scoring import score
+from amc.pruning.latency import measure_ms
+from amc.pruning.network import Network
+from amc.pruning.surgery import Surgeon
+
+UNCUT = "uncut"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Scores of the uncut network (first, as ``uncut``) and of each plan's network, and these networks."""
+
+    scored: Mapping[str, Scored]
+    models: Mapping[str, nn.Module]
+
+
+def compare(
+    network: Network, evaluator: Evaluator, plans: Mapping[str, PruningPlan], test: ImageSet | None
+) -> Compared:
+    """The networks of ``plans``, not fine-tuned, beside the uncut one.
+
+    Args:
+        network: uncut.
+        evaluator: of this network; its validation images and recovery count.
+        plans: name → plan.
+        test: images for the report only.
+    """
+    vals = {name: evaluator.in_full(plan) for name, plan in plans.items()}
+    models = {name: evaluator.cutter.cut(plan) for name, plan in plans.items()}
+    costs = [network.cost_model.cost(plan) for plan in plans.values()]
+    scored = score_networks(
+        [network.model, *models.values()],
+        [network.cost_model.cost(), *costs],
+        [evaluator.dense, *vals.values()],
+        test,
+        network.example,
+    )
+    return Compared(dict(zip((UNCUT, *plans), scored, strict=True)), models)
+
+
+BATCH = 250  # images in one forward pass
+
+
+def score_networks(
+    models: Sequence[nn.Module],
+    costs: Sequence[Cost],
+    vals: Sequence[Metrics],
+    test: ImageSet | None,
+    example: torch.Tensor,
+) -> tuple[Scored, ...]:
+    """Networks side by side: validation scores as given, test scores in float32, costs, latency of one image.
+
+    Args:
+        models: left as they are.
+        costs, vals: of each of them.
+        test: images that nothing was chosen by; ``None``: there are none.
+        example: one normalised input ``[1, c, h, w]``.
+    """
+    copies = [_copy(model) for model in models]
+    latencies_ms = measure_ms(copies, example)
+    tests = [None if test is None else _score(copy, test) for copy in copies]
+    return tuple(
+        Scored(val, tested, replace(cost, latency_ms=ms))
+        for val, tested, cost, ms in zip(vals, tests, costs, latencies_ms, strict=True)
+    )
+
+
+def _score(model: nn.Module, images: ImageSet) -> Metrics:
+    right, loss = score(model, images, BATCH)
+    return Metrics(int(right.sum()) / len(images), loss, len(images))
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """A network of its own for scoring, which folds it, in the layout that suits convolutions best."""
+    return Surgeon(model, ()).cut({}).to(memory_format=torch.channels_last)

@@ -1,0 +1,164 @@
+"""Plan → metrics: cut, recover, run the validation images. Owns the images, the device and the precision."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from amc.core.checks import one_of
+from amc.core.device import has_fast_bf16
+from amc.core.types import Metrics, PruningPlan
+from amc.data import ImageSet
+from amc.evaluation.prefix_cache import SharedStart
+from amc.evaluation.racing import Contest, StopRule
+from amc.evaluation.scoring import score, score_until
+from amc.pruning.pruner import Cutter
+from amc.pruning.surgery import Surgeon, select_channels
+from amc.recovery.norms import fold_norms, following_norms
+
+PRECISIONS = ("auto", "fp32", "bf16")
+BF16_TOLERANCE = 1e-3  # of top-1: bf16 is used where it changes less
+FOLD_TOLERANCE = 1e-3  # of the largest output
+
+
+class Evaluator:
+    """Scores plans on a fixed set of images. A plan that was seen before is not evaluated again."""
+
+    def __init__(
+        self,
+        cutter: Cutter,
+        images: ImageSet,
+        *,
+        batch_size: int = 125,
+        precision: str = "auto",
+        probes: Sequence[ImageSet] = (),
+        early_stop: StopRule | None = None,
+    ) -> None:
+        """Scores the dense network and settles the precision.
+
+        Args:
+            cutter: makes the pruned networks.
+            images: what plans are scored on.
+            batch_size: images in one forward pass.
+            precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
+            probes: what ``auto`` compares the two on, by default ``images``: of a small set, one image more or less
+                would decide.
+            early_stop: when to leave a plan's other images out because it is surely worse than the best so far.
+
+        Raises:
+            AmcError: unknown precision.
+        """
+        one_of("evaluate.precision", precision, PRECISIONS)
+        self.cutter, self._surgeon = cutter, cutter.surgeon
+        self._images, self._batch_size = images, batch_size
+        example = images.take(2).normalised()
+        self._norms = _safe_folds(self._surgeon.model, example)
+        self._seen: dict[PruningPlan, Metrics] = {}
+        self._contest = None if early_stop is None else Contest(early_stop, len(images), batch_size)
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probes or [images]):
+            self.dtype = torch.bfloat16
+        self.dense = self.score(self._surgeon.cut({}))
+        self._start: SharedStart | None = None  # made for the first plan that is seen in full
+
+    def _bf16_agrees(self, probes: Sequence[ImageSet]) -> bool:
+        """Whether bf16 changes the dense network's top-1 by less than 0.1 point.
+
+        Of ``n`` images with ``f`` answers that flip between right and wrong, the change in right answers has a
+        standard error of √f if flips either way are equally likely; within that, a change says nothing.
+        """
+        fp32, bf16 = (
+            torch.cat([self._right(self._surgeon.cut({}), images, dtype)[0] for images in probes])
+            for dtype in (torch.float32, torch.bfloat16)
+        )
+        flipped, change = int((fp32 != bf16).sum()), abs(int(bf16.sum()) - int(fp32.sum()))
+        return change < BF16_TOLERANCE * len(fp32) + math.sqrt(flipped)
+
+    def __call__(self, plan: PruningPlan) -> Metrics:
+        """Accuracy and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
+        return self._evaluate(plan, self._contest)
+
+    def in_full(self, plan: PruningPlan) -> Metrics:
+        """The same on all images; such a plan takes no part in the contest that stops others early."""
+        return self._evaluate(plan, None)
+
+    def _evaluate(self, plan: PruningPlan, contest: Contest | None) -> Metrics:
+        known = self._seen.get(plan)
+        if known is not None and (contest is not None or known.images == len(self._images)):
+            return known
+        started = time.perf_counter()
+        kept = select_channels(plan, self.cutter.ranking)
+        small = self._surgeon.cut(kept)
+        cut = time.perf_counter()
+        self.cutter.recover(small, kept)
+        recovered = time.perf_counter()
+        metrics = self._seen_in_full(small) if contest is None else self._compete(small, contest)
+        done = time.perf_counter()
+        seconds = {"cut": cut - started, "recovery": recovered - cut, "forward": done - recovered}
+        # metrics of a repeated plan take no time
+        self._seen[plan] = Metrics(metrics.accuracy, metrics.loss, metrics.images)
+        return Metrics(metrics.accuracy, metrics.loss, metrics.images, seconds)
+
+    def free_memory(self) -> None:
+        """Gives back what plans seen in full share; the next one makes it anew."""
+        self._start = None
+
+    def remember(self, seen: Mapping[PruningPlan, Metrics]) -> None:
+        """Plans that were evaluated before, in an earlier part of a resumed run."""
+        self._seen.update({p: Metrics(m.accuracy, m.loss, m.images) for p, m in seen.items()})
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What stopping early compares with, for :meth:`load_state`; empty without it."""
+        return {} if self._contest is None else self._contest.state()
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Stops plans early as after the plan that ``state`` was taken at. ``ValueError`` if it does not fit."""
+        if self._contest is not None:
+            self._contest.load_state(state, self._images.device)
+
+    @torch.inference_mode()
+    def _seen_in_full(self, model: nn.Module) -> Metrics:
+        if self._start is None:
+            uncut = self.prepared(self._surgeon.cut({}), self.dtype)
+            self._start = SharedStart(uncut, self._images, self._batch_size, self.dtype)
+        model = self.prepared(model, self.dtype)
+        self._start.lend(model)
+        right, loss = score(model, self._images, self._batch_size, self.dtype)
+        return Metrics(int(right.sum()) / len(self._images), loss, len(self._images))
+
+    def _compete(self, model: nn.Module, contest: Contest) -> Metrics:
+        model = self.prepared(model, self.dtype)
+        return contest.judge(*score_until(model, self._images, self._batch_size, self.dtype, contest.newcomer()))
+
+    @torch.inference_mode()
+    def score(self, model: nn.Module) -> Metrics:
+        """Top-1 accuracy and mean cross-entropy of ``model``, which is used up: folded and cast in place.
+
+        It is one that the cutter or its surgeon made.
+        """
+        right, loss = self._right(model, self._images, self.dtype)
+        return Metrics(int(right.sum()) / len(self._images), loss, len(self._images))
+
+    def _right(self, model: nn.Module, images: ImageSet, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
+        return score(self.prepared(model, dtype), images, self._batch_size, dtype)
+
+    @torch.inference_mode()
+    def prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
+        """``model`` as it is scored: folded and cast in place. One that the cutter or its surgeon made."""
+        fold_norms(model, self._norms)
+        return model.to(dtype).to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _safe_folds(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
+    """Batch norms that can be folded into the layers before them; none if the folded network computes otherwise."""
+    norms = following_norms(model, example)
+    plain, folded = Surgeon(model, ()).cut({}).eval(), Surgeon(model, ()).cut({}).eval()
+    fold_norms(folded, norms)
+    expected, actual = plain(example), folded(example)
+    close = torch.allclose(actual, expected, rtol=0, atol=FOLD_TOLERANCE * float(expected.abs().max()))
+    return norms if close else {}

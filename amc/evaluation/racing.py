@@ -1,0 +1,154 @@
+"""Plans against the best plan so far: each is seen only as far as needed to tell that it is worse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+from amc.core.checks import require
+from amc.core.types import Metrics
+
+State = Mapping[str, Tensor]
+
+
+class Contest:
+    """Keeps the answers of the most accurate plan that was seen in full, and judges the next plan by them."""
+
+    def __init__(self, rule: StopRule, images: int, batch_size: int) -> None:
+        """``images``: how many there are, in an order that is the same for every plan and mixes the classes."""
+        self._rule, self._images, self._batch_size = rule, images, batch_size
+        self._right: Tensor | None = None  # of the best plan, bool [images]
+        self._losses: Tensor | None = None  # of the best plan, float32 [images]
+
+    def newcomer(self) -> Callable[[Tensor], bool]:
+        """For one plan: takes its right answers batch by batch and says when it is surely worse than the best."""
+        won = lost = seen = 0
+
+        def enough(right: Tensor) -> bool:
+            nonlocal won, lost, seen
+            if self._right is None:
+                return False
+            best = self._right[seen : seen + len(right)]
+            seen += len(right)
+            won += int((right & ~best).sum())
+            lost += int((best & ~right).sum())
+            return self._rule.stops(won, lost, seen, self._images, self._batch_size)
+
+        return enough
+
+    def judge(self, right: Tensor, losses: Tensor) -> Metrics:
+        """The plan's metrics; a plan seen in full that has more right answers than the best takes its place.
+
+        Args:
+            right: answers on the images seen, bool ``[m]``.
+            losses: cross-entropy on them, ``[m]``.
+
+        Returns:
+            Of a plan seen in full its own. Of another the regression estimate: the best plan's on all images plus the
+            mean difference on those seen (see :func:`amc.evaluation.racing.estimate`), with ``images`` = m.
+        """
+        seen = len(right)
+        if seen < self._images and self._right is not None and self._losses is not None:
+            difference = (int(right.sum()) - int(self._right[:seen].sum())) / seen
+            accuracy = estimate(int(self._right.sum()) / self._images, difference)
+            loss = _mean(self._losses) + _mean(losses - self._losses[:seen])
+            return Metrics(accuracy, loss, seen)
+        if self._right is None or int(right.sum()) > int(self._right.sum()):
+            self._right, self._losses = right, losses
+        return Metrics(int(right.sum()) / seen, _mean(losses), seen)
+
+    def state(self) -> dict[str, Tensor]:
+        """The best plan's answers; empty before the first plan. For :meth:`load_state`."""
+        if self._right is None or self._losses is None:
+            return {}
+        return {"right": self._right.cpu(), "losses": self._losses.cpu()}
+
+    def load_state(self, state: State, device: torch.device) -> None:
+        """Goes on as after the plan that ``state`` was taken at.
+
+        Raises:
+            ValueError: it is of other images.
+        """
+        if state and not all(
+            isinstance(state.get(key), Tensor) and state[key].shape == (self._images,) for key in ("right", "losses")
+        ):
+            raise ValueError(f"no answers on {self._images} images")
+        self._right = state["right"].to(device) if state else None
+        self._losses = state["losses"].to(device) if state else None
+
+
+def _mean(losses: Tensor) -> float:
+    return float(losses.double().mean())
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """How sure one must be, and of what.
+
+    Attributes:
+        margin: a plan is given up only if it is worse by more than this, a fraction of the images.
+        confidence: that a plan that is not worse by more than the margin is seen to the end, all looks together.
+        min_images: before so many images nothing is given up.
+
+    Raises:
+        AmcError: a value that can't be.
+    """
+
+    margin: float = 0.0
+    confidence: float = 0.99
+    min_images: int = 250
+
+    def __post_init__(self) -> None:
+        require("evaluate.early_stop_margin", self.margin, float, 0, 1, ends="[)")
+        require("evaluate.early_stop_confidence", self.confidence, float, 0.5, 1, ends="()")
+        require("evaluate.early_stop_min_images", self.min_images, int, 2)
+
+    def looks(self, total: int, batch_size: int) -> int:
+        """How often a plan can be given up: after each batch that leaves enough images behind and some ahead."""
+        return max(0, (total - 1) // batch_size - (self.min_images - 1) // batch_size)
+
+    def z(self, total: int, batch_size: int) -> float:
+        """Standard errors that one look asks for.
+
+        The error probability is shared equally among all looks (Bonferroni's bound: no more than their sum, however
+        dependent the looks are).
+        """
+        return NormalDist().inv_cdf(1 - (1 - self.confidence) / max(1, self.looks(total, batch_size)))
+
+    def stops(self, won: int, lost: int, seen: int, total: int, batch_size: int) -> bool:
+        """Whether the plan is given up after ``seen`` of ``total`` images, taken in a random order.
+
+        What is tested is the difference on all ``total`` images, so its standard error shrinks to 0 as ``seen`` comes
+        near ``total`` (finite population correction, Cochran 1977 §2.6).
+        """
+        if seen < self.min_images or seen >= total:
+            return False
+        mean = (won - lost) / seen
+        error = standard_error(won, lost, seen, total)
+        return mean + self.z(total, batch_size) * error < -self.margin
+
+
+def standard_error(won: int, lost: int, seen: int, total: int) -> float:
+    """Of the mean difference in right answers, as an estimate of that on all ``total`` images; ``seen`` is over 1."""
+    variance = (won + lost - (won - lost) ** 2 / seen) / (seen - 1)
+    return math.sqrt(variance / seen * (1 - seen / total))
+
+
+def estimate(best: float, difference: float) -> float:
+    """A plan's accuracy on all images (regression estimate with slope 1): the best plan's, known on all, + difference.
+
+    Unbiased for a number of images fixed beforehand. A plan that is stopped was stopped *because* it looked bad, so
+    its estimate lies too low on average: by 0.1 to 0.9 points for plans that are 0.5 to 10 points behind on 5,000
+    images and differ from the best in 6 to 15 % of the answers (simulated in the tests). It lies below the best's
+    accuracy in any case.
+
+    Args:
+        best: accuracy of the best plan on all images.
+        difference: mean difference in right answers on the images seen, in [−1, 1].
+    """
+    return min(1.0, max(0.0, best + difference))

@@ -1,0 +1,7 @@
+"""From a plan to a small, accurate, loadable network."""
+
+from amc.finetune.result import FineTuneResult
+from amc.finetune.run import finetune
+from amc.finetune.settings import FineTuneSettings
+
+__all__ = ["FineTuneResult", "FineTuneSettings", "finetune"]

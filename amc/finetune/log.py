@@ -1,0 +1,134 @@
+"""A fine-tuning's memory: progress, curves, checkpoints, and where it was when it was stopped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from amc.core.errors import AmcError
+from amc.core.progress import Progress
+from amc.core.types import LayerGroup, PruningPlan
+from amc.finetune.tuner import Phase, Trained
+from amc.reporting.figures import save_figure, training_figure
+from amc.tracking import EventFile, RunDir
+from amc.training.trainer import Epoch
+
+
+class TuningLog:
+    """Records one fine-tuning. Without a folder it only shows the progress."""
+
+    def __init__(self, folder: RunDir | None, task: Mapping[str, str], verbose: bool) -> None:
+        """Reads what an earlier part of the run left.
+
+        Args:
+            folder: the run's, locked.
+            task: what a resumed run must agree with, from :func:`amc.task.problem.identity`.
+            verbose: show the progress.
+
+        Raises:
+            AmcError: damaged files, or a run of another network or other images.
+        """
+        self._folder, self._task, self._verbose = folder, dict(task), verbose
+        stored = None if folder is None else folder.load_checkpoint()
+        for what, digest in {} if stored is None else stored["task"].items():
+            if digest != task.get(what):
+                where = "" if folder is None else folder.path
+                raise AmcError(f"resume={where}: the {what} changed since the run began; start a new run")
+        self._stored: dict[str, Any] = stored or {"phase": 0, "done": [], "history": [], "plans": []}
+        self.done: list[dict[str, Any]] = list(self._stored["done"])
+        self.history: list[dict[str, Any]] = list(self._stored["history"])
+        self._plans: list[dict[str, Any]] = self._stored["plans"]
+        self._phase = 0
+        self._total = self._trained = sum(row["epoch"] > 0 for row in self.history)
+        self._before: float = sum(row["seconds"] for row in self.history)
+        self._events = None if folder is None else EventFile(folder.path, purge_step=len(self.history))
+        self._progress = Progress("epoch", verbose, start=self._trained)
+
+    @property
+    def seconds(self) -> float:
+        """Time that was spent on epochs of earlier parts of the run."""
+        return self._before
+
+    def plans(self, groups: Sequence[LayerGroup]) -> list[PruningPlan]:
+        """The plans that the run began with; none for a new run."""
+        return [PruningPlan.from_json(plan, groups) for plan in self._plans]
+
+    def begin(self, plans: Sequence[PruningPlan], epochs: int) -> None:
+        """Tells the plans to fine-tune, best first, and how many epochs there will be in all."""
+        self._plans, self._total = [plan.to_json() for plan in plans], epochs
+
+    def state(self, number: int) -> dict[str, Any] | None:
+        """Where phase ``number`` was interrupted, for :meth:`amc.finetune.tuner.FineTuner.run`."""
+        self._phase = number
+        return self._stored.get("running") if number == self._stored["phase"] else None
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replaces the checkpoint: the running phase's state and what was finished before it."""
+        if self._folder is not None:
+            self._folder.save_checkpoint(
+                {
+                    "task": self._task, "plans": self._plans, "phase": self._phase, "done": self.done,
+                    "history": self.history, "running": dict(state),
+                }
+            )  # fmt: skip
+
+    def epoch(self, phase: Phase, epoch: Epoch, macs_ratio: float) -> None:
+        """Writes down and shows a finished epoch; epoch 0 is the recovered network before training."""
+        step = len(self.history)
+        row: dict[str, Any] = {
+            "phase": phase.name,
+            "epoch": epoch.number,
+            "macs_ratio": macs_ratio,
+            "train_loss": epoch.train_loss,
+            "val_accuracy": epoch.val_accuracy,
+            "val_loss": epoch.val_loss,
+            "lr": epoch.lr,
+            "seconds": epoch.seconds,
+        }
+        self.history.append(row)
+        if self._events is not None:
+            tags = {"train_loss": "train/loss", "lr": "train/lr", "val_accuracy": "val/accuracy",
+                    "val_loss": "val/loss", "macs_ratio": "cost/macs_ratio"}  # fmt: skip
+            values = {tag: row[key] for key, tag in tags.items()}
+            self._events.scalars({tag: v for tag, v in values.items() if not math.isnan(v)}, step)
+        if epoch.number == 0:
+            return
+        self._trained += 1
+        accuracy = 0.0 if epoch.val_accuracy is None else epoch.val_accuracy
+        status = f"{phase.name}: loss {epoch.train_loss:.3f}, validation accuracy {accuracy:.2%}"
+        self._progress.update(self._trained, self._total, status)
+
+    def finish_phase(self, phase: Phase, trained: Trained) -> None:
+        """Notes what a phase came to."""
+        self.done.append(
+            {
+                "phase": phase.name,
+                "epochs": phase.epochs,
+                "best_epoch": trained.epoch,
+                "cut_val_accuracy": trained.cut_metrics.accuracy,
+                "val_accuracy": trained.metrics.accuracy,
+            }
+        )
+
+    def __enter__(self) -> TuningLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.__exit__(kind, error, trace)
+        if self._events is not None:
+            self._events.close()
+
+    def conclude(self, plan: PruningPlan, summary: Mapping[str, Any], dense_accuracy: float) -> None:
+        """Writes what only a finished run has: summary, plan and the training curve."""
+        self._progress.__exit__(None, None, None)  # the bar must not be drawn over what is printed next
+        if self._folder is None or self._events is None:
+            return
+        figure = training_figure(self.history, dense_accuracy)
+        save_figure(self._folder.path / "training.png", figure)
+        self._events.figure("training", figure, len(self.history))
+        self._folder.write_plan(plan)
+        self._folder.write_summary(summary)

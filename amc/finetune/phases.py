@@ -1,0 +1,102 @@
+"""The phases of one fine-tuning in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from amc.core.errors import AmcError
+from amc.core.types import Metrics, PruningPlan
+from amc.data import ImageSet
+from amc.finetune.log import TuningLog
+from amc.finetune.settings import FineTuneSettings
+from amc.finetune.stages import stage_plans
+from amc.finetune.tuner import FineTuner, Phase, Trained
+from amc.pruning.network import Network
+from amc.pruning.saved import save_pruned
+from amc.tracking import RunDir
+from amc.training.recipe import Recipe
+from amc.training.trainer import Epoch
+
+
+class _Run:
+    """The phases of one fine-tuning in their order."""
+
+    def __init__(
+        self,
+        network: Network,
+        train: ImageSet,
+        val: ImageSet,
+        recipe: Recipe,
+        settings: FineTuneSettings,
+        seed: int,
+        log: TuningLog,
+        folder: RunDir | None,
+        description: Mapping[str, Any] | None,
+    ) -> None:
+        self._network, self._train, self._settings = network, train, settings
+        self._log, self._folder, self._description = log, folder, description
+        self._last: Phase | None = None  # whose best network is the result
+        self.tuner = FineTuner(network, train, val, recipe, settings, seed, self._on_epoch, self._on_best)
+
+    def all_phases(self, plans: Sequence[PruningPlan]) -> tuple[PruningPlan, Trained]:
+        """Chooses among the plans, then prunes and trains in stages; the chosen plan and what it came to."""
+        settings, log = self._settings, self._log
+        trials = [Phase(f"plan {i} of {len(plans)}", plan, settings.refine_epochs) for i, plan in enumerate(plans, 1)]
+        trials = trials if len(trials) > 1 else []
+        log.begin(plans, len(trials) * settings.refine_epochs + settings.epochs)
+        for number, phase in enumerate(trials):
+            self._run(number, self._network.model, phase)
+        accuracies = [entry["val_accuracy"] for entry in log.done[: len(trials)]] or [0.0]
+        plan = plans[accuracies.index(max(accuracies))]
+        stages = self._stages(plan)
+        self._last = stages[-1]
+        model, trained = self._network.model, None
+        for number, phase in enumerate(stages, len(trials)):
+            trained = self._run(number, model, phase)
+            model = trained.model if trained is not None else model
+        assert trained is not None  # the last phase is never in the checkpoint's finished ones
+        return plan, trained
+
+    def _stages(self, plan: PruningPlan) -> list[Phase]:
+        settings = self._settings
+        plans = stage_plans(plan, self._network.cost_model, settings.stages)
+        each, rest = divmod(settings.epochs, len(plans))
+        if each == 0:
+            raise AmcError(f"epochs={settings.epochs}: fewer than the {len(plans)} stages; give at least one for each")
+        epochs = [each] * (len(plans) - 1) + [each + rest]
+        following = [*plans[1:], None]
+        names = ["training"] if len(plans) == 1 else [f"stage {i} of {len(plans)}" for i in range(1, len(plans) + 1)]
+        return [Phase(*parts) for parts in zip(names, plans, epochs, following, strict=True)]
+
+    def _run(self, number: int, start: nn.Module, phase: Phase) -> Trained | None:
+        """``None`` for a phase finished in an earlier part of the run: a later one's state is in the checkpoint."""
+        state = self._log.state(number)
+        if number < len(self._log.done):
+            return None
+        trained = self.tuner.run(start, phase, self._log.save, state)
+        self._log.finish_phase(phase, trained)
+        return trained
+
+    def _ratio(self, plan: PruningPlan) -> float:
+        cost_model = self._network.cost_model
+        return cost_model.cost(plan).macs / cost_model.cost().macs
+
+    def _on_epoch(self, phase: Phase, epoch: Epoch) -> None:
+        self._log.epoch(phase, epoch, self._ratio(phase.plan))
+
+    def _on_best(self, model: nn.Module, phase: Phase, metrics: Metrics) -> None:
+        if phase is self._last and self._folder is not None:
+            save_pruned(
+                self._folder.path / "pruned",
+                model,
+                plan=phase.plan,
+                description=self._description,
+                image_shape=self._train.shape,
+                num_classes=self._train.num_classes,
+                mean=self._train.mean,
+                std=self._train.std,
+                facts={"val_accuracy": metrics.accuracy, "macs": self._network.cost_model.cost(phase.plan).macs},
+            )

@@ -1,0 +1,67 @@
+"""Fine-tuning settings, validated on construction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.errors import AmcError
+
+SCHEDULES = ("oneshot", "iterative")
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How to get from a plan to a trained small network.
+
+    Attributes:
+        epochs: passes over the training images in all, shared evenly by the stages.
+        lr_scale: highest learning rate as a fraction of the original training's.
+        schedule: ``oneshot``: cut to the plan, then train; ``iterative``: in the steps that ``stages`` names.
+        stages: MACs ratios before the plan's own, falling, see :func:`amc.finetune.stages.stage_plans`.
+        refine_plans: how many plans of the search to try for ``refine_epochs`` each before the best goes on.
+        importance: which channels go; asked again at each stage, of the weights as they are then.
+        recovery: what is done to the weights before training.
+        recovery_settings: such as ``positions``.
+        calibration_images: training images for both.
+        prune_residual, freeze: as in the search.
+        distill_weight: share of the dense network's answers in the loss, in [0, 1]; 0: labels alone.
+        distill_temperature: softens both networks' answers.
+        regulariser, regulariser_strength: one of :data:`amc.training.regularise.NAMES`, in the training before a
+            further step.
+    """
+
+    epochs: int = 20
+    lr_scale: float = 0.1
+    schedule: str = "oneshot"
+    stages: Sequence[float] = ()
+    refine_plans: int = 1
+    refine_epochs: int = 1
+    importance: str = "l1"
+    recovery: str = "sequential"
+    recovery_settings: Mapping[str, Any] = field(default_factory=dict)
+    calibration_images: int = 2048
+    prune_residual: bool = True
+    freeze: Sequence[str] = ()
+    distill_weight: float = 0.0
+    distill_temperature: float = 4.0
+    regulariser: str = "none"
+    regulariser_strength: float = 0.0
+
+    def __post_init__(self) -> None:
+        require("epochs", self.epochs, int, 1)
+        require("lr_scale", self.lr_scale, float, 0, 1, ends="(]")
+        require("refine.plans", self.refine_plans, int, 1)
+        require("refine.epochs", self.refine_epochs, int, 1)
+        require("calibration_images", self.calibration_images, int, 1)
+        require("distill.weight", self.distill_weight, float, 0, 1)
+        require("distill.temperature", self.distill_temperature, float, 1)
+        require("prune_residual", self.prune_residual, bool)
+        refuse_unknown("recovery", self.recovery_settings, ("positions", "damping", "batch_size"))
+        one_of("schedule", self.schedule, SCHEDULES)
+        if self.schedule == "iterative" and not self.stages:
+            raise AmcError("schedule=iterative: needs stages, MACs ratios such as stages=[0.8,0.65]")
+        if self.schedule == "oneshot" and self.stages:
+            raise AmcError(f"stages={list(self.stages)}: these need schedule=iterative")

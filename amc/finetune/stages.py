@@ -1,0 +1,75 @@
+"""Pruning in steps: the plans between the uncut network and the last one, and which channels go next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from amc.core.checks import require
+from amc.core.errors import AmcError
+from amc.core.types import LayerGroup, PruningPlan
+from amc.pruning.cost import CostModel
+from amc.pruning.surgery import Ranking
+
+HALVINGS = 40
+CLOSE = 0.02  # a stage this near to the plan's MACs (as a share of them) is the plan
+
+
+def stage_plans(plan: PruningPlan, cost_model: CostModel, macs_ratios: Sequence[float]) -> tuple[PruningPlan, ...]:
+    """The plans of all stages; the last one is always ``plan``.
+
+    A stage's keep ratios lie between 1 and the plan's, all groups equally far, with the MACs that are asked for.
+
+    Args:
+        plan: the last stage.
+        cost_model: of the uncut network.
+        macs_ratios: MACs of the stages before it, as fractions of the uncut network's, falling. A last one that is
+            the plan's own (within 2 %) may be written down too.
+
+    Raises:
+        AmcError: ratios that don't fall from below 1 to the plan's.
+    """
+    total = cost_model.cost().macs
+    target = cost_model.cost(plan).macs / total
+    ratios = list(macs_ratios)
+    for ratio in ratios:
+        require("stages", ratio, float, 0, 1, ends="()")
+    if ratios and abs(ratios[-1] - target) <= CLOSE * target:
+        ratios.pop()
+    for before, ratio in zip([1.0, *ratios], [*ratios, target], strict=True):
+        if ratio >= before:
+            raise AmcError(
+                f"stages={[*map(float, macs_ratios)]}: give MACs ratios that fall from below 1 to the plan's "
+                f"{target:.3f}; {ratio:.3f} is not below {before:.3f}"
+            )
+    return (*(_between(plan, cost_model, ratio * total) for ratio in ratios), plan)
+
+
+def _between(plan: PruningPlan, cost_model: CostModel, macs: float) -> PruningPlan:
+    """The plan on the way to ``plan`` with the most MACs up to ``macs``."""
+    low, high = 0.0, 1.0  # share of the way; at 1 it is the plan, which stays below ``macs``
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if cost_model.cost(_on_the_way(plan, cost_model.groups, middle)).macs <= macs:
+            high = middle
+        else:
+            low = middle
+    return _on_the_way(plan, cost_model.groups, high)
+
+
+def _on_the_way(plan: PruningPlan, groups: Sequence[LayerGroup], share: float) -> PruningPlan:
+    ratios = plan.keep_ratios()
+    kept = {}
+    for group in groups:
+        ratio = 1 - share * (1 - ratios[group.name])
+        kept[group.name] = max(plan[group.name], group.round_channels(ratio))
+    return PruningPlan.make(groups, kept)
+
+
+def doomed_channels(plan: PruningPlan, ranking: Ranking) -> dict[str, npt.NDArray[np.int64]]:
+    """Group name → channels that the next stage's ``plan`` removes, by the ranking of the current network."""
+    counts: Mapping[str, int] = dict(plan.kept)
+    gone = {name: np.sort(channels[counts[name] :]) for name, channels in ranking.items() if name in counts}
+    return {name: channels for name, channels in gone.items() if len(channels)}

@@ -1,0 +1,219 @@
+"""From plans to a trained small network: cut, recover, train; in one step or in several."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from amc.core.types import Metrics, PruningPlan
+from amc.data import ImageSet
+from amc.evaluation.scoring import score
+from amc.finetune.settings import FineTuneSettings
+from amc.finetune.stages import doomed_channels
+from amc.importance import rank_groups
+from amc.pruning.network import Network, trace_network
+from amc.pruning.pruner import Cutter
+from amc.pruning.surgery import resized
+from amc.task.problem import make_cutter
+from amc.training.distillation import Teacher
+from amc.training.recipe import Recipe
+from amc.training.regularise import Penalty, make_penalty
+from amc.training.trainer import Epoch, Trainer
+
+BATCH = 250  # images in one forward pass where nothing is trained
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One cut and the training after it.
+
+    Attributes:
+        name: for people, such as ``stage 2 of 3``.
+        plan: what to cut to.
+        epochs: of training.
+        following: the next stage's plan, for regularisers that prepare it.
+    """
+
+    name: str
+    plan: PruningPlan
+    epochs: int
+    following: PruningPlan | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a phase came to.
+
+    Attributes:
+        model: weights of the epoch with the best validation accuracy, the recovered network itself counted as epoch 0.
+        metrics: its validation scores.
+        epoch: which epoch that is.
+        cut_model: the network cut and recovered, before training.
+        cut_metrics: its validation scores.
+    """
+
+    model: nn.Module
+    metrics: Metrics
+    epoch: int
+    cut_model: nn.Module
+    cut_metrics: Metrics
+
+
+@dataclass
+class _Best:
+    state: dict[str, torch.Tensor]
+    metrics: Metrics
+    epoch: int
+
+
+Checkpoint = Callable[[Mapping[str, Any]], None]
+
+
+class FineTuner:
+    """Carries out phases on one network and its images."""
+
+    def __init__(
+        self,
+        network: Network,
+        train: ImageSet,
+        val: ImageSet,
+        recipe: Recipe,
+        settings: FineTuneSettings,
+        seed: int,
+        on_epoch: Callable[[Phase, Epoch], None],
+        on_best: Callable[[nn.Module, Phase, Metrics], None],
+    ) -> None:
+        """Builds nothing but the teacher.
+
+        Args:
+            network: the dense one.
+            train, val: training images; validation images to choose the best epoch by.
+            recipe: the training that made ``network``: the learning rate is taken as a fraction of its.
+            settings: how to fine-tune.
+            seed: of everything that is random.
+            on_epoch: told after each epoch; epoch 0 is the recovered network, which took no training.
+            on_best: given the network of the best epoch so far, whenever it changes.
+        """
+        self._network, self._train, self._val = network, train, val
+        self._recipe, self._settings, self._seed = recipe, settings, seed
+        self._on_epoch, self._on_best = on_epoch, on_best
+        self._teacher = None
+        if settings.distill_weight > 0:
+            self._teacher = Teacher(
+                network.model,
+                network.example,
+                weight=settings.distill_weight,
+                temperature=settings.distill_temperature,
+                bf16=recipe.bf16,
+            )
+
+    def run(self, start: nn.Module, phase: Phase, save: Checkpoint, state: Mapping[str, Any] | None = None) -> Trained:
+        """Cuts ``start`` to the phase's plan, recovers it, trains it.
+
+        Args:
+            start: the network before the cut; left as it is.
+            phase: what to do.
+            save: called after the cut and after every epoch, with what ``state`` takes.
+            state: of an earlier, interrupted call with the same arguments.
+
+        Raises:
+            AmcError: the plan doesn't fit, or the training diverges; the last checkpoint is that of the epoch before.
+        """
+        if state is None:
+            cutter = self._cutter(start)
+            cut = cutter.cut(PruningPlan.make(cutter.groups, dict(phase.plan.kept)))
+            cut_metrics = self.score(cut)
+            best = _Best(_copied(cut), cut_metrics, 0)
+            self._on_best(cut, phase, cut_metrics)
+            self._on_epoch(phase, Epoch(0, phase.epochs, math.nan, cut_metrics.accuracy, cut_metrics.loss, 0.0, 0.0))
+        else:
+            cut, cut_metrics = resized(self._network.model, state["cut"]), Metrics(**state["cut_metrics"])
+            best = _Best(state["best"], Metrics(**state["best_metrics"]), state["best_epoch"])
+        small = copy.deepcopy(cut)
+        trainer = self._trainer(small, phase)
+
+        def checkpoint(training: Mapping[str, Any] | None) -> None:
+            save(
+                {
+                    "cut": cut.state_dict(), "cut_metrics": _plain(cut_metrics),
+                    "best": best.state, "best_metrics": _plain(best.metrics), "best_epoch": best.epoch,
+                    "trainer": training,
+                }
+            )  # fmt: skip
+
+        if state is None:
+            checkpoint(None)
+        elif state["trainer"] is not None:
+            trainer.load_state(state["trainer"])
+        while not trainer.finished:
+            epoch = trainer.epoch()
+            assert epoch.val_accuracy is not None
+            assert epoch.val_loss is not None
+            if epoch.val_accuracy > best.metrics.accuracy:
+                found = Metrics(epoch.val_accuracy, epoch.val_loss, len(self._val))
+                best = _Best(_copied(trainer.trained), found, epoch.number)
+                self._on_best(trainer.trained, phase, found)
+            self._on_epoch(phase, epoch)
+            checkpoint(trainer.state())
+        return Trained(resized(self._network.model, best.state), best.metrics, best.epoch, cut, cut_metrics)
+
+    def _trainer(self, small: nn.Module, phase: Phase) -> Trainer:
+        recipe = replace(
+            self._recipe, epochs=phase.epochs, lr=self._recipe.lr * self._settings.lr_scale, schedule="cosine"
+        )
+        penalty = self._penalty(small, phase)
+        return Trainer(small, self._train, self._val, recipe, seed=self._seed, teacher=self._teacher, penalty=penalty)
+
+    def score(self, model: nn.Module) -> Metrics:
+        """Accuracy and loss on the validation images, in float32."""
+        return measure(model, self._val)
+
+    def _traced(self, model: nn.Module) -> Network:
+        if model is self._network.model:
+            return self._network
+        settings = self._settings
+        return trace_network(
+            model, self._network.example, prune_residual=settings.prune_residual, freeze=settings.freeze
+        )
+
+    def _cutter(self, model: nn.Module) -> Cutter:
+        settings = self._settings
+        return make_cutter(
+            self._traced(model),
+            self._train,
+            settings.importance,
+            settings.recovery,
+            calibration_images=settings.calibration_images,
+            seed=self._seed,
+            **settings.recovery_settings,
+        )
+
+    def _penalty(self, small: nn.Module, phase: Phase) -> Penalty | None:
+        """What prepares the next stage; none after the last cut, when all that is left shall be used."""
+        settings = self._settings
+        if phase.following is None or settings.regulariser == "none":
+            return None
+        network = self._traced(small)
+        ranking = rank_groups(network, self._train.take(settings.calibration_images), settings.importance, self._seed)
+        doomed = doomed_channels(phase.following, ranking)
+        return make_penalty(settings.regulariser, settings.regulariser_strength, small, network.groups, doomed)
+
+
+def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _plain(metrics: Metrics) -> dict[str, Any]:
+    return {"accuracy": metrics.accuracy, "loss": metrics.loss, "images": metrics.images}
+
+
+def measure(model: nn.Module, images: ImageSet) -> Metrics:
+    """Accuracy and loss in float32."""
+    right, loss = score(model, images, BATCH)
+    return Metrics(int(right.sum()) / len(images), loss, len(images))

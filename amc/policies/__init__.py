@@ -1,0 +1,1 @@
+"""Learned policies on new networks, and the list of them."""

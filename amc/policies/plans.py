@@ -1,0 +1,82 @@
+"""The plans that a learned policy walks to on a network, at full strength and nearer to the uniform plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit
+
+from agents.policy.policy import Policy
+from amc.core.checks import require
+from amc.core.errors import AmcError
+from amc.core.types import PruningPlan
+from amc.rewards import accuracy
+from amc.task.problem import Problem
+from amc.task.settings import Settings
+
+EDGE = 0.01  # actions nearer to 0 or 1 count as this far away: their logits stay finite
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+Act = Callable[..., float]
+
+
+def walks(policy: Policy, problem: Problem, settings: Settings, strengths: Iterable[float]) -> dict[float, PruningPlan]:
+    """Strength → the plan that the policy walks to; nothing is evaluated.
+
+    At strength s each action's logit is s times as far from the uniform action's as the policy's own: 1 is the policy,
+    0 the uniform plan. How far to depart from it differs by network, even where the pattern is the same (measured in
+    ``experiments/transfer``). Without a budget there is no uniform plan to be nearer to: only strength 1.
+
+    Raises:
+        AmcError: the policy reads another observation than this version shows, or a strength is no number from 0 to 2.
+    """
+    chosen = list(strengths)
+    for strength in chosen:
+        require("strengths", strength, float, 0, 2)
+    if not chosen:
+        raise AmcError("strengths=[]: give one or more numbers from 0 to 2")
+    if problem.budget.keep is None:
+        chosen = [1.0]
+    act = _actions(policy, problem, settings)
+    return {s: problem.plan_of(act if s == 1 else _weakened(act, s), settings) for s in chosen}
+
+
+def policy_rules(policy: Policy, problem: Problem, settings: Settings) -> dict[str, dict[str, int]]:
+    """What ``policy`` walks to, for the warm-up of a search that starts from it: rule → group name → kept channels.
+
+    At four strengths; the fifth is the uniform plan, which is a rule by itself. Without a budget at full strength only.
+    """
+    walked = walks(policy, problem, settings, STRENGTHS[1:])
+    return {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
+
+
+def _weakened(act: Act, strength: float) -> Act:
+    def weaker(observation: npt.NDArray[Any], start: Mapping[str, Any]) -> float:
+        uniform = float(start["uniform_action"])
+        if strength == 0:
+            return uniform
+        own, centre = (logit(np.clip(action, EDGE, 1 - EDGE)) for action in (act(observation, start), uniform))
+        return float(expit(centre + strength * (own - centre)))
+
+    return weaker
+
+
+def _actions(policy: Policy, problem: Problem, settings: Settings) -> Act:
+    """The policy's actions, which ask for the keep ratios that they meant where it was trained."""
+    env = problem.env(settings, accuracy)
+    try:
+        policy.require_observation(env.metadata["policy"]["observation"])
+    except ValueError as error:
+        raise AmcError(str(error)) from error
+    smallest, before = settings.min_keep, float(policy.action.get("min_keep", settings.min_keep))
+
+    def act(observation: npt.NDArray[Any], _start: Mapping[str, Any]) -> float:
+        action = policy.act(observation)
+        if smallest in (before, 1):  # with 1 every action asks for everything
+            return action
+        return min(max((before + action * (1 - before) - smallest) / (1 - smallest), 0.0), 1.0)
+
+    return act

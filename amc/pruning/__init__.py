@@ -1,0 +1,1 @@
+"""Layer groups, what plans for them cost, and the cut itself."""

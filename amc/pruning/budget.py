@@ -1,0 +1,97 @@
+"""Hard budgets: clip each action so that the finished plan can still meet the budget (AMC, Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from amc.core.checks import one_of, require
+from amc.core.errors import AmcError
+from amc.core.types import Cost, LayerGroup
+from amc.pruning.cost import CostModel
+
+COSTS = ("macs", "params", "latency_ms")
+
+
+def check_budget(cost: str, keep: float | None, min_keep: float, channel_round: int) -> None:
+    """What can be said of a budget before there is a network. Raises ``AmcError`` naming the setting."""
+    one_of("budget.cost", cost, COSTS)
+    require("budget.min_keep", min_keep, float, 0, 1, ends="(]")
+    require("budget.channel_round", channel_round, int, 1)
+    if keep is not None:
+        require("budget.keep", keep, float, 0, 1, ends="(]", hint=", or budget=none for no budget")
+
+
+class Budget:
+    """The cost that a plan may not exceed, as a fraction of the uncut network's. Pure: holds no walk state."""
+
+    def __init__(
+        self,
+        cost_model: CostModel,
+        cost: str = "macs",
+        keep: float | None = 0.5,
+        min_keep: float = 0.1,
+        channel_round: int = 1,
+    ) -> None:
+        """``keep=None`` means no budget: every action passes.
+
+        Raises:
+            AmcError: zero prunable groups, unknown cost, a number of the wrong kind or range, or a ``keep`` smaller
+                than what ``min_keep`` lets be reached.
+        """
+        check_budget(cost, keep, min_keep, channel_round)
+        self.cost, self.keep, self.min_keep, self.channel_round = cost, keep, min_keep, channel_round
+        self.groups = tuple(g for g in cost_model.groups if g.frozen is None)
+        self._model = cost_model
+        if not self.groups:
+            raise AmcError(_nothing_to_prune(cost_model))
+        full = cost_model.counts({})
+        if getattr(cost_model, cost)(full) is None:
+            raise AmcError(f"budget.cost={cost}: no latency table was measured for this network")
+        self.limit = float("inf") if keep is None else keep * cost_model.value(cost, full)
+        self.floor = {g.name: g.min_channels(min_keep, channel_round) for g in self.groups}
+        lowest = cost_model.value(cost, cost_model.counts(self.floor))
+        self.smallest = lowest / cost_model.value(cost, full)  # reachable, as a fraction of the uncut network's cost
+        if lowest > self.limit:
+            raise AmcError(
+                f"budget.keep={keep}: can't be reached; with min_keep={min_keep} the smallest reachable value is "
+                f"{self.smallest:.4f} of the {cost}. Raise budget.keep or lower min_keep."
+            )
+
+    def allows(self, cost: Cost) -> bool:
+        """Whether a plan of this cost meets the budget."""
+        return self.keep is None or cost.get(self.cost) <= self.limit
+
+    def clip(self, group: LayerGroup, channels: int, partial: Mapping[str, int]) -> int:
+        """The most channels ≤ ``channels`` with which the budget can still be met (AMC, Algorithm 1).
+
+        Args:
+            group: the group being decided.
+            channels: what the agent asks for.
+            partial: decisions so far, group name → kept channels; groups not in it are yet to come and count with
+                their smallest size.
+        """
+        channels = max(channels, self.floor[group.name])
+        if self.keep is None:
+            return channels
+        counts = self._model.counts({**self.floor, **partial})
+        column = self._model.groups.index(group)
+
+        def fits(kept: int) -> bool:
+            counts[column] = kept
+            return self._model.value(self.cost, counts) <= self.limit
+
+        if fits(channels):
+            return channels
+        unit = group.unit(self.channel_round)
+        low, high = self.floor[group.name] // unit, channels // unit + 1  # low fits, high does not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle * unit) else (low, middle)
+        return max(low * unit, self.floor[group.name])
+
+
+def _nothing_to_prune(cost_model: CostModel) -> str:
+    reasons = Counter(g.frozen for g in cost_model.groups)
+    found = "; ".join(f"{count} × {reason}" for reason, count in reasons.items()) or "the model has no layer groups"
+    return f"zero prunable groups ({found}); freeze less, or choose another model"

@@ -1,0 +1,123 @@
+"""Plan → MACs and parameters, by arithmetic alone: no forward pass, microseconds per plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from amc.core.errors import AmcError
+from amc.core.types import Cost, LayerGroup, PruningPlan
+from amc.pruning.layers import LayerShape
+
+
+@dataclass(frozen=True, eq=False)
+class CostTerms:
+    """A cost as a polynomial of the kept counts ``c``: ``constant + linear · c + Σ_g≤h pairwise[g, h] · c_g · c_h``.
+
+    Attributes:
+        constant: what no plan changes.
+        linear: ``[groups]``.
+        pairwise: ``[groups, groups]``, upper triangular; the diagonal belongs to groups at both ends of a layer.
+    """
+
+    constant: float
+    linear: npt.NDArray[np.float64]
+    pairwise: npt.NDArray[np.float64]
+
+    def value(self, counts: npt.NDArray[np.float64]) -> float:
+        """The cost for kept counts ``[groups]``."""
+        return self.constant + float(self.linear @ counts) + float(counts @ self.pairwise @ counts)
+
+
+class CostModel:
+    """Predicts the cost of any plan for one network.
+
+    A layer's axis length is its original length minus what each group removed from it, so all lengths are one
+    matrix product; a layer's cost is then ``macs_per_pair · out · in + macs_per_out · out``.
+    """
+
+    def __init__(self, groups: Sequence[LayerGroup], layers: Sequence[LayerShape], rest_params: int = 0) -> None:
+        """``rest_params``: parameters that belong to no layer in ``layers``."""
+        self.groups = tuple(groups)
+        self.layers = tuple(layers)
+        self._rest_params = rest_params
+        row = {layer.name: i for i, layer in enumerate(layers)}
+        shape = (len(layers), len(groups))
+        self._out_uses, self._in_uses = np.zeros(shape), np.zeros(shape)
+        for column, group in enumerate(groups):
+            for s in group.slices:
+                uses = self._out_uses if s.axis == "out" else self._in_uses
+                uses[row[s.layer], column] += len(s.positions) / group.channels
+        self._original = np.array([g.channels for g in groups], dtype=float)
+        self._column = {g.name: i for i, g in enumerate(groups)}
+        self._out_size = np.array([layer.out_size for layer in layers], dtype=float)
+        self._in_size = np.array([layer.in_size for layer in layers], dtype=float)
+        self._macs_per_pair = np.array([layer.macs_per_pair for layer in layers])
+        self._macs_per_out = np.array([layer.macs_per_out for layer in layers])
+        self._params_per_pair = np.array([layer.params_per_pair for layer in layers])
+        self._params_per_out = np.array([layer.params_per_out for layer in layers])
+
+    def counts(self, kept: Mapping[str, int]) -> npt.NDArray[np.float64]:
+        """Kept channels as a vector over the groups; groups left out keep everything. Shape ``[groups]``."""
+        vector: npt.NDArray[np.float64] = self._original.copy()
+        for name, count in kept.items():
+            vector[self._column[name]] = count
+        return vector
+
+    def sizes(self, counts: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Output and input channels of every layer, each ``[layers]``, for kept counts ``[groups]``."""
+        removed = self._original - counts
+        return self._out_size - self._out_uses @ removed, self._in_size - self._in_uses @ removed
+
+    def macs(self, counts: npt.NDArray[np.float64]) -> int:
+        return int(np.rint(self.layer_macs(counts).sum()))
+
+    def layer_macs(self, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """MACs of each layer, ``[layers]``."""
+        out, inp = self.sizes(counts)
+        result: npt.NDArray[np.float64] = out * (self._macs_per_pair * inp + self._macs_per_out)
+        return result
+
+    def params(self, counts: npt.NDArray[np.float64]) -> int:
+        out, inp = self.sizes(counts)
+        return int(np.rint((out * (self._params_per_pair * inp + self._params_per_out)).sum())) + self._rest_params
+
+    def latency_ms(self, counts: npt.NDArray[np.float64]) -> float | None:
+        """``None``: this model knows no latencies."""
+        return None
+
+    def cost(self, plan: PruningPlan | Mapping[str, int] | None = None) -> Cost:
+        """Cost of a plan; of the uncut network without one."""
+        kept = dict(plan.kept) if isinstance(plan, PruningPlan) else (plan or {})
+        counts = self.counts(kept)
+        return Cost(self.macs(counts), self.params(counts), self.latency_ms(counts))
+
+    def value(self, name: str, counts: npt.NDArray[np.float64]) -> float:
+        """The cost called ``name`` (``macs``, ``params`` or ``latency_ms``) for kept counts ``[groups]``."""
+        value = getattr(self, name)(counts)
+        assert value is not None, "Budget refuses a cost that is not known"
+        return float(value)
+
+    def terms(self, name: str) -> CostTerms:
+        """The cost called ``name`` (``macs`` or ``params``) taken apart into what groups cost alone and in pairs.
+
+        A layer's axes are ``a + U c`` and ``b + V c`` long, so ``p · out · in + q · out`` multiplies out.
+
+        Raises:
+            AmcError: a cost that is no product of channel counts, such as a latency.
+        """
+        if name not in ("macs", "params"):
+            raise AmcError(f"budget.cost={name}: this needs a cost made of channel counts; give macs or params")
+        pair, alone = getattr(self, f"_{name}_per_pair"), getattr(self, f"_{name}_per_out")
+        U, V = self._out_uses, self._in_uses
+        a, b = self.sizes(np.zeros(len(self.groups)))
+        full = U.T @ (pair[:, None] * V)
+        rest = self._rest_params if name == "params" else 0
+        return CostTerms(
+            constant=float(pair @ (a * b) + alone @ a) + rest,
+            linear=V.T @ (pair * a) + U.T @ (pair * b + alone),
+            pairwise=np.triu(full) + np.tril(full, -1).T,
+        )

@@ -1,0 +1,177 @@
+"""Which layers can be cut, what their axes are, and what one forward pass of each costs (counted, not predicted)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.utils.hooks import RemovableHandle
+
+Mixing = (_ConvNd, nn.Linear)
+PerChannel = (_NormBase, nn.PReLU)
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """What one forward pass of one input did to a layer.
+
+    Attributes:
+        positions: where it was applied, summed over calls: output positions (input positions if transposed).
+        height, width: of its last output.
+    """
+
+    positions: int
+    height: int
+    width: int
+
+
+def is_transposed(module: nn.Module) -> bool:
+    return isinstance(module, _ConvTransposeNd)
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """A convolution with one input and one output channel per convolution group."""
+    return isinstance(module, _ConvNd) and 1 < module.groups == module.in_channels == module.out_channels
+
+
+def is_cuttable(module: nn.Module) -> bool:
+    """Whether the surgery knows this layer: (grouped) convolutions, transposed without groups, linear, norms, PReLU."""
+    if is_transposed(module):
+        return bool(module.groups == 1)
+    return isinstance(module, Mixing + PerChannel)
+
+
+def kind_of(module: nn.Module) -> str:
+    """``conv3x3``, ``depthwise3x3``, ``grouped3x3``, ``linear`` … as shown in tables and figures."""
+    if isinstance(module, nn.Linear):
+        return "linear"
+    if not isinstance(module, _ConvNd):
+        return type(module).__name__.lower()
+    kernel = "x".join(map(str, module.kernel_size))
+    return f"{'depthwise' if is_depthwise(module) else 'grouped' if module.groups > 1 else 'conv'}{kernel}"
+
+
+@contextmanager
+def frozen_eval(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the block; each module's own mode is put back afterwards."""
+    modes = {m: m.training for m in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def watched(model: nn.Module, handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Evaluation mode with these hooks for the block; both are taken back afterwards."""
+    try:
+        with frozen_eval(model):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def record_calls(model: nn.Module, example_input: torch.Tensor) -> dict[str, LayerCall]:
+    """Every mixing or per-channel layer that a forward pass of ``example_input[:1]`` calls, in order of first call."""
+    names = {module: name for name, module in model.named_modules()}
+    calls: dict[str, LayerCall] = {}
+
+    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        size = output.shape[2:] if not isinstance(module, nn.Linear) else output.shape[1:-1]
+        positions = (inputs[0].shape[2:] if is_transposed(module) else torch.Size(size)).numel()
+        before = calls.get(names[module])
+        height, width = (1, 1, *size)[-2:]
+        calls[names[module]] = LayerCall(positions + (before.positions if before else 0), int(height), int(width))
+
+    handles = [m.register_forward_hook(hook) for m in names if isinstance(m, Mixing + PerChannel)]
+    with watched(model, handles):
+        model(example_input[:1])
+    return calls
+
+
+def _shape_of(name: str, module: nn.Module, positions: int) -> LayerShape:
+    if isinstance(module, PerChannel):
+        size = module.num_parameters if isinstance(module, nn.PReLU) else module.num_features
+        per_out = sum(p.numel() for p in module.parameters(recurse=False)) / size
+        return LayerShape(name, size, 0, params_per_out=per_out)
+    bias = 0.0 if module.bias is None else 1.0
+    if isinstance(module, nn.Linear):
+        return LayerShape(name, module.out_features, module.in_features, positions, 1.0, 0.0, bias)
+    assert isinstance(module, _ConvNd)
+    taps = torch.Size(module.kernel_size).numel()
+    if is_depthwise(module):
+        return LayerShape(name, module.out_channels, 0, 0.0, 0.0, positions * taps, taps + bias)
+    share = taps / module.groups
+    return LayerShape(name, module.out_channels, module.in_channels, positions * share, share, 0.0, bias)
+
+
+def layer_shapes(model: nn.Module, calls: dict[str, LayerCall]) -> tuple[tuple[LayerShape, ...], int]:
+    """For :class:`~amc.pruning.cost.CostModel`: the shape of each layer, and the parameters outside these layers."""
+    shapes = []
+    counted: set[int] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, Mixing + PerChannel):
+            call = calls.get(name)
+            shape = _shape_of(name, module, call.positions if call else 0)
+            own = {id(p) for p in module.parameters(recurse=False)}
+            if own & counted:  # tied weights: counted with the first layer that has them
+                shape = replace(shape, params_per_pair=0.0, params_per_out=0.0)
+            else:
+                counted |= own
+            shapes.append(shape)
+    rest = sum(p.numel() for p in model.parameters() if id(p) not in counted)
+    return tuple(shapes), rest
+
+
+@torch.no_grad()
+def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
+    """MACs of convolutions and linear layers in one forward pass of ``example_input[:1]``, counted layer by layer.
+
+    Reads the actual tensors that flow, so it is independent of :class:`~amc.pruning.cost.CostModel`.
+    """
+    total = 0
+
+    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        assert isinstance(module.weight, torch.Tensor)
+        if isinstance(module, nn.Linear):
+            total += output.numel() * inputs[0].shape[-1]
+        elif is_transposed(module):
+            total += inputs[0].numel() * module.weight[0].numel()
+        else:
+            total += output.numel() * module.weight[0].numel()
+
+    handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, Mixing)]
+    with watched(model, handles):
+        model(example_input[:1])
+    return total
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What the cost of one layer depends on, read off one forward pass of the uncut network.
+
+    Attributes:
+        name: dotted module path.
+        out_size, in_size: channels along the two axes; ``in_size`` is 0 for layers that do not mix channels.
+        macs_per_pair: MACs for each (output, input) channel pair: output positions × kernel size ÷ convolution groups.
+        params_per_pair: weights for each pair.
+        macs_per_out, params_per_out: MACs and weights for each output channel alone (depthwise, norms, bias).
+    """
+
+    name: str
+    out_size: int
+    in_size: int
+    macs_per_pair: float = 0.0
+    params_per_pair: float = 0.0
+    macs_per_out: float = 0.0
+    params_per_out: float = 0.0

@@ -1,0 +1,58 @@
+"""A traced network: its groups and what plans for it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from amc.core.types import LayerGroup
+from amc.pruning.cost import CostModel
+from amc.pruning.groups import trace
+from amc.pruning.latency import LatencyCostModel, measure_tables
+from amc.pruning.layers import layer_shapes, record_calls
+
+
+@dataclass(frozen=True)
+class Network:
+    """A traced network: its groups and what every plan for it costs."""
+
+    model: nn.Module
+    groups: tuple[LayerGroup, ...]
+    cost_model: CostModel
+    example: torch.Tensor  # one normalised input, [1, c, h, w]
+
+
+def trace_network(
+    model: nn.Module,
+    example: torch.Tensor,
+    *,
+    prune_residual: bool = True,
+    freeze: Iterable[str] = (),
+    latency: bool | Mapping[str, Any] = False,
+) -> Network:
+    """Groups and cost model of ``model``.
+
+    Args:
+        model: any network; left as it is but for being put into evaluation mode.
+        example: one normalised input ``[1, c, h, w]``.
+        prune_residual: ``False`` freezes residual streams.
+        freeze: names or patterns of layers that stay whole.
+        latency: measure a latency table, or take the one that an earlier part of the run measured.
+
+    Raises:
+        AmcError: the network's graph can't be followed.
+    """
+    model.eval()
+    groups = trace(model, example, prune_residual=prune_residual, freeze=freeze)
+    layers, rest = layer_shapes(model, record_calls(model, example))
+    if not latency:
+        return Network(model, groups, CostModel(groups, layers, rest), example)
+    if isinstance(latency, Mapping):
+        tables, total_ms = latency["tables"], latency["total_ms"]
+    else:
+        tables, total_ms = measure_tables(model, example)
+    return Network(model, groups, LatencyCostModel(groups, layers, rest, tables, total_ms), example)

@@ -1,0 +1,34 @@
+"""From a plan to a pruned network: choose the channels, cut, recover."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from amc.core.types import LayerGroup, PruningPlan
+from amc.pruning.surgery import Ranking, Recover, Surgeon, select_channels
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Makes pruned networks of one network, again and again.
+
+    Attributes:
+        groups: of the network.
+        surgeon: of the network.
+        ranking: group name → channels by falling importance.
+        recover: what is done to the weights after channels went.
+    """
+
+    groups: tuple[LayerGroup, ...]
+    surgeon: Surgeon
+    ranking: Ranking
+    recover: Recover
+
+    def cut(self, plan: PruningPlan) -> nn.Module:
+        """The cut and recovered network, in float32; shares no tensor with the original."""
+        kept = select_channels(plan, self.ranking)
+        small = self.surgeon.cut(kept)
+        self.recover(small, kept)
+        return small

@@ -1,0 +1,215 @@
+"""From a description to the uncut network, and from there to the pruned one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from amc.core.errors import AmcError
+from amc.core.files import plain
+from amc.models import build
+from amc.models.build import TORCHVISION
+from amc.pruning.layers import is_cuttable
+from amc.pruning.surgery import Surgeon, resized
+
+FORMAT = 1
+WEIGHTS, PLAN, MODEL = "weights.safetensors", "plan.json", "model.json"
+OWN_NETWORKS = (TORCHVISION, "amc.models.")
+# What a description may not give as an argument: build() has its own, and weights come from the folder.
+RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "checkpoint", "seed")
+SAME = 1e-4  # of the largest output: what a rebuilt network may differ by
+
+
+@dataclass(frozen=True)
+class PrunedInfo:
+    """The content of ``model.json``.
+
+    Attributes:
+        network: what :func:`amc.models.build` takes to make the uncut architecture: ``target``, ``stem`` and
+            ``arguments``; ``None`` for a network that was made in Python.
+        image_shape: (channels, height, width) of an image.
+        num_classes: length of the output.
+        mean, std: of the images scaled to [0, 1], per channel; the network wants ``(image - mean) / std``.
+        layers: layer → its channels (out, in), of all layers that can be cut.
+        channels_last: names of the tensors that lay in memory that way.
+        facts: whatever was found out about the network, such as its accuracy.
+        files: name → SHA-256 of the other files in the folder.
+    """
+
+    network: Mapping[str, Any] | None
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    layers: Mapping[str, tuple[int, int]]
+    channels_last: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.image_shape) != 3 or min(*self.image_shape, self.num_classes) < 1:
+            raise ValueError(f"image_shape {self.image_shape}, num_classes {self.num_classes}")
+        if not {len(self.mean), len(self.std)} <= {1, self.image_shape[0]}:
+            raise ValueError(f"mean {self.mean}, std {self.std}")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the network is torchvision's or this project's, so that building it runs nobody else's code."""
+        return self.network is not None and self.network["target"].startswith(OWN_NETWORKS)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; read back with :meth:`from_json`."""
+        content: dict[str, Any] = plain({"format": FORMAT, **asdict(self)})
+        return content
+
+    @classmethod
+    def from_json(cls, data: Any) -> PrunedInfo:
+        """Raises ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` if ``data`` is something else."""
+        channels, height, width = data["image_shape"]
+        return cls(
+            network=None if data["network"] is None else _network(**data["network"]),
+            image_shape=(int(channels), int(height), int(width)),
+            num_classes=int(data["num_classes"]),
+            mean=tuple(float(value) for value in data["mean"]),
+            std=tuple(float(value) for value in data["std"]),
+            layers={str(name): (int(out), int(inp)) for name, (out, inp) in data["layers"].items()},
+            channels_last=tuple(data["channels_last"]),
+            facts=dict(data["facts"]),
+            files=dict(data["files"]),
+        )
+
+
+def _network(target: str, stem: str = "auto", arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    if not isinstance(target, str) or not isinstance(stem, str):
+        raise TypeError(f"network {target!r} with stem {stem!r}")
+    return {"target": target, "stem": stem, "arguments": dict(arguments or {})}
+
+
+def build_uncut(folder: str | Path, info: PrunedInfo, trusted: str | None = None) -> nn.Module:
+    """The uncut architecture with random weights.
+
+    Args:
+        folder: for errors.
+        info: its :func:`read_info`.
+        trusted: dotted path of a callable of the user's own that may be called.
+
+    Raises:
+        AmcError: the network was made in Python, or it is neither torchvision's nor this project's nor ``trusted``.
+    """
+    if info.network is None:
+        raise AmcError(f"{folder}: the network was made in Python; give its uncut architecture there, model=my_net()")
+    target, stem, arguments = info.network["target"], info.network["stem"], info.network["arguments"]
+    if trusted not in (None, target):
+        raise AmcError(f"network={trusted}: the network in {folder} is {target}; give this, if you trust it")
+    if not info.is_own and trusted is None:
+        more = "".join(f", {key}={value!r}" for key, value in {"stem": stem, **arguments}.items())
+        raise AmcError(
+            f"{folder}: the network {target} is code that is not run by itself; if you trust it, give network={target} "
+            f"or, in Python, model=amc.models.build({target!r}, {info.num_classes}, {info.image_shape}{more})"
+        )
+    refused = [key for key in arguments if key in RESERVED or (key == "weights" and info.is_own)]
+    if refused:
+        raise AmcError(f"{folder}: {MODEL} has the argument {refused[0]!r}, which no pruned network has; it is damaged")
+    return build(target, info.num_classes, info.image_shape, stem=stem, **arguments)
+
+
+def _described(description: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """The description without what only concerns the original's weights."""
+    network = _network(**description)
+    if network["target"].startswith(TORCHVISION):
+        network["arguments"].pop("weights", None)
+        if hasattr(model, "transform_input"):  # GoogLeNet and Inception: on only where torchvision's weights were taken
+            network["arguments"]["transform_input"] = bool(model.transform_input)
+    return network
+
+
+def _assemble(folder: Path, uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedInfo) -> nn.Module:
+    """The small network from the uncut architecture and the stored tensors."""
+    try:
+        return _shrunk(uncut, {n: _laid_out(t, n in info.channels_last) for n, t in tensors.items()}, info)
+    except ValueError as error:
+        name = type(uncut).__name__
+        raise AmcError(
+            f"{folder}: was not cut from this {name}: {error}; give the architecture it was cut from"
+        ) from error
+
+
+def _shrunk(uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedInfo) -> nn.Module:
+    """Raises ``ValueError`` if the tensors are no cut of ``uncut``."""
+    buffers = _unsaved_buffers(uncut)
+    missing = buffers.keys() - tensors.keys()
+    if missing:
+        raise ValueError(f"tensor {min(missing)!r} is in only one of the two networks")
+    state = {name: tensor for name, tensor in tensors.items() if name not in buffers}
+    small = resized(uncut, state).cpu()
+    _check_kernels(uncut, state)
+    for name in buffers:
+        layer, _, own_name = name.rpartition(".")
+        small.get_submodule(layer).register_buffer(own_name, tensors[name], persistent=False)
+    for name, module in small.named_modules():
+        if isinstance(module, _NormBase) and not module.state_dict() and name in info.layers:
+            module.num_features = info.layers[name][0]  # no tensor tells its size
+    if _layers(small) != info.layers:
+        raise ValueError("its layers have other sizes")
+    return small.eval()
+
+
+def _check_kernels(uncut: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Channels may be fewer than in the uncut network; nothing else may differ."""
+    for name, tensor in uncut.state_dict().items():
+        free = 2 if is_cuttable(uncut.get_submodule(name.rpartition(".")[0])) else 0
+        large, small = tensor.shape, state[name].shape
+        if small[free:] != large[free:] or any(s > n for s, n in zip(small, large, strict=True)):
+            raise ValueError(f"tensor {name!r} is {tuple(small)}, no cut of {tuple(large)}")
+
+
+def _check_rebuilt(folder: Path, info: PrunedInfo, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuses a description that doesn't lead back to the network. The user's own code was run before: it may here."""
+    if info.network is None:
+        return
+    on_cpu = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    rebuilt = _assemble(folder, build_uncut(folder, info, trusted=info.network["target"]), on_cpu, info)
+    original = copy.deepcopy(model).cpu().eval()
+    images = torch.randn(2, *info.image_shape, generator=torch.Generator().manual_seed(0))
+    dtype = next((tensor.dtype for tensor in on_cpu.values() if tensor.is_floating_point()), torch.float32)
+    with torch.inference_mode():
+        expected, actual = original(images.to(dtype)), rebuilt(images.to(dtype))
+    if not torch.allclose(actual, expected, rtol=0, atol=SAME * float(expected.abs().max()), equal_nan=True):
+        raise AmcError(
+            f"{folder}: {info.network['target']} as described does not compute what the network to be saved computes; "
+            "describe the stem and the arguments it was built with"
+        )
+
+
+def _unsaved_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Buffers that are not part of the state dict; their size may depend on channels all the same."""
+    saved = model.state_dict().keys()
+    return {name: tensor for name, tensor in model.named_buffers(remove_duplicate=False) if name not in saved}
+
+
+def _layers(model: nn.Module) -> dict[str, tuple[int, int]]:
+    surgeon = Surgeon(model, ())
+    cuttable = [name for name, module in model.named_modules() if is_cuttable(module)]
+    return {name: (surgeon.axis_size(name, "out"), surgeon.axis_size(name, "in")) for name in cuttable}
+
+
+def _is_channels_last(tensor: torch.Tensor) -> bool:
+    """By strides: the layout picks the kernels and with them the last bits, even where it orders nothing (1×1)."""
+    if tensor.dim() != 4:
+        return False
+    formats = (torch.channels_last, torch.contiguous_format)
+    last, first = (torch.empty(tensor.shape, device="meta", memory_format=f).stride() for f in formats)
+    return tensor.stride() == last != first
+
+
+def _laid_out(tensor: torch.Tensor, channels_last: bool) -> torch.Tensor:
+    if not channels_last or tensor.dim() != 4:
+        return tensor
+    return torch.empty_like(tensor, memory_format=torch.channels_last).copy_(tensor)

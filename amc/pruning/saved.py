@@ -1,0 +1,175 @@
+"""A pruned network on disk: its weights, its plan, and what it takes to build it again without the original.
+
+``model.json`` describes the uncut architecture and holds the digests of the other files; it is written last, so a
+folder is valid only as a whole. Nothing in it is unpickled, and of what it names only this project's and torchvision's
+own networks are called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from amc.core.errors import AmcError
+from amc.core.files import read_json, read_safetensors, write_json, write_safetensors
+from amc.core.types import PruningPlan, Scored
+from amc.data import ImageSet
+from amc.pruning.rebuild import (
+    FORMAT,
+    MODEL,
+    PLAN,
+    WEIGHTS,
+    PrunedInfo,
+    _assemble,
+    _check_rebuilt,
+    _described,
+    _is_channels_last,
+    _layers,
+    _unsaved_buffers,
+    build_uncut,
+)
+
+
+def save_pruned(
+    folder: str | Path,
+    model: nn.Module,
+    *,
+    plan: PruningPlan,
+    description: Mapping[str, Any] | None,
+    image_shape: Sequence[int],
+    num_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes ``weights.safetensors``, ``plan.json`` and ``model.json``; each replaced atomically, the last one last.
+
+    Args:
+        folder: made if need be; what an earlier save left there is replaced.
+        model: the pruned network, on any device; left as it is.
+        plan: what it was cut to.
+        description: how to build the uncut architecture, as :func:`amc.models.build` takes it: ``target`` (dotted
+            path), ``stem`` (default ``auto``; ``imagenet`` where torchvision's weights were taken) and ``arguments``
+            (plain data); ``None`` for a network that no callable makes.
+        image_shape: (channels, height, width) of an image.
+        num_classes: length of the output.
+        mean, std: of the images scaled to [0, 1], per channel.
+        facts: plain data to keep with the network, such as accuracies as fractions.
+
+    Raises:
+        AmcError: the files can't be written; or the description doesn't lead back to this network, in which case
+            nothing is written.
+    """
+    folder = Path(folder)
+    tensors = {**model.state_dict(), **_unsaved_buffers(model)}
+    extra = [name for name, value in tensors.items() if not isinstance(value, torch.Tensor)]
+    if extra:
+        raise AmcError(f"{folder}: the network's state {extra[0]!r} is no tensor and can't be saved; make it one")
+    info = PrunedInfo(
+        network=None if description is None else _described(description, model),
+        image_shape=(image_shape[0], image_shape[1], image_shape[2]),
+        num_classes=num_classes,
+        mean=tuple(mean),
+        std=tuple(std),
+        layers=_layers(model),
+        channels_last=tuple(name for name, tensor in tensors.items() if _is_channels_last(tensor)),
+        facts=facts,
+    )
+    # As it will be read: a tuple among the arguments, say, comes back from a file as a list.
+    _check_rebuilt(folder, PrunedInfo.from_json(json.loads(json.dumps(info.to_json()))), model, tensors)
+    write_safetensors(folder / WEIGHTS, tensors)
+    write_json(folder / PLAN, plan.to_json())
+    digests = {name: _digest(folder / name) for name in (WEIGHTS, PLAN)}
+    write_json(folder / MODEL, {**info.to_json(), "files": digests})
+
+
+def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The pruned network in ``folder``, on the CPU, in evaluation mode; nothing else is needed to have it.
+
+    It gives, bit for bit, the outputs of the network that was saved. Its inputs are images normalised with the ``mean``
+    and ``std`` that :func:`read_info` tells.
+
+    Args:
+        folder: what :func:`save_pruned` wrote, such as ``RUN_DIR/pruned``.
+        model: the uncut architecture with any weights, left as it is; for networks that are neither torchvision's nor
+            this project's. A folder may come from anywhere, so no other code that it names is ever run.
+
+    Raises:
+        AmcError: the folder is damaged or incomplete, ``model`` is needed, or ``model`` is another architecture.
+    """
+    folder = Path(folder)
+    info = read_info(folder)
+    skeleton = build_uncut(folder, info) if model is None else model
+    for name, digest in info.files.items():
+        if _digest(folder / name) != digest:
+            raise AmcError(
+                f"{folder / name}: is not the file that {MODEL} was written with; it is damaged, or a save was "
+                "interrupted: save or copy the folder again"
+            )
+    return _assemble(folder, skeleton, read_safetensors(folder / WEIGHTS), info)
+
+
+def read_info(folder: str | Path) -> PrunedInfo:
+    """What ``model.json`` says about a pruned network. Raises ``AmcError`` if it is missing or damaged."""
+    path = Path(folder) / MODEL
+    if not path.is_file():
+        raise AmcError(f"{folder}: holds no pruned network (no {MODEL}); give RUN_DIR/pruned of an amc.finetune run")
+    data = read_json(path)
+    if isinstance(data, dict) and isinstance(data.get("format"), int) and data["format"] > FORMAT:
+        raise AmcError(f"{path}: has format {data['format']}, this amc reads {FORMAT}; install a newer amc-pruning")
+    try:
+        info = PrunedInfo.from_json(data)
+        if set(info.files) != {WEIGHTS, PLAN}:
+            raise ValueError(f"files {sorted(info.files)}")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise AmcError(f"{path}: describes no pruned network ({error}); the file is damaged") from error
+    return info
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise AmcError(f"{path}: can't be read ({error.strerror}); the folder is incomplete, copy it again") from error
+
+
+log = logging.getLogger(__name__)
+
+
+def keep_network(
+    folder: Path,
+    model: nn.Module,
+    plan: PruningPlan,
+    scored: Scored,
+    images: ImageSet,
+    description: Mapping[str, Any] | None,
+) -> None:
+    """Writes a plan's network as it is, not fine-tuned. One that can't be saved takes nothing from the run.
+
+    Args:
+        folder: of the pruned network.
+        model, plan, scored: the network, its plan and its results.
+        images: like those that it is for.
+        description: see :func:`amc.pruning.saved.save_pruned`.
+    """
+    try:
+        save_pruned(
+            folder,
+            model,
+            plan=plan,
+            description=description,
+            image_shape=images.shape,
+            num_classes=images.num_classes,
+            mean=images.mean,
+            std=images.std,
+            facts={"val_accuracy": scored.val.accuracy, "macs": scored.cost.macs},
+        )
+    except AmcError as error:
+        log.warning("the pruned network is not saved: %s", error)

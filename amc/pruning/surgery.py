@@ -1,0 +1,245 @@
+"""Slicing a model by a plan into a new, physically smaller model. The original is never touched."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from amc.core.types import LayerGroup, PruningPlan
+from amc.pruning.layers import is_cuttable, is_depthwise, is_transposed
+
+Kept = Mapping[str, npt.NDArray[np.int64]]
+Ranking = Mapping[str, npt.NDArray[np.int64]]
+
+
+def rank_channels(group: LayerGroup, scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int64]:
+    """Channels from most to least important, so that every plan keeps a prefix. Shape ``[channels]``.
+
+    Grouped convolutions keep equally many channels in each convolution group: their ranking goes round the groups.
+    Equal scores keep their order, so the choice depends on nothing but the scores.
+    """
+    blocks = np.asarray(scores, dtype=np.float64).reshape(group.step, -1)
+    within = np.argsort(-blocks, axis=1, kind="stable")
+    first = np.arange(group.step)[:, None] * blocks.shape[1]
+    ranking: npt.NDArray[np.int64] = (within + first).T.reshape(-1).astype(np.int64)
+    return ranking
+
+
+def select_channels(
+    plan: PruningPlan, ranking: Mapping[str, npt.NDArray[np.int64]]
+) -> dict[str, npt.NDArray[np.int64]]:
+    """The channels each group keeps, ascending; groups that keep everything are left out."""
+    return {n: np.sort(ranking[n][:count]) for n, count in plan.kept if n in ranking and count < len(ranking[n])}
+
+
+class Surgeon:
+    """Cuts one model again and again; which layer is touched by which group is worked out once."""
+
+    def __init__(self, model: nn.Module, groups: Sequence[LayerGroup]) -> None:
+        self.model = model
+        self._uses: dict[tuple[str, str], list[tuple[LayerGroup, int]]] = {}
+        for group in groups:
+            for i, s in enumerate(group.slices):
+                self._uses.setdefault((s.layer, s.axis), []).append((group, i))
+        self._modules = dict(model.named_modules())
+
+    def kept_positions(self, layer: str, axis: str, kept: Kept) -> npt.NDArray[np.int64] | None:
+        """Kept indices along one axis of a layer; ``None`` if nothing is removed there."""
+        uses = [(g, i) for g, i in self._uses.get((layer, axis), []) if g.name in kept]
+        if not uses:
+            return None
+        mask = np.ones(self.axis_size(layer, axis), dtype=bool)
+        for group, i in uses:
+            s = group.slices[i]
+            keep = np.zeros(group.channels, dtype=bool)
+            keep[kept[group.name]] = True
+            mask[s.positions] = keep[s.channels]
+        return np.flatnonzero(mask)
+
+    def axis_size(self, layer: str, axis: str) -> int:
+        """Channels of an uncut layer along ``"out"`` or ``"in"``."""
+        return _axis_size(self._modules[layer], axis)
+
+    def touched(self) -> Iterable[str]:
+        """Layers that any group reaches, each once."""
+        return dict.fromkeys(layer for layer, _ in self._uses)
+
+    @torch.no_grad()
+    def cut(self, kept: Kept) -> nn.Module:
+        """A new model that has only the kept channels; shares no tensor with the original.
+
+        Args:
+            kept: group name → kept channel indices, ascending; groups left out keep everything.
+        """
+        memo: dict[int, Any] = {}
+        sizes: dict[str, tuple[int | None, int | None]] = {}
+        for layer in self.touched():
+            out, inp = (self.kept_positions(layer, axis, kept) for axis in ("out", "in"))
+            if out is None and inp is None:
+                continue
+            module = self._modules[layer]
+            sizes[layer] = (None if out is None else len(out), None if inp is None else len(inp))
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is not None and id(tensor) not in memo:
+                    memo[id(tensor)] = _sliced(module, tensor, out, inp)
+        # Deep-copying with the sliced tensors already in the memo copies the structure and never the full weights.
+        for tensor in (*self.model.parameters(), *self.model.buffers()):
+            if id(tensor) not in memo:
+                memo[id(tensor)] = _like(tensor, tensor.detach().clone())
+        small = copy.deepcopy(self.model, memo)
+        for layer, (n_out, n_in) in sizes.items():
+            _resize(small.get_submodule(layer), n_out, n_in)
+        return small
+
+    @torch.no_grad()
+    def zeroed(self, kept: Kept) -> nn.Module:
+        """The uncut model with the consumers' weights for removed channels at zero: what a right cut must equal."""
+        twin = copy.deepcopy(self.model)
+        for layer, axis in self._uses:
+            positions = self.kept_positions(layer, axis, kept) if axis == "in" else None
+            if positions is None:
+                continue
+            module = twin.get_submodule(layer)
+            removed = np.setdiff1d(np.arange(self.axis_size(layer, "in")), positions)
+            _zero_inputs(module, removed)
+        return twin
+
+
+@torch.no_grad()
+def resized(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    """``model``'s architecture with the tensors of a network that was cut out of it, and the sizes they imply.
+
+    Args:
+        model: uncut, or cut less; left as it is. Its weights are not looked at.
+        tensors: a whole ``state_dict``; copied, onto the model's devices.
+
+    Raises:
+        ValueError: names or numbers of dimensions that are not the model's.
+    """
+    own = model.state_dict(keep_vars=True)
+    if set(own) != set(tensors):
+        odd = min(set(own) ^ set(tensors))
+        raise ValueError(f"tensor {odd!r} is in only one of the two networks")
+    memo: dict[int, Any] = {}
+    for name, tensor in own.items():
+        if tensors[name].dim() != tensor.dim():
+            raise ValueError(f"tensor {name!r} has {tensors[name].dim()} dimensions instead of {tensor.dim()}")
+        memo[id(tensor)] = _like(tensor, tensors[name].detach().clone().to(tensor.device))
+    small = copy.deepcopy(model, memo)
+    for module in small.modules():
+        sizes = _implied_sizes(module)
+        if sizes is not None:
+            _resize(module, *sizes)
+    return small
+
+
+def _implied_sizes(module: nn.Module) -> tuple[int, int | None] | None:
+    """(outputs, inputs) of a layer by its tensors; ``None`` for a layer that the surgery doesn't know."""
+    if not is_cuttable(module):
+        return None
+    weight = getattr(module, "weight", None)
+    if isinstance(module, _ConvNd):
+        assert isinstance(weight, torch.Tensor)
+        first, second = weight.shape[:2]
+        return (second, first) if is_transposed(module) else (first, second * module.groups)
+    if isinstance(module, nn.Linear):
+        return module.weight.shape[0], module.weight.shape[1]
+    if isinstance(module, (_NormBase, nn.PReLU)):
+        size = weight if weight is not None else getattr(module, "running_mean", None)
+        return None if size is None else (len(size), None)
+    return None
+
+
+def _axis_size(module: nn.Module, axis: str) -> int:
+    """Channels of a layer along ``"out"`` or ``"in"``."""
+    if isinstance(module, nn.Linear):
+        return module.out_features if axis == "out" else module.in_features
+    if isinstance(module, _ConvNd):
+        return module.out_channels if axis == "out" else module.in_channels
+    return int(module.num_parameters if isinstance(module, nn.PReLU) else module.num_features)  # type: ignore[arg-type]
+
+
+def _zero_inputs(module: nn.Module, channels: npt.NDArray[np.int64]) -> None:
+    """Sets a consumer's weights for the given input channels to zero, in place."""
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    index = torch.as_tensor(channels, device=weight.device)
+    if is_transposed(module):
+        weight[index] = 0
+    elif isinstance(module, _ConvNd) and module.groups > 1:
+        width = module.in_channels // module.groups
+        by_group = weight.view(module.groups, -1, *weight.shape[1:])  # [g, out/g, in/g, *k]
+        by_group[index // width, :, index % width] = 0
+    else:
+        weight[:, index] = 0
+
+
+def _like(tensor: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(value, requires_grad=tensor.requires_grad)
+    return value
+
+
+def _sliced(
+    module: nn.Module,
+    tensor: torch.Tensor,
+    out: npt.NDArray[np.int64] | None,
+    inp: npt.NDArray[np.int64] | None,
+) -> torch.Tensor:
+    """A copy of one of the module's tensors with only the kept outputs and inputs."""
+    value = tensor.detach()
+    is_weight = tensor is getattr(module, "weight", None)
+    if isinstance(module, _ConvNd) and is_weight and module.groups > 1 and not is_depthwise(module):
+        return _like(tensor, _slice_grouped(module, value, out, inp))
+    if value.dim() > 0 and out is not None:
+        index = torch.as_tensor(out, device=value.device)
+        value = value.index_select(1 if is_weight and is_transposed(module) else 0, index)
+    if is_weight and inp is not None:
+        index = torch.as_tensor(inp, device=value.device)
+        value = value.index_select(0 if is_transposed(module) else 1, index)
+    # index_select keeps no reference to the original, but an untouched tensor would be it
+    return _like(tensor, value.clone() if value.data_ptr() == tensor.data_ptr() else value)
+
+
+def _slice_grouped(
+    module: _ConvNd, weight: torch.Tensor, out: npt.NDArray[np.int64] | None, inp: npt.NDArray[np.int64] | None
+) -> torch.Tensor:
+    groups = module.groups
+    grouped = weight.view(groups, -1, *weight.shape[1:])  # [g, out/g, in/g, *k]
+    for dim, kept, size in ((1, out, module.out_channels), (2, inp, module.in_channels)):
+        if kept is not None:
+            local = torch.as_tensor(kept % (size // groups), device=weight.device).view(groups, -1)
+            shape = [1] * grouped.dim()
+            shape[0], shape[dim] = local.shape
+            target = list(grouped.shape)
+            target[dim] = local.shape[1]
+            grouped = grouped.gather(dim, local.view(shape).expand(target))
+    return grouped.reshape(-1, *grouped.shape[2:]).clone()
+
+
+def _resize(module: nn.Module, n_out: int | None, n_in: int | None) -> None:
+    """Sets the sizes that a layer states about itself."""
+    if isinstance(module, nn.Linear):
+        module.out_features = n_out or module.out_features
+        module.in_features = n_in or module.in_features
+    elif isinstance(module, _ConvNd):
+        if is_depthwise(module):
+            module.groups = module.in_channels = module.out_channels = n_out or module.out_channels
+        else:
+            module.out_channels = n_out or module.out_channels
+            module.in_channels = n_in or module.in_channels
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = n_out or module.num_parameters
+    elif isinstance(module, _NormBase):
+        module.num_features = n_out or module.num_features
+
+
+Recover = Callable[[nn.Module, Kept], None]

@@ -1,0 +1,79 @@
+"""How accuracy grows with cost: a straight line over the logarithm of the MACs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from amc.core.errors import AmcError
+from amc.reporting.figures import GRID
+
+
+@dataclass(frozen=True)
+class LogFit:
+    """``accuracy ≈ slope · ln(macs) + intercept``; ``r2`` is the share of the variance that it explains."""
+
+    slope: float
+    intercept: float
+    r2: float
+
+
+def log_macs_fit(macs: Sequence[float], accuracies: Sequence[float]) -> LogFit:
+    """Least squares of accuracy over ln(MACs): the relation that a reward of −error · ln(MACs) takes for granted.
+
+    Args:
+        macs: absolute or as fractions, which changes the intercept alone; above 0.
+        accuracies: as fractions, one for each.
+
+    Raises:
+        AmcError: fewer than two different MACs, or none at all for some.
+    """
+    if len(macs) != len(accuracies) or min(macs, default=0) <= 0 or len(set(macs)) < 2:
+        raise AmcError("accuracy over ln(MACs): give as many accuracies as MACs, at least two different ones above 0")
+    x, y = np.log(np.asarray(macs, dtype=float)), np.asarray(accuracies, dtype=float)
+    slope = float(np.mean((x - x.mean()) * (y - y.mean())) / np.var(x))
+    intercept = float(y.mean() - slope * x.mean())
+    left, total = float(np.sum((y - slope * x - intercept) ** 2)), float(np.sum((y - y.mean()) ** 2))
+    return LogFit(slope, intercept, 1 - left / total if total > 0 else 1.0)
+
+
+def accuracy_over_macs_figure(
+    macs_ratios: Sequence[float], accuracies: Sequence[float], title: str = "Accuracy over ln(MACs)"
+) -> Figure:
+    """A search's episodes: accuracy over MACs on a logarithmic axis, with the least-squares line.
+
+    Args:
+        macs_ratios: of every episode, as a fraction of the uncut network's.
+        accuracies: as fractions.
+        title: above the picture.
+
+    Raises:
+        AmcError: all episodes have the same MACs, so that there is no line.
+    """
+    fit = log_macs_fit(macs_ratios, accuracies)
+    figure = Figure(figsize=(7.6, 4.8), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    order = np.arange(len(macs_ratios))
+    drawn = axes.scatter(
+        macs_ratios, 100 * np.asarray(accuracies), c=order, cmap="viridis", s=16, alpha=0.8, linewidth=0
+    )
+    ends = np.array([min(macs_ratios), max(macs_ratios)])
+    line = 100 * (fit.slope * np.log(ends) + fit.intercept)
+    axes.plot(ends, line, color="#D55E00", linewidth=1.8)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    axes.set_xlabel("MACs as a fraction of the uncut network's (logarithmic)")
+    axes.set_ylabel("validation accuracy, %")
+    fitted = f"accuracy = {100 * fit.slope:.2f} · ln(MACs ratio) + {100 * fit.intercept:.2f} %,  R² = {fit.r2:.3f}"
+    axes.set_title(f"{title}\n{fitted}", fontsize=11, loc="left")
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.colorbar(drawn, ax=axes, label="episode", pad=0.015)
+    return figure

@@ -1,0 +1,254 @@
+"""Pictures of plans and searches. Everything returns a matplotlib ``Figure`` and touches no global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from amc.core.files import write_bytes
+from amc.core.types import LayerGroup, PruningPlan
+
+# Okabe and Ito's palette: told apart with any colour vision. 3×3 and 1×1 get the strongest contrast.
+COLOURS = {
+    "3×3 convolution": "#D55E00",
+    "1×1 convolution": "#0072B2",
+    "depthwise": "#009E73",
+    "grouped": "#CC79A7",
+    "linear": "#E6B000",
+    "other convolution": "#56B4E9",
+}
+CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E6B000", "#56B4E9", "#000000")
+FROZEN = "#C4C4C4"
+GRID = "#E4E4E4"
+
+
+def kind_label(kind: str) -> str:
+    """The legend entry for a group's ``kind``: its family, with 3×3 and 1×1 convolutions apart."""
+    if kind in ("conv3x3", "conv1x1"):
+        return f"{kind[-3]}×{kind[-1]} convolution"
+    return next(
+        (family for family in ("depthwise", "grouped", "linear") if kind.startswith(family)), "other convolution"
+    )
+
+
+def mean_keep_ratios(groups: Sequence[LayerGroup], plan: PruningPlan) -> dict[str, tuple[float, float]]:
+    """Kind label → mean keep ratio of its groups, plain and weighted by their original MACs. Frozen groups left out."""
+    ratios = plan.keep_ratios()
+    means = {}
+    for label in COLOURS:
+        members = [g for g in groups if g.frozen is None and kind_label(g.kind) == label]
+        if members:
+            kept = np.array([ratios[g.name] for g in members])
+            macs = np.array([g.macs for g in members], dtype=float)
+            weighted = float(kept @ macs / macs.sum()) if macs.sum() else float(kept.mean())
+            means[label] = (float(kept.mean()), weighted)
+    return means
+
+
+def plan_figure(
+    groups: Sequence[LayerGroup], plan: PruningPlan, total_macs: int | None = None, title: str = "Best plan"
+) -> Figure:
+    """Keep ratio of every group in walk order, above its share of the uncut network's MACs.
+
+    Colour is the layer kind, hatching a residual stream, grey a group that can't be pruned. Dashed lines and the
+    subtitle give the mean keep ratios of 3×3 and of 1×1 convolutions: AMC's finding (§4.2) is that the first are
+    cut hard and the second hardly.
+
+    Args:
+        groups: in walk order.
+        plan: which channels are kept.
+        total_macs: of the uncut network; the groups' sum by default.
+        title: first line above the picture.
+    """
+    n = len(groups)
+    figure = Figure(figsize=(float(np.clip(0.27 * n + 3.2, 7.5, 32)), 6.2), dpi=110, layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2.4, 1]})
+    means = mean_keep_ratios(groups, plan)
+    _keep_bars(top, groups, plan, means)
+    _share_bars(bottom, groups, total_macs or sum(g.macs for g in groups))
+    top.set_title("\n".join(filter(None, (title, _means_line(means)))), fontsize=11, loc="left")
+    top.legend(
+        handles=_legend(groups), loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0, fontsize=9, frameon=False
+    )
+    return figure
+
+
+def ratio_curves_figure(
+    keep_ratios: Mapping[str, Sequence[float]], title: str = "Keep ratios over the search"
+) -> Figure:
+    """Heat map, episodes × groups: how the search settles.
+
+    Args:
+        keep_ratios: group name in walk order → keep ratio per episode.
+        title: above the picture.
+    """
+    names = list(keep_ratios)
+    image = np.array([keep_ratios[name] for name in names], dtype=float)  # [groups, episodes]
+    figure = Figure(figsize=(8.5, float(np.clip(0.16 * len(names) + 1.6, 3, 16))), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(image, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_yticks(range(len(names)), names, fontsize=_label_size(len(names)))
+    axes.set_xlabel("episode")
+    axes.set_title(title, fontsize=11)
+    figure.colorbar(drawn, ax=axes, label="keep ratio", pad=0.015)
+    return figure
+
+
+def search_figure(
+    runs: Mapping[str, Sequence[Sequence[float]]],
+    ylabel: str = "best reward so far",
+    title: str = "Search",
+) -> Figure:
+    """Best value so far per episode, one curve per label: mean over seeds, with a band of one standard deviation.
+
+    Args:
+        runs: label → for each seed the values per episode (``reward`` or ``accuracy`` of ``episodes.csv``). Seeds of
+            unlike length are compared over the shortest.
+        ylabel: name of the values.
+        title: above the picture.
+    """
+    figure = Figure(figsize=(8, 4.6), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    ends = []
+    for index, (label, seeds) in enumerate(runs.items()):
+        best = best_so_far(seeds)
+        mean, episodes = best.mean(axis=0), np.arange(1, best.shape[1] + 1)
+        deviation = best.std(axis=0, ddof=1) if len(best) > 1 else np.zeros_like(mean)
+        colour = CURVES[index % len(CURVES)]
+        text = f"{label}: {mean[-1]:.4g}" + (f" ± {deviation[-1]:.2g} ({len(best)} seeds)" if len(best) > 1 else "")
+        axes.plot(episodes, mean, color=colour, linewidth=1.8, label=text)
+        if len(best) > 1:
+            axes.fill_between(episodes, mean - deviation, mean + deviation, color=colour, alpha=0.18, linewidth=0)
+        ends.append(best)
+    _bound_by_late_values(axes, ends)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel="episode", ylabel=ylabel)
+    axes.margins(x=0.01)
+    axes.set_title(title, fontsize=11)
+    axes.legend(loc="lower right", fontsize=9, frameon=False)
+    return figure
+
+
+def best_so_far(seeds: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
+    """Running maximum of each seed, ``[seeds, episodes]``, over the length of the shortest."""
+    length = min(map(len, seeds))
+    return np.maximum.accumulate(np.array([seed[:length] for seed in seeds], dtype=float), axis=1)
+
+
+def save_figure(path: str | Path, figure: Figure) -> None:
+    """Writes a PNG, atomically. Raises ``AmcError`` if it can't be written."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())
+
+
+def _keep_bars(
+    axes: Axes, groups: Sequence[LayerGroup], plan: PruningPlan, means: Mapping[str, tuple[float, float]]
+) -> None:
+    ratios = [plan.keep_ratios()[g.name] for g in groups]
+    _bars(axes, groups, ratios, [_colour(g) for g in groups])
+    if len(groups) <= 30:
+        halo = [withStroke(linewidth=2.2, foreground="white")]
+        for x, ratio in enumerate(ratios):
+            text = f"{ratio:.2f}".lstrip("0")
+            axes.text(x, ratio + 0.012, text, ha="center", fontsize=7.5, color="#333333", path_effects=halo, zorder=4)
+    for label in list(COLOURS)[:2]:
+        if label in means:
+            axes.axhline(means[label][0], color=COLOURS[label], linestyle=(0, (5, 3)), linewidth=1.3, zorder=3)
+    axes.set(ylabel="keep ratio", ylim=(0, 1.09), xlim=(-0.7, len(groups) - 0.3))
+    axes.set_yticks(np.arange(0, 1.01, 0.2))
+
+
+def training_figure(history: Sequence[Mapping[str, Any]], dense_accuracy: float) -> Figure:
+    """Validation accuracy over the epochs of all phases, each phase with the MACs that it was cut to.
+
+    Args:
+        history: a row per epoch with ``phase``, ``epoch`` (0: cut and recovered, not trained), ``macs_ratio`` and
+            ``val_accuracy``.
+        dense_accuracy: the uncut network's, as a fraction.
+    """
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(100 * dense_accuracy, color="#777777", linewidth=1, linestyle="--", label="uncut")
+    phases = list(dict.fromkeys(row["phase"] for row in history))
+    position = 0
+    for number, phase in enumerate(phases):
+        rows = [row for row in history if row["phase"] == phase]
+        places = [position + i for i in range(len(rows))]
+        label = f"{phase}: MACs × {rows[0]['macs_ratio']:.3f}"
+        colour = CURVES[number % len(CURVES)]
+        axes.plot(places, [100 * row["val_accuracy"] for row in rows], "o-", markersize=3, color=colour, label=label)
+        if number:
+            axes.axvline(position - 0.5, color=GRID, linewidth=1)
+        position = places[-1] + 1
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epochs (the first point of each curve: cut and recovered, not trained)")
+    axes.set_ylabel("validation accuracy, %")
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def _share_bars(axes: Axes, groups: Sequence[LayerGroup], total_macs: int) -> None:
+    shares = [100 * g.macs / total_macs for g in groups]
+    _bars(axes, groups, shares, [_colour(g) for g in groups])
+    axes.set_ylabel("share of MACs\nbefore pruning, %")
+    size = _label_size(len(groups))
+    axes.set_xticks(range(len(groups)), [g.name for g in groups], rotation=90 if len(groups) > 6 else 0, fontsize=size)
+
+
+def _bars(axes: Axes, groups: Sequence[LayerGroup], heights: Sequence[float], colours: Sequence[str]) -> None:
+    hatches = ["////" if g.residual else "" for g in groups]
+    axes.bar(
+        range(len(groups)), heights, width=0.78, color=colours, hatch=hatches, edgecolor="white", linewidth=0, zorder=2
+    )
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _colour(group: LayerGroup) -> str:
+    return FROZEN if group.frozen is not None else COLOURS[kind_label(group.kind)]
+
+
+def _legend(groups: Sequence[LayerGroup]) -> list[Patch]:
+    present = {kind_label(g.kind) for g in groups if g.frozen is None}
+    handles = [Patch(color=colour, label=label) for label, colour in COLOURS.items() if label in present]
+    if any(g.residual for g in groups):
+        handles.append(Patch(facecolor="#888888", edgecolor="white", hatch="////", label="residual stream"))
+    if any(g.frozen is not None for g in groups):
+        handles.append(Patch(color=FROZEN, label="can't be pruned"))
+    return handles
+
+
+def _means_line(means: Mapping[str, tuple[float, float]]) -> str:
+    shown = list(means.items())[:2]
+    parts = [
+        f"{label.removesuffix(' convolution')} {plain:.2f} ({by_macs:.2f} by MACs)" for label, (plain, by_macs) in shown
+    ]
+    return "mean keep ratio: " + ", ".join(parts) if parts else ""
+
+
+def _label_size(count: int) -> float:
+    return float(np.clip(10 - count / 30, 5, 9))
+
+
+def _bound_by_late_values(axes: Axes, curves: Sequence[npt.NDArray[np.float64]]) -> None:
+    # The first, random episodes are far below everything that follows and would flatten what is to be compared.
+    late = np.concatenate([curve[:, curve.shape[1] // 20 :].ravel() for curve in curves])
+    low, high = float(late.min()), max(float(curve.max()) for curve in curves)
+    if high > low:
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))

@@ -1,0 +1,114 @@
+"""Tables for people: the groups before a search, baseline against best plan after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from amc.core.progress import duration
+from amc.core.types import Cost, LayerGroup, Scored
+from amc.reporting.console import count, show
+
+
+def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
+    """All layer groups in walk order with their share of the uncut network's cost ``total``.
+
+    Why a group can't be pruned is a numbered note below: reasons are long and mostly shared.
+    """
+    reasons = list(dict.fromkeys(g.frozen for g in groups if g.frozen is not None))
+    free = sum(g.frozen is None for g in groups)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title, table.title_justify = f"{len(groups)} layer groups, {free} can be pruned", "left"
+    table.add_column("group", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    for header in ("channels", "step", "MACs", "share", "params"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for g in groups:
+        share = f"{100 * g.macs / total.macs:.1f} %" if total.macs else ""
+        kind = f"{g.kind} +" if g.residual else g.kind
+        name = g.name if g.frozen is None else f"{g.name} ({reasons.index(g.frozen) + 1})"
+        cells = (name, kind, str(g.channels), str(g.step), count(g.macs), share, count(g.params))
+        table.add_row(*map(Text, cells), style="dim" if g.frozen else None)
+    notes = [f"whole network: {count(total.macs)} MACs, {count(total.params)} parameters"]
+    notes += ["+ marks a residual stream"] if any(g.residual for g in groups) else []
+    notes += [f"({number}) can't be pruned: {reason}" for number, reason in enumerate(reasons, 1)]
+    table.caption, table.caption_justify = Text("\n".join(notes)), "left"
+    return table
+
+
+def result_table(columns: Mapping[str, Scored]) -> Table:
+    """Networks side by side, the uncut one first: accuracies, costs, and the last one's change against the first."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for header in ("", *columns, "change"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    scored = list(columns.values())
+    for name, metrics in (
+        ("validation accuracy", [s.val for s in scored]),
+        ("test accuracy", [s.test for s in scored]),
+    ):
+        found = [m.accuracy for m in metrics if m is not None]
+        if len(found) == len(scored):
+            table.add_row(name, *map(_percent, found), f"{100 * (found[-1] - found[0]):+.2f} points")
+    for name, costs in (("MACs", [s.cost.macs for s in scored]), ("parameters", [s.cost.params for s in scored])):
+        table.add_row(name, *map(count, costs), _ratio(costs[-1], costs[0]))
+    latencies_ms = [s.cost.latency_ms for s in scored if s.cost.latency_ms is not None]
+    if len(latencies_ms) == len(scored):
+        table.add_row("latency", *(f"{ms:.3g} ms" for ms in latencies_ms), _ratio(latencies_ms[-1], latencies_ms[0]))
+    return table
+
+
+def networks_table(rows: Mapping[str, tuple[Scored, Scored, Scored]]) -> Table:
+    """A row for each network: name → its scores uncut, uniformly pruned and with the best plan."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("network", no_wrap=True)
+    for images in ("validation", "test"):
+        for plan in ("uncut", "uniform", "best"):
+            table.add_column(f"{images}\n{plan}", justify="right", no_wrap=True)
+    for header in ("MACs", "parameters"):
+        table.add_column(f"{header}\nbest", justify="right", no_wrap=True)
+    for name, scored in rows.items():
+        accuracies = [_percent(s.val.accuracy) for s in scored]
+        accuracies += ["" if s.test is None else _percent(s.test.accuracy) for s in scored]
+        before, after = scored[0].cost, scored[-1].cost
+        table.add_row(name, *accuracies, _ratio(after.macs, before.macs), _ratio(after.params, before.params))
+    return table
+
+
+def time_table(wall_seconds: float, seconds: Mapping[str, float]) -> Table:
+    """Where ``wall_seconds`` went: each part of ``seconds``, largest first, and what is left as *other*."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("time", no_wrap=True)
+    table.add_column(duration(wall_seconds), justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    parts = sorted(seconds.items(), key=lambda part: -part[1])
+    for name, value in [*parts, ("other", max(0.0, wall_seconds - sum(seconds.values())))]:
+        share = f"{100 * value / wall_seconds:.0f} %" if wall_seconds > 0 else ""
+        table.add_row(name, f"{value:.1f} s", share)
+    return table
+
+
+def print_result(
+    baseline: Scored,
+    best: Scored,
+    wall_seconds: float,
+    seconds: Mapping[str, float],
+    folder: str | Path,
+    file: TextIO | None = None,
+) -> None:
+    """The end of a run: results, where the time went (seconds by part), and the run's folder."""
+    show(result_table({"baseline": baseline, "best plan": best}), file)
+    show(time_table(wall_seconds, seconds), file)
+    show(Text(f"run folder: {folder}"), file)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _ratio(after: float, before: float) -> str:
+    return f"× {after / before:.3f}" if before else ""

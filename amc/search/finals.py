@@ -1,0 +1,160 @@
+"""The end of a search: its best plans are judged again, on images that did not choose them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from amc.core.progress import Progress
+from amc.core.types import Cost, Episode, Metrics, PruningPlan
+from amc.data import ImageSet
+from amc.evaluation.evaluator import Evaluator
+from amc.rewards import Reward
+from amc.task.problem import Problem, make_evaluator
+from amc.task.settings import Settings
+from amc.tracking.plans import different
+
+LEAST_DISTANCE = 0.03  # mean absolute difference of two finalists' keep ratios
+CALIBRATION_IMAGES = 2048  # at least, for a recovery of the finals' own
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One plan twice: ``searched``, as the search saw it, and ``again``, with the finals' metrics and reward."""
+
+    searched: Episode
+    again: Episode
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry for ``summary.json``; accuracies are fractions."""
+        looks = {"searched": self.searched, "again": self.again}
+        return {
+            "episode": self.searched.index,
+            **{
+                n: {
+                    "reward": e.reward,
+                    "accuracy": e.metrics.accuracy,
+                    "loss": e.metrics.loss,
+                    "images": e.metrics.images,
+                }
+                for n, e in looks.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Finals:
+    """What the finals found: the finalists, the best first, and what judged them."""
+
+    finalists: tuple[Finalist, ...]
+    evaluator: Evaluator
+
+    def line(self) -> str:
+        """What the search's images promised, and what is left of it, for the end of a run."""
+        best = self.finalists[0]
+        return (
+            f"finals: {len(self.finalists)} plans on {self.evaluator.dense.images} validation images; the best one has "
+            f"{best.again.metrics.accuracy:.2%} there, {best.searched.metrics.accuracy:.2%} on the search's "
+            f"{best.searched.metrics.images}"
+        )
+
+
+def hold_finals(
+    problem: Problem,
+    episodes: Sequence[Episode],
+    reward_of: Callable[[Evaluator], Reward],
+    train: ImageSet,
+    val: ImageSet,
+    settings: Settings,
+    *,
+    importance: str,
+    seed: int,
+    verbose: bool = True,
+) -> Finals | None:
+    """Judges the best ``settings.finalists`` plans again, on all validation images.
+
+    The best of many plans owes part of its accuracy to the few images that it was chosen by; more images tell which of
+    several good ones is best (measured in ``experiments/faster_looks``). If the search stops plans early, so do they.
+
+    Args:
+        problem: the search's; the finals cut and recover as its evaluator does, if they have no recovery of their own.
+        episodes: of the search.
+        reward_of: the search's reward, given what judges: it may compare with the uncut network on the same images.
+        train: calibration images for a recovery of the finals' own.
+        val: all validation images.
+        settings: the search's.
+        importance: name of the search's.
+        seed: of what is sampled.
+        verbose: show the progress.
+
+    Returns:
+        ``None`` where there is nothing to find out: no finalists are asked for, no plan met the budget, or nothing is
+        new: without a recovery of their own, one plan only, or a search that saw all images.
+    """
+    chosen = best_different(episodes, settings.finalists)
+    network, evaluator, own = problem.network, problem.evaluator, settings.finals_recovery
+    if not chosen or (own is None and (len(chosen) < 2 or evaluator.dense.images == len(val))):
+        return None
+    precision = "bf16" if evaluator.dtype == torch.bfloat16 else "fp32"
+    if own is None:
+        stop = settings.stop_rule
+        judge = Evaluator(evaluator.cutter, val, batch_size=settings.batch_size, precision=precision, early_stop=stop)
+    else:
+        images = max(settings.calibration_images, CALIBRATION_IMAGES)
+        wanted = replace(
+            settings, calibration_images=images, images=None, early_stop=False, precision=precision, recovery={}
+        )
+        judge = make_evaluator(network, train, val, importance, own, wanted, seed)
+    return Finals(judged(chosen, judge, reward_of(judge), network.cost_model.cost(), verbose), judge)
+
+
+def judged(
+    chosen: Sequence[Episode],
+    evaluate: Callable[[PruningPlan], Metrics],
+    reward: Reward,
+    original: Cost,
+    verbose: bool = True,
+) -> tuple[Finalist, ...]:
+    """Each episode's plan evaluated again; the best that was seen in full, not stopped early, comes first.
+
+    Args:
+        chosen: the finalists.
+        evaluate: the second look.
+        reward: the search's.
+        original: the uncut network's cost.
+        verbose: show the progress.
+    """
+    found = []
+    with Progress("finals: plan", verbose) as progress:
+        for number, episode in enumerate(chosen, 1):
+            metrics = evaluate(episode.plan)
+            again = replace(episode, metrics=metrics, reward=reward(metrics, episode.cost, original))
+            found.append(Finalist(episode, again))
+            progress.update(number, len(chosen), f"accuracy {metrics.accuracy:.2%}")
+    return tuple(sorted(found, key=lambda f: (-f.again.metrics.images, -f.again.reward)))
+
+
+def best_different(episodes: Sequence[Episode], most: int) -> list[Episode]:
+    """The best that can be the result (:func:`amc.tracking.plans.eligible`), by reward, and unlike each other.
+
+    An agent that has settled on a plan plays it in many variants, which have the same luck with the search's images. So
+    one whose keep ratios are near those of a better one is taken only if there are too few others.
+    """
+    chosen: list[Episode] = []
+    near: list[Episode] = []
+    for episode in different(episodes):
+        if len(chosen) == most:
+            break
+        unlike = all(_distance(episode.plan, other.plan) >= LEAST_DISTANCE for other in chosen)
+        (chosen if unlike else near).append(episode)
+    return sorted([*chosen, *near[: most - len(chosen)]], key=lambda e: -e.reward)
+
+
+def _distance(one: PruningPlan, other: PruningPlan) -> float:
+    """Mean absolute difference of the keep ratios, over the groups that either plan cuts."""
+    pairs = zip(one.keep_ratios().values(), other.keep_ratios().values(), strict=True)
+    differences = [abs(a - b) for a, b in pairs if min(a, b) < 1]
+    return sum(differences) / len(differences) if differences else 0.0

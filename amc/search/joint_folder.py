@@ -1,0 +1,65 @@
+"""The run folder of a search over several networks: a folder for each, and one checkpoint for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from amc.core.files import remove_leftovers, write_error
+from amc.tracking import RunDir
+
+NETWORKS = "networks"
+
+
+def network_folders(run_dir: RunDir, names: Iterable[str]) -> dict[str, NetworkFolder]:
+    """A folder in the run's for each of the networks, made if need be; they share the run's checkpoint."""
+    shared = SharedCheckpoint(run_dir)
+    return {name: NetworkFolder(run_dir, name, shared) for name in names}
+
+
+class SharedCheckpoint:
+    """One file for the agent and every network's progress: they must never be of different moments."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._run_dir = run_dir
+        state = run_dir.load_checkpoint() or {}
+        self._agent: Any = state.get("agent")
+        self._networks: dict[str, dict[str, Any]] = dict(state.get("networks", {}))
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """What one network alone would have stored; ``None`` if it has no finished episode."""
+        own = self._networks.get(name)
+        return None if own is None else {**own, "agent": self._agent}
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Replaces the agent's state and one network's; the others' stay."""
+        networks = {**self._networks, name: {key: value for key, value in state.items() if key != "agent"}}
+        self._run_dir.save_checkpoint({"networks": networks, "agent": state["agent"]})
+        self._networks, self._agent = networks, state["agent"]
+
+
+class NetworkFolder(RunDir):
+    """One network's folder in the run's, for its recorder; the run holds the lock and the checkpoint."""
+
+    def __init__(self, run_dir: RunDir, name: str, shared: SharedCheckpoint) -> None:
+        self.path = run_dir.path / NETWORKS / name
+        self._lock = None
+        self._name, self._shared, self._run_dir = name, shared, run_dir
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        remove_leftovers(self.path)
+
+    def kept_file(self, name: str) -> Path:
+        """The run itself removes it if nothing comes of the run."""
+        return self._run_dir.kept_file(f"{NETWORKS}/{self._name}/{name}")
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Saves it as this network's part of the shared checkpoint."""
+        self._shared.save(self._name, state)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """This network's part of the shared checkpoint; ``None`` before its first episode."""
+        return self._shared.load(self._name)

@@ -1,0 +1,121 @@
+"""A search's memory on disk: a row, a checkpoint and TensorBoard points per episode; going on after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from amc.core.errors import AmcError
+from amc.core.types import Cost, Episode, LayerGroup
+from amc.reporting.accuracy_over_macs import accuracy_over_macs_figure, log_macs_fit
+from amc.reporting.figures import plan_figure, ratio_curves_figure, save_figure
+from amc.tracking import Board, EpisodeLog, RunDir
+from amc.tracking.plans import PARTS, episodes_in
+
+WIDE = 1.2  # largest through smallest MACs
+
+
+class Recorder:
+    """Records the episodes of one search in one run folder."""
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        groups: Sequence[LayerGroup],
+        original: Cost,
+        task: Mapping[str, str],
+    ) -> None:
+        """``task``: what a resumed run must agree with."""
+        self._run_dir, self._groups, self._original = run_dir, tuple(groups), original
+        self._task = dict(task)
+        self._names = [g.name for g in groups if g.frozen is None]
+        self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS)
+        self._board: Board | None = None
+
+    def restore(self) -> tuple[list[Episode], dict[str, Any] | None]:
+        """The finished episodes of the run and the checkpoint after the last of them; empty for a new run.
+
+        Rows behind the last checkpoint are dropped: their episodes are played again.
+
+        Raises:
+            AmcError: damaged files, or a run of another network.
+        """
+        checkpoint = self._run_dir.load_checkpoint()
+        finished = int(checkpoint["episodes"]) if checkpoint else 0
+        for what, digest in (checkpoint["task"] if checkpoint else self._task).items():
+            if digest != self._task.get(what):
+                raise AmcError(f"resume={self._run_dir.path}: the {what} changed since the run began; start a new run")
+        self._log.truncate(finished)
+        episodes = episodes_in(self._log.path, self._groups) if finished else []
+        self._board = Board(self._run_dir.path, self._names, purge_step=finished)
+        return episodes, checkpoint
+
+    def episode(
+        self,
+        episode: Episode,
+        best: Episode,
+        agent_state: Mapping[str, Any],
+        evaluator_state: Mapping[str, Tensor],
+    ) -> None:
+        """Writes down a finished episode, then the checkpoint that makes it count.
+
+        Args:
+            episode: the finished one; its metrics' seconds tell where its time went.
+            best: the best so far, possibly the same.
+            agent_state: everything the agent needs to go on.
+            evaluator_state: the same for the evaluator.
+        """
+        if self._board is None:
+            raise AmcError("the recorder was not restored; call restore() first")
+        self._log.append(episode)
+        self._board.episode(episode, self._original, best.reward)
+        if best is episode:
+            self._run_dir.write_plan(episode.plan)
+            self._board.figure("best_plan", self._plan_figure(episode), episode.index)
+        state = {"episodes": episode.index + 1, "task": self._task, "agent": dict(agent_state)}
+        self._run_dir.save_checkpoint({**state, "evaluator": dict(evaluator_state)})
+
+    def _plan_figure(self, episode: Episode) -> Figure:
+        share = episode.cost.macs / self._original.macs
+        title = f"Episode {episode.index}: {episode.metrics.accuracy:.2%} at {share:.1%} of the MACs"
+        return plan_figure(self._groups, episode.plan, self._original.macs, title)
+
+    def finish(
+        self,
+        episodes: Sequence[Episode],
+        best: Episode,
+        summary: Mapping[str, Any],
+        hparams: Mapping[str, Any],
+        results: Mapping[str, Any],
+    ) -> None:
+        """Writes what only a finished search has: summary, figures, and the line in TensorBoard's HParams table."""
+        ratios = [e.plan.keep_ratios() for e in episodes]
+        curves = ratio_curves_figure({name: [r[name] for r in ratios] for name in self._names})
+        save_figure(self._run_dir.path / "keep_ratios.png", curves)
+        save_figure(self._run_dir.path / "best_plan.png", self._plan_figure(best))
+        self._run_dir.write_plan(best.plan)
+        summary = {**summary, **self._log_macs(episodes, best)}
+        if self._board is not None:
+            self._board.figure("keep_ratios", curves, best.index)
+            self._board.hparams(hparams, results)
+            self._board.close()
+        self._run_dir.write_summary(summary)
+
+    def _log_macs(self, episodes: Sequence[Episode], best: Episode) -> dict[str, Any]:
+        """Draws accuracy over ln(MACs), which AMC's reward takes for a straight line; the fit, for the summary.
+
+        Neither where a budget held all plans to nearly the same MACs: there is no line to see.
+        """
+        ratios = [e.cost.macs / self._original.macs for e in episodes]
+        if max(ratios) < WIDE * min(ratios):
+            return {}
+        accuracies = [e.metrics.accuracy for e in episodes]
+        drawn = accuracy_over_macs_figure(ratios, accuracies)
+        save_figure(self._run_dir.path / "accuracy_over_macs.png", drawn)
+        if self._board is not None:
+            self._board.figure("accuracy_over_macs", drawn, best.index)
+        return {"log_macs_fit": asdict(log_macs_fit(ratios, accuracies))}

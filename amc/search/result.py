@@ -1,0 +1,95 @@
+"""What a search found, measured on images and a device, and how it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from amc.core.types import Episode, LayerGroup, PruningPlan, Scored
+from amc.tracking.versions import versions
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        plan: the best plan.
+        model: the network cut by it and recovered, in float32; not fine-tuned.
+        baseline, best: scores and costs of the uncut network and of ``model``.
+        episodes: every episode, in order.
+        groups: the network's layer groups.
+        seconds: where the time went, by part.
+        wall_seconds: of the whole search; of a resumed one, its earlier episodes included.
+    """
+
+    plan: PruningPlan
+    model: nn.Module
+    baseline: Scored
+    best: Scored
+    episodes: tuple[Episode, ...]
+    groups: tuple[LayerGroup, ...]
+    seconds: Mapping[str, float]
+    wall_seconds: float = 0.0
+
+
+def summary_of(result: SearchResult, best: Episode, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of ``summary.json``; accuracies are fractions."""
+    return {
+        **facts,
+        "versions": versions(),
+        "baseline": result.baseline.to_json(),
+        "best": {**result.best.to_json(), "reward": best.reward},
+        "episodes": len(result.episodes),
+        "wall_seconds": result.wall_seconds,
+        **{f"{part}_seconds": seconds for part, seconds in result.seconds.items()},
+    }
+
+
+def hparams_of(
+    result: SearchResult, best: Episode, facts: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, float | None]]:
+    """The run's line in TensorBoard's HParams table: settings and results, always the same keys."""
+    keys = ("model", "dataset", "agent", "reward", "importance", "recovery", "seed")
+    settings = {key: facts.get(key) for key in keys}
+    settings |= {f"budget.{key}": value for key, value in facts["budget"].items()}
+    scored, baseline = result.best, result.baseline
+    return {**settings, "episodes": len(result.episodes)}, {
+        "best/reward": best.reward,
+        "best/val_accuracy": scored.val.accuracy,
+        "best/test_accuracy": None if scored.test is None else scored.test.accuracy,
+        "best/macs_ratio": scored.cost.macs / baseline.cost.macs,
+        "best/params_ratio": scored.cost.params / baseline.cost.params,
+    }
+
+
+def trained_on(
+    facts: Mapping[str, Any], models: Sequence[str], rule: str, accuracy: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """What a policy's file says of its training.
+
+    Args:
+        facts: of the run; of these what is listed here, ``None`` where it is not known.
+        models: names of the networks.
+        rule: how the budget was enforced.
+        accuracy: network → ``uncut`` and ``best``, as fractions, on validation images.
+    """
+    keys = ("dataset", "recovery", "importance", "reward", "seed", "started_from")
+    return {
+        "models": list(models),
+        **{key: facts.get(key) for key in keys},
+        "budget": {**facts["budget"], "rule": rule},
+        "accuracy": {name: dict(found) for name, found in accuracy.items()},
+        "versions": versions(),
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A network's best plan, and the uniform plan's scores beside it."""
+
+    result: SearchResult
+    uniform: Scored

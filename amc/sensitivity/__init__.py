@@ -1,0 +1,8 @@
+"""What each layer group alone can lose, and plans made of that."""
+
+from amc.analysis.heuristics.choose import Questions
+from amc.sensitivity.result import SensitivityResult
+from amc.sensitivity.run import sensitivity
+from amc.task.settings import Settings
+
+__all__ = ["Questions", "SensitivityResult", "Settings", "sensitivity"]

@@ -1,0 +1,126 @@
+"""A sensitivity analysis's memory on disk: what was measured so far, and at the end its tables and pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from amc.analysis.curves import Curves, Point
+from amc.analysis.heuristics.choose import Chosen
+from amc.analysis.interactions import Interaction
+from amc.core.errors import AmcError
+from amc.core.files import write_bytes, write_json
+from amc.pruning.cost import CostModel
+from amc.reporting.figures import plan_figure, save_figure
+from amc.sensitivity.figures import curves_and_shares_figure, curves_figure, interactions_figure
+from amc.sensitivity.tables import csv_text
+from amc.task.settings import Settings
+from amc.tracking import EventFile, RunDir
+
+WRITE_SECONDS = 2.0  # between two checkpoints: so much work a killed run loses
+
+
+class SensitivityLog:
+    """Records one run. Use it as a context manager; without a folder it remembers nothing."""
+
+    def __init__(self, folder: RunDir | None) -> None:
+        """Reads what an earlier part of the run left. Raises ``AmcError`` if that is damaged."""
+        self._folder = folder
+        stored = None if folder is None else folder.load_checkpoint()
+        self._task: dict[str, Any] = {} if stored is None else stored["task"]
+        self.points = [] if stored is None else [Point(**entry) for entry in stored["points"]]
+        self.pairs = [] if stored is None else [Interaction(**entry) for entry in stored["pairs"]]
+        self._saved = time.monotonic()
+
+    def settled(self, settings: Settings) -> Settings:
+        """With the precision that the run began with: where bf16 is a close call, ``auto`` could decide otherwise."""
+        names = {"bfloat16": "bf16", "float32": "fp32"}
+        return replace(settings, precision=names[self._task["precision"]]) if self._task else settings
+
+    def begin(self, task: Mapping[str, Any]) -> None:
+        """Tells what the values depend on. Raises ``AmcError`` if an earlier part of the run had it otherwise."""
+        for what, value in self._task.items():
+            if task.get(what) != value and what != "device":  # a run may go on elsewhere
+                where = "" if self._folder is None else self._folder.path
+                raise AmcError(f"resume={where}: the {what} changed since the run began; start a new run")
+        self._task = dict(task)
+        self._save()
+
+    def point(self, point: Point) -> None:
+        self.points.append(point)
+        self._save_now_and_then()
+
+    def pair(self, pair: Interaction) -> None:
+        self.pairs.append(pair)
+        self._save_now_and_then()
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved > WRITE_SECONDS:
+            self._save()
+
+    def _save(self) -> None:
+        if self._folder is not None and self._task:
+            measured = {"points": [p.to_json() for p in self.points], "pairs": [p.to_json() for p in self.pairs]}
+            self._folder.save_checkpoint({"task": self._task, **measured})
+        self._saved = time.monotonic()
+
+    def conclude(
+        self,
+        curves: Curves,
+        pairs: Sequence[Interaction],
+        pairs_keep_ratio: float,
+        chosen: Chosen | None,
+        cost_model: CostModel,
+        summary: Mapping[str, Any],
+    ) -> None:
+        """Writes what only a finished run has: tables, pictures, TensorBoard, the plan, and last the summary."""
+        self._save()
+        if self._folder is None:
+            return
+        folder = self._folder.path
+        write_bytes(folder / "sensitivity.csv", csv_text(curves, cost_model).encode())
+        write_json(folder / "curves.json", curves.to_json())
+        total, groups = cost_model.cost(), cost_model.groups
+        figures = {
+            "sensitivity": curves_figure(curves),
+            "sensitivity_and_shares": curves_and_shares_figure(curves, cost_model),
+        }
+        if pairs:
+            figures["interactions"] = interactions_figure(pairs, pairs_keep_ratio)
+        if chosen is not None:
+            share = cost_model.cost(chosen.plan).macs / total.macs
+            title = f"Plan by rule={chosen.rule}, {share:.1%} of the MACs"
+            figures["plan"] = plan_figure(groups, chosen.plan, total.macs, title)
+            self._folder.write_plan(chosen.plan)
+        events = EventFile(folder, purge_step=0)
+        for name, figure in figures.items():
+            save_figure(folder / f"{name}.png", figure)
+            events.figure(name, figure, 0)
+        for step, values in _scalars(curves).items():
+            events.scalars(values, step)
+        events.close()
+        self._folder.write_summary(summary)
+
+    def __enter__(self) -> SensitivityLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, AmcError):  # a full disk is told once
+            self._save()
+
+
+def _scalars(curves: Curves) -> dict[int, dict[str, float]]:
+    """Step, the kept channels in per cent → accuracy and loss of every group."""
+    steps: dict[int, dict[str, float]] = {}
+    for row, (name, channels) in enumerate(zip(curves.names, curves.channels, strict=True)):
+        measured = {round(100 * kept / channels): column for column, kept in enumerate(curves.kept[row])}
+        for step, column in measured.items():
+            values = steps.setdefault(step, {})
+            values[f"accuracy/{name}"] = float(curves.accuracy[row, column])
+            values[f"loss/{name}"] = float(curves.loss[row, column])
+    return dict(sorted(steps.items()))

@@ -1,0 +1,127 @@
+"""What a search can be told beside network and data, checked before anything expensive starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from amc import importance as importances
+from amc import recovery as recoveries
+from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.errors import AmcError
+from amc.evaluation.evaluator import PRECISIONS
+from amc.evaluation.racing import StopRule
+from amc.pruning.budget import COSTS
+from envs.observations import MEASURED
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is seldom changed.
+
+    Attributes:
+        cost: what the budget limits: ``macs``, ``params`` or ``latency_ms`` (measures a table first).
+        min_keep: smallest keep ratio of any group.
+        channel_round: kept counts are multiples of it.
+        rule: how the budget is enforced. ``project``: the finished walk is moved onto it by one common shift of the
+            actions' logits; ``clip``: each action so that the groups to come can still meet it (AMC, Algorithm 1).
+        observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network), or how much each group
+            matters to the outputs: ``response`` (alone, :mod:`amc.analysis.responses`), ``price`` (within the
+            budget, :mod:`amc.analysis.prices`).
+        prune_residual: ``False`` keeps residual streams whole.
+        freeze: names or patterns of layers that stay whole, with what they read and write.
+        calibration_images: training images for importance and recovery.
+        images: validation images that each plan is scored on; ``None``: all.
+        batch_size: images in one forward pass.
+        early_stop: leave a plan's other images out as soon as it is surely less accurate than the most accurate plan
+            so far. Its metrics are then estimates, and it can't be the result. Needs a budget. ``auto``: where all
+            plans use the budget up, the reward orders them by accuracy, and the finals have no recovery of their own.
+        early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.evaluation.racing.StopRule`.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
+        curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
+            if the agent is one of them or starts at its plan.
+        prior: show each group's sensitivity to the agent, as a last number of the observation; needs the curves too.
+        responses, prices: measure the groups' responses, prices before the search, for warm-ups by the rule of that
+            name, too; ``auto``: if the agent is this rule or starts at its plan, or the observation is made of them.
+        finalists: so many of the best plans are judged again at the end, on all validation images; the best of them is
+            the result. 0: the best by the search's own reward.
+        finals_recovery: name of the recovery there, with its own default settings; ``None``: the search's.
+        agent: settings of the agent, such as ``warmup_episodes``.
+        recovery: settings of the recovery, such as ``positions``.
+    """
+
+    cost: str = "macs"
+    min_keep: float = 0.1
+    channel_round: int = 1
+    rule: Literal["clip", "project"] = "project"
+    observation: Literal["amc", "portable", "response", "price"] = "amc"
+    prune_residual: bool = True
+    freeze: Sequence[str] = ()
+    calibration_images: int = 512
+    images: int | None = 1000
+    batch_size: int = 125
+    early_stop: bool | Literal["auto"] = "auto"
+    early_stop_margin: float = StopRule.margin
+    early_stop_confidence: float = StopRule.confidence
+    early_stop_min_images: int = StopRule.min_images
+    precision: str = "auto"
+    curves: bool | Literal["auto"] = "auto"
+    prior: bool = False
+    responses: bool | Literal["auto"] = "auto"
+    prices: bool | Literal["auto"] = "auto"
+    finalists: int = 5
+    finals_recovery: str | None = None
+    agent: Mapping[str, Any] = field(default_factory=dict)
+    recovery: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        one_of("budget.cost", self.cost, COSTS)
+        one_of("budget.rule", self.rule, ("clip", "project"))
+        one_of("observation", self.observation, ("amc", "portable", *MEASURED))
+        one_of("evaluate.precision", self.precision, PRECISIONS)
+        require("evaluate.calibration_images", self.calibration_images, int, 1)
+        require("evaluate.batch_size", self.batch_size, int, 1)
+        require("finalists", self.finalists, int, 0)
+        if self.finals_recovery is not None:
+            one_of("finals_recovery", self.finals_recovery, recoveries.NAMES)
+        require("prior", self.prior, bool)
+        if self.curves != "auto":
+            require("curves", self.curves, bool, hint=", or auto")
+        for what in MEASURED:
+            if self.asked(what) != "auto":
+                require(f"{what}s", self.asked(what), bool, hint=", or auto")
+            if self.observation == what and self.asked(what) is False:
+                raise AmcError(f"observation={what}: is made of the {what}s; give {what}s=auto or true")
+        if self.prior and self.curves is False:
+            raise AmcError("prior=true: is made of the sensitivity curves; give curves=auto or true")
+        require("prune_residual", self.prune_residual, bool)
+        if self.early_stop != "auto":
+            require("evaluate.early_stop", self.early_stop, bool, hint=", or auto")
+        StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
+        refuse_unknown("recovery", self.recovery, ("positions", "damping", "batch_size"))
+        if self.images is not None:
+            require("evaluate.images", self.images, int, 1)
+
+    def needs(self, what: str, agent: str | None) -> bool:
+        """Whether ``response`` or ``price`` is measured of each group; ``agent`` is the one that will play, if any."""
+        asked = self.asked(what)
+        return what in (agent, self.observation, self.agent.get("start")) if asked == "auto" else asked
+
+    def asked(self, what: str) -> bool | Literal["auto"]:
+        """``responses`` or ``prices`` as given."""
+        return {"response": self.responses, "price": self.prices}[what]
+
+    @property
+    def stop_rule(self) -> StopRule | None:
+        """When plans are stopped early; ``None``: never, as long as ``auto`` is not settled."""
+        if self.early_stop is not True:
+            return None
+        return StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
+
+
+def check_cutting(importance: str, recovery: str, seed: int) -> None:
+    """The part of :func:`check_choices` that every command which cuts networks shares."""
+    one_of("importance", importance, importances.NAMES)
+    one_of("recovery", recovery, recoveries.NAMES)
+    require("seed", seed, int, 0)

@@ -1,0 +1,71 @@
+"""The episodes and the best plans of a recorded search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from amc.core.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
+from amc.tracking import read_episodes
+from amc.tracking.episodes import KEEP
+
+
+def best_episode(episodes: Sequence[Episode]) -> Episode:
+    """The best that can be a search's result, see :func:`eligible`; the first of equals."""
+    return max(eligible(episodes) or episodes, key=lambda episode: episode.reward)
+
+
+def eligible(episodes: Sequence[Episode]) -> list[Episode]:
+    """Those within the budget whose plan was scored on all images, not stopped early."""
+    most = max((episode.metrics.images for episode in episodes), default=0)
+    return [episode for episode in episodes if episode.within_budget and episode.metrics.images == most]
+
+
+def different(episodes: Sequence[Episode]) -> list[Episode]:
+    """One of each plan that can be the result, see :func:`eligible`, best first; of equals, the first in time."""
+    found: dict[PruningPlan, Episode] = {}
+    for episode in sorted(eligible(episodes), key=lambda e: -e.reward):
+        found.setdefault(episode.plan, episode)
+    return list(found.values())
+
+
+def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int) -> list[PruningPlan]:
+    """The different plans with the highest rewards that a search saw in full, best first, at most ``most``.
+
+    Raises:
+        AmcError: the file can't be read, or it is of another network.
+    """
+    return [episode.plan for episode in different(episodes_in(episodes_csv, groups))[:most]]
+
+
+PARTS = ("cut", "recovery", "forward", "agent")
+
+
+def episodes_in(episodes_csv: str | Path, groups: Sequence[LayerGroup]) -> list[Episode]:
+    """The episodes that a search wrote down, in time.
+
+    Raises:
+        AmcError: the file can't be read, or it is of another network.
+    """
+    return [_episode_of(row, groups) for row in read_episodes(episodes_csv)]
+
+
+def _episode_of(row: Mapping[str, float], groups: Sequence[LayerGroup]) -> Episode:
+    return Episode(
+        index=int(row["episode"]),
+        reward=row["reward"],
+        plan=_plan_of(row, groups),
+        metrics=Metrics(row["accuracy"], row["loss"], int(row["images"]), {p: row[f"{p}_seconds"] for p in PARTS}),
+        cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
+        seconds=row["seconds"],
+        within_budget=bool(row["within_budget"]),
+    )
+
+
+def _plan_of(row: Mapping[str, float], groups: Sequence[LayerGroup]) -> PruningPlan:
+    kept = {}
+    for group in groups:
+        ratio = row.get(f"{KEEP}{group.name}")
+        if group.frozen is None and ratio is not None:
+            kept[group.name] = round(ratio * group.channels)
+    return PruningPlan.make(groups, kept)

@@ -1,0 +1,117 @@
+"""The trained network that a search starts from: trained once, then taken from a cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from amc.core.errors import AmcError
+from amc.core.files import cache_folder, read_json, write_json, write_safetensors
+from amc.data import Splits
+from amc.models import load_checkpoint
+from amc.training.fit import evaluate, train
+from amc.training.recipe import Recipe
+from amc.training.trainer import Epoch
+
+CACHE_FORMAT = 1
+ACCURACY_TOLERANCE = 0.02
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Where a baseline's weights lie, whether they were there already, and its accuracy on validation images."""
+
+    path: Path
+    cached: bool
+    val_accuracy: float
+
+
+def baseline(
+    model: nn.Module,
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    cache_dir: str | Path | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Baseline:
+    """Gives ``model`` trained weights, in place, on the device that holds the images.
+
+    They come from the cache if the same network was trained on the same images in the same way before, and still
+    reaches the accuracy noted then. Test images are not looked at.
+
+    Args:
+        model: untrained, its initial weights made from ``seed``.
+        splits: what to train on, and validation images.
+        recipe: how to train.
+        name: of the network; part of the file's name.
+        arguments: what else the network was made from; plain data.
+        seed: of the training.
+        cache_dir: see :func:`amc.core.files.cache_folder`.
+        on_epoch: called after every epoch of a training.
+
+    Raises:
+        AmcError: the training fails.
+    """
+    facts = {
+        "format": CACHE_FORMAT,
+        "name": name,
+        "arguments": dict(arguments or {}),
+        "network": hashlib.sha256(_structure(model).encode()).hexdigest(),
+        "dataset": splits.name,
+        "images": splits.train.fingerprint(),
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache_folder(cache_dir) / "baselines" / f"{name.rpartition('.')[2]}-{splits.name}-{key}.safetensors"
+    accuracy = _restore(model, splits, path)
+    if accuracy is not None:
+        return Baseline(path, True, accuracy)
+    train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
+    accuracy, loss = evaluate(model, splits.val)
+    try:
+        write_safetensors(path, model.state_dict())
+        write_json(path.with_suffix(".json"), {**facts, "val_accuracy": accuracy, "val_loss": loss})
+    except AmcError as error:
+        log.warning("the trained baseline is not cached: %s", error)
+    return Baseline(path, False, accuracy)
+
+
+def _structure(model: nn.Module) -> str:
+    """Every layer with its settings, and every tensor's shape."""
+    shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in model.state_dict().items()]
+    return "\n".join([repr(model), *shapes])
+
+
+def _restore(model: nn.Module, splits: Splits, path: Path) -> float | None:
+    """Validation accuracy with the weights in ``path``; ``None``, and ``model`` as it was, if they can't be used."""
+    notes = path.with_suffix(".json")
+    if not (path.is_file() and notes.is_file()):
+        return None
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        expected = read_json(notes)["val_accuracy"]
+        load_checkpoint(model, path)
+    except (AmcError, KeyError, TypeError):
+        log.warning("the cached baseline %s is damaged and is trained again", path)
+        return None
+    accuracy, _ = evaluate(model.to(splits.val.device), splits.val)
+    if abs(accuracy - expected) <= ACCURACY_TOLERANCE:
+        model.eval()
+        return accuracy
+    # The network's code can change without its structure: then the old weights mean nothing.
+    log.warning("the cached baseline %s no longer reaches its accuracy and is trained again", path)
+    model.load_state_dict(before)
+    return None

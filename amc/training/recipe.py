@@ -1,0 +1,72 @@
+"""How to train: learning-rate schedules and everything else that a training can be told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from amc.core.checks import require
+from amc.core.errors import AmcError
+from amc.training.augment import NAMES as AUGMENTATIONS
+
+WARM_UP = 0.3
+START = 0.04
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the highest learning rate: from 1/25 up during 30 % of the training, then down to 0 (Smith 2018)."""
+    if progress < WARM_UP:
+        return START + (1 - START) * (1 - cosine(progress / WARM_UP))
+    return cosine((progress - WARM_UP) / (1 - WARM_UP))
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine wave from 1 down to 0 as ``progress`` goes from 0 to 1."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+SCHEDULES = {"onecycle": one_cycle, "cosine": cosine}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: SGD with Nesterov momentum.
+
+    Attributes:
+        epochs: passes over the training images.
+        lr: the schedule's highest learning rate.
+        batch_size: images per step; what is left over at the end of an epoch is skipped.
+        schedule: ``onecycle`` (up for 30 % of the steps, then down) or ``cosine`` (only down).
+        label_smoothing: share of each label that is spread over all classes, in [0, 1).
+        augment: ``none``, ``shift`` or ``flip_shift``, see :func:`amc.training.augment.augment`.
+        bf16: ``True``, ``False``, or ``auto``: bf16 autocast where the hardware has it.
+        ema: decay per step of a moving average of the weights, which is then the result; 0: none.
+
+    Raises:
+        AmcError: a value of the wrong type or out of its range.
+    """
+
+    epochs: int = 10
+    lr: float = 0.05
+    batch_size: int = 64
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "onecycle"
+    label_smoothing: float = 0.0
+    augment: str = "none"
+    bf16: bool | str = "auto"
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        require("training.epochs", self.epochs, int, 1)
+        require("training.lr", self.lr, float, 0, ends="(]")
+        require("training.batch_size", self.batch_size, int, 2, hint=" (batch norm needs two values)")
+        require("training.momentum", self.momentum, float, 0, 1, ends="()")
+        require("training.weight_decay", self.weight_decay, float, 0)
+        require("training.label_smoothing", self.label_smoothing, float, 0, 1, ends="[)")
+        require("training.ema", self.ema, float, 0, 1, ends="[)")
+        if self.bf16 != "auto":
+            require("training.bf16", self.bf16, bool, hint=", or auto")
+        for name, choices in (("schedule", tuple(SCHEDULES)), ("augment", AUGMENTATIONS)):
+            if getattr(self, name) not in choices:
+                raise AmcError(f"training.{name}={getattr(self, name)}: give {' or '.join(choices)}")

@@ -1,0 +1,189 @@
+"""One training, epoch by epoch, that can be stopped after any of them and go on exactly as if it had not been."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from amc.core.device import autocast, resolve_bf16
+from amc.core.errors import AmcError
+from amc.data import ImageSet
+from amc.evaluation.scoring import score
+from amc.training.augment import augment
+from amc.training.distillation import Teacher
+from amc.training.recipe import SCHEDULES, Recipe
+from amc.training.regularise import Penalty
+
+CHECK_STEPS = 100  # between looks at the loss: a GPU waits for each
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images. ``number`` counts from 1; accuracies are fractions, losses in nats."""
+
+    number: int
+    epochs: int
+    train_loss: float
+    val_accuracy: float | None
+    val_loss: float | None
+    lr: float
+    seconds: float
+
+
+class Trainer:
+    """Trains a network in place, on the device that holds the images.
+
+    ``trained`` is the network to use: the one given or, with a moving average, that of its weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: ImageSet,
+        val: ImageSet | None,
+        recipe: Recipe,
+        *,
+        seed: int = 0,
+        teacher: Teacher | None = None,
+        penalty: Penalty | None = None,
+    ) -> None:
+        """Args as in :func:`amc.training.fit.train`.
+
+        Raises:
+            AmcError: fewer than two images.
+        """
+        if len(train) < 2:
+            raise AmcError(f"training: {len(train)} training image; give at least 2")
+        self._model = model.to(train.device).to(memory_format=torch.channels_last)
+        self._train, self._val, self._recipe = train, val, recipe
+        self._teacher, self._penalty = teacher, penalty
+        self._optimizer = torch.optim.SGD(
+            model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True, fused=True
+        )
+        self._steps = max(1, len(train) // recipe.batch_size)
+        shape, total = SCHEDULES[recipe.schedule], recipe.epochs * self._steps
+        self._schedule = LambdaLR(self._optimizer, lambda step: shape(step / total))
+        self._generator = torch.Generator().manual_seed(seed)
+        self._average = None
+        if recipe.ema > 0:
+            self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+        with torch.random.fork_rng(devices=self._cards()):
+            torch.manual_seed(seed)
+            self._random = self._global_state()  # of dropout
+        self._done = 0
+
+    @property
+    def trained(self) -> nn.Module:
+        return self._model if self._average is None else self._average.module
+
+    @property
+    def finished(self) -> bool:
+        return self._done >= self._recipe.epochs
+
+    def epoch(self) -> Epoch:
+        """Trains for one epoch and scores the result on the validation images.
+
+        Raises:
+            AmcError: the loss or a weight is no longer finite.
+        """
+        begun, lr = time.perf_counter(), float(self._schedule.get_last_lr()[0])
+        with self._own_random_state():
+            loss = self._pass()
+        self._done += 1
+        if not all(bool(tensor.isfinite().all()) for tensor in self._model.state_dict().values()):
+            raise self._diverged("weights became infinite or NaN")
+        accuracy, val_loss = None, None
+        if self._val is not None:
+            right, val_loss = score(self.trained, self._val, 250)
+            accuracy = int(right.sum()) / len(self._val)
+        seconds = time.perf_counter() - begun
+        return Epoch(self._done, self._recipe.epochs, loss, accuracy, val_loss, lr, seconds)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that :meth:`load_state` needs, plain data and tensors."""
+        return {
+            "epochs": self._done,
+            "model": self._model.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": {k: v for k, v in self._schedule.state_dict().items() if k != "lr_lambdas"},
+            "generator": self._generator.get_state(),
+            "random": self._random,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from :meth:`state` of a trainer that was made in the same way."""
+        self._model.load_state_dict(state["model"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict({**state["schedule"], "lr_lambdas": [None]})
+        self._generator.set_state(state["generator"].cpu())
+        self._random = [part.cpu() for part in state["random"]]
+        self._done = state["epochs"]
+
+    def _pass(self) -> float:
+        """One pass over the images; what does not fill a batch at its end is skipped. Returns the mean loss."""
+        recipe, images = self._recipe, self._train
+        bf16 = resolve_bf16(recipe.bf16, images.device)
+        total = torch.zeros((), device=images.device)
+        size = min(recipe.batch_size, len(images))
+        order = torch.randperm(len(images), generator=self._generator)
+        self._model.train()
+        for step in range(self._steps):
+            chosen = order[step * size : (step + 1) * size].to(images.device)
+            x = images.normalise(augment(images.images[chosen], recipe.augment, self._generator))
+            loss = self._loss(x, images.labels[chosen], bf16)
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+            self._schedule.step()
+            if self._average is not None:
+                self._average.update_parameters(self._model)
+            total += loss.detach()
+            if step % CHECK_STEPS == CHECK_STEPS - 1 or step == self._steps - 1:
+                mean = float(total) / (step + 1)
+                if not math.isfinite(mean):
+                    raise self._diverged(f"the loss is {mean}")
+        return mean
+
+    def _loss(self, x: torch.Tensor, labels: torch.Tensor, bf16: bool) -> torch.Tensor:
+        with autocast(x.device, bf16):
+            logits = self._model(x)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+        if self._teacher is not None:
+            loss = self._teacher.loss(x, logits, loss)
+        return loss if self._penalty is None else loss + self._penalty(self._model)
+
+    def _diverged(self, what: str) -> AmcError:
+        return AmcError(
+            f"training: {what} in epoch {self._done + 1}; lower the learning rate, now up to {self._recipe.lr:g}, "
+            "or check the images"
+        )
+
+    def _cards(self) -> list[torch.device]:
+        return [self._train.device] if self._train.device.type == "cuda" else []
+
+    def _global_state(self) -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(card) for card in self._cards())]
+
+    @contextmanager
+    def _own_random_state(self) -> Iterator[None]:
+        """The global random state is this training's for the block, and then again what it was."""
+        with torch.random.fork_rng(devices=self._cards()):
+            torch.set_rng_state(self._random[0])
+            for card, state in zip(self._cards(), self._random[1:], strict=True):
+                torch.cuda.set_rng_state(state, card)
+            yield
+            self._random = self._global_state()

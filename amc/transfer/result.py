@@ -1,0 +1,64 @@
+"""What a transfer came to, and how it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+from torch import nn
+
+from amc.core.types import LayerGroup, PruningPlan, Scored
+from amc.reporting.figures import plan_figure, save_figure
+from amc.tracking import RunDir
+from amc.tracking.versions import versions
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """What a policy came to on a network that it may never have seen.
+
+    Attributes:
+        plan: the policy's.
+        model: the network cut by it and recovered; not fine-tuned.
+        uncut, uniform, policy: scores and costs; ``uniform`` has the same keep ratio everywhere, in the same budget.
+        groups: the network's layer groups.
+        strength: that ``plan`` was made with, see :mod:`amc.policies.plans`.
+        strength_by: what it was chosen by.
+        tried: strength → that of what the policy walks to: accuracy, or divergence in nats.
+        wall_seconds: of everything.
+    """
+
+    plan: PruningPlan
+    model: nn.Module
+    uncut: Scored
+    uniform: Scored
+    policy: Scored
+    groups: tuple[LayerGroup, ...]
+    strength: float
+    strength_by: str
+    tried: Mapping[float, float]
+    wall_seconds: float
+
+
+def _strengths_line(result: TransferResult) -> Text:
+    by_accuracy = result.strength_by == "accuracy"
+    tried = ", ".join(
+        f"{s:g}: {found:.2%}" if by_accuracy else f"{s:g}: {found:.3f}" for s, found in result.tried.items()
+    )
+    uniform = ", the uniform plan: the policy brings nothing here" if result.strength == 0 else ""
+    what = "validation accuracy" if by_accuracy else "divergence from the uncut outputs (nats)"
+    return Text(f"{what} by the policy's strength: {tried}; taken: {result.strength:g}{uniform}")
+
+
+def _record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
+    share = result.policy.cost.macs / result.uncut.cost.macs
+    title = f"Policy without search: {result.policy.val.accuracy:.2%} at {share:.1%} of the MACs"
+    figure = plan_figure(result.groups, result.plan, result.uncut.cost.macs, title)
+    save_figure(folder.path / "best_plan.png", figure)
+    folder.write_plan(result.plan)
+    scored = {name: getattr(result, name).to_json() for name in ("uncut", "uniform", "policy")}
+    tried = {f"{strength:g}": found for strength, found in result.tried.items()}
+    walked = {"strength": result.strength, "strength_by": result.strength_by, "strengths": tried}
+    folder.write_summary({**facts, "versions": versions(), **scored, **walked, "wall_seconds": result.wall_seconds})

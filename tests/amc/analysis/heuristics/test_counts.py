@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amc.analysis.heuristics.counts import allowed_counts, shares, uniform_plan
+from amc.pruning.budget import Budget
+from tests.support import toys
+
+
+def test_counts_in_whole_units_from_the_minimum_to_all() -> None:
+    assert allowed_counts(toys.group("g", 6), 0.1).tolist() == [1, 2, 3, 4, 5, 6]
+    assert allowed_counts(toys.group("g", 6), 0.5).tolist() == [3, 4, 5, 6]
+    assert allowed_counts(toys.group("g", 12, step=3), 0.1).tolist() == [3, 6, 9, 12]
+    assert allowed_counts(toys.group("g", 20), 0.1, 8).tolist() == [8, 16, 20]
+    assert allowed_counts(toys.group("g", 1), 0.1).tolist() == [1]
+
+
+def test_a_coarse_grid_keeps_both_ends() -> None:
+    assert allowed_counts(toys.group("g", 10), 0.1, most=4).tolist() == [1, 4, 7, 10]
+    assert allowed_counts(toys.group("g", 10), 0.1, most=1).tolist() == [1, 10]
+
+
+@given(st.integers(1, 200), st.floats(0.01, 1), st.integers(1, 16), st.integers(2, 20))
+def test_every_count_is_one_that_a_plan_may_have(channels: int, min_keep: float, unit: int, most: int) -> None:
+    group = toys.group("g", channels)
+    counts = allowed_counts(group, min_keep, unit, most)
+    assert len(counts) <= most
+    assert counts[0] == group.min_channels(min_keep, unit)
+    assert counts[-1] == channels
+    assert all(group.round_channels(n / channels, unit) == n for n in counts)
+
+
+def test_the_uniform_plan_is_the_largest_that_fits() -> None:
+    model = toys.chain([10, 10], inputs=1, classes=1)  # 10 · 1 + 10 · 10 + 1 · 10 = 120 MACs; 7: 63, 8: 80
+    budget = Budget(model, "macs", None)
+    assert [uniform_plan(model.groups, model, "macs", limit, budget)["l0"] for limit in (79, 80, 63)] == [7, 8, 7]
+    assert uniform_plan(model.groups, model, "macs", 120, budget)["l0"] == 10
+    assert uniform_plan(model.groups, model, "macs", 1, Budget(model, "macs", None, min_keep=0.3))["l1"] == 3
+
+
+@pytest.mark.parametrize("cost", ["macs", "params"])
+def test_uniform_on_a_residual_stream(cost: str) -> None:
+    model = toys.stream(8, [6, 4])
+    limit = 0.5 * model.cost().get(cost)
+    plan = uniform_plan(model.groups, model, cost, limit, Budget(model, cost, None))
+    assert 0.35 * model.cost().get(cost) < model.cost(plan).get(cost) <= limit
+
+
+def test_shares_count_what_makes_and_what_reads_the_channels() -> None:
+    model = toys.stream(8, [6])
+    # stem 2 · 8 · 3, mix 8 · 8, into and out of the block 3 · 6 · 8 each: all touch the stream, the last two the block
+    assert shares(model) == {"stem": (1.0, 1.0), "a0": pytest.approx((288 / 400, 288 / 400))}

@@ -1,0 +1,224 @@
+"""``python -m amc.finetune``: what it takes over from the search, prints, leaves behind, refuses, and survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import amc
+from amc.cli.run import run
+from amc.core.errors import AmcError
+from amc.core.types import PruningPlan
+from amc.data import load_dataset
+from amc.finetune.__main__ import main_from_config
+from amc.pruning.layers import count_macs
+from amc.search import __main__ as searching
+from amc.training.fit import evaluate
+
+BASE = ["model=resnet20", "dataset=digits", "training.epochs=1", "device=cpu", "verbose=false", "seed=3"]
+QUICK = ["epochs=2", "calibration_images=64", "recovery=bn", "finetuning.bf16=false"]
+UNTIMED = re.compile("seconds|latency")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished search in ``search`` and its trained baseline in ``cache``."""
+    place = tmp_path_factory.mktemp("finetune")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMC_CACHE", str(place / "cache"))
+        patch.chdir(place)
+        run("search", searching.main_from_config, [
+            *BASE, "agent=random", "episodes=4", "importance=l2", "evaluate.images=100", "freeze=[layer3.2.conv1]",
+            "hydra.run.dir=search",
+        ])  # fmt: skip
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMC_CACHE", str(place / "cache"))
+    monkeypatch.chdir(place)
+
+
+def finetune(folder: str, *overrides: str) -> dict[str, Any]:
+    run("finetune", main_from_config, ["plan=search/plan.json", *QUICK, f"hydra.run.dir={folder}", *overrides])
+    summary: dict[str, Any] = json.loads((Path(folder) / "summary.json").read_text())
+    return summary
+
+
+def refused(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        run("finetune", main_from_config, [*QUICK, "hydra.run.dir=refused", *overrides])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1, error
+    return error
+
+
+@pytest.fixture(scope="module")
+def finished(place: Path) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMC_CACHE", str(place / "cache"))
+        patch.chdir(place)
+        return finetune("run", "verbose=false")
+
+
+def test_it_takes_over_what_the_search_had(finished: dict[str, Any]) -> None:
+    assert (finished["model"], finished["dataset"], finished["seed"]) == ("resnet20", "digits", 3)
+    settings = finished["settings"]
+    assert settings["importance"] == "l2"
+    assert settings["freeze"] == ["layer3.2.conv1"]
+    assert settings["recovery"] == "bn"
+    searched = json.loads(Path("search/summary.json").read_text())
+    assert finished["baseline"]["test"] == searched["baseline"]["test"]  # the same cached baseline
+    assert finished["tuned"]["macs"] == searched["best"]["macs"]
+
+
+def test_what_it_leaves_behind(finished: dict[str, Any]) -> None:
+    assert {p.name for p in Path("run").iterdir()} >= {
+        "config.json",
+        "plan.json",
+        "pruned",
+        "summary.json",
+        "training.png",
+    }
+    assert Path("run/plan.json").read_text() == Path("search/plan.json").read_text()
+    assert [row["epoch"] for row in finished["history"]] == [0, 1, 2]
+    assert finished["tuned"]["val"]["accuracy"] == max(row["val_accuracy"] for row in finished["history"])
+    assert finished["command"] == "finetune"
+    assert str(Path.cwd()) not in Path("run/summary.json").read_text()
+
+
+def test_the_pruned_network_loads_and_is_the_one_that_was_reported(finished: dict[str, Any]) -> None:
+    model = amc.load("run/pruned")
+    splits = load_dataset("digits", val_images=360)
+    accuracy, loss = evaluate(model, splits.test)
+    assert accuracy == finished["tuned"]["test"]["accuracy"]
+    assert loss == pytest.approx(finished["tuned"]["test"]["loss"], rel=1e-4)
+    assert count_macs(model, splits.test.take(1).normalised()) == finished["tuned"]["macs"]
+
+
+def test_steps_end_at_the_plan(finished: dict[str, Any]) -> None:
+    summary = finetune(
+        "steps", "verbose=false", "schedule=iterative", "stages=[0.8,0.65]", "epochs=3", "regulariser=l1"
+    )
+    ratios = {row["phase"]: row["macs_ratio"] for row in summary["history"]}
+    assert list(ratios) == ["stage 1 of 3", "stage 2 of 3", "stage 3 of 3"]
+    assert 0.7 < ratios["stage 1 of 3"] <= 0.8
+    assert 0.55 < ratios["stage 2 of 3"] <= 0.65
+    assert summary["tuned"]["macs"] == finished["tuned"]["macs"]
+    assert count_macs(amc.load("steps/pruned"), torch.zeros(1, 3, 8, 8)) == summary["tuned"]["macs"]
+
+
+def test_of_several_plans_the_best_goes_on() -> None:
+    summary = finetune("several", "verbose=false", "refine.plans=3", "refine.epochs=1", "epochs=1")
+    trials, last = summary["phases"][:-1], summary["phases"][-1]
+    assert [t["phase"] for t in trials] == ["plan 1 of 3", "plan 2 of 3", "plan 3 of 3"]
+    assert last["phase"] == "training"
+    winner = max(trials, key=lambda t: t["val_accuracy"])
+    # the winner is cut again in the same way
+    assert last["cut_val_accuracy"] == winner["cut_val_accuracy"]
+    assert json.loads(Path("several/plan.json").read_text()) == json.loads(Path("several/pruned/plan.json").read_text())
+
+
+def untimed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: untimed(v) for k, v in value.items() if not UNTIMED.search(k)}
+    return [untimed(v) for v in value] if isinstance(value, list) else value
+
+
+STEPS = ["schedule=iterative", "stages=[0.75]", "refine.plans=2", "epochs=4", "distill.weight=0.5"]
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_ends_the_same() -> None:
+    straight = finetune("straight", "verbose=false", *STEPS)
+    command = [sys.executable, "-m", "amc.finetune", "plan=search/plan.json", *QUICK, *STEPS, "hydra.run.dir=killed"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    before = -1
+    for _ in range(20):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+        state = Path("killed/checkpoint/state.pt")
+        while process.poll() is None:
+            written = state.stat().st_mtime_ns if state.exists() else -1
+            if written not in (-1, before):
+                before = written
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            time.sleep(0.005)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, process.stderr and process.stderr.read()
+        command = [sys.executable, "-m", "amc.finetune", "resume=killed"]
+    again = json.loads(Path("killed/summary.json").read_text())
+    assert untimed(again) == untimed(straight)
+    for name in ("weights.safetensors", "plan.json"):
+        assert (Path("killed/pruned") / name).read_bytes() == (Path("straight/pruned") / name).read_bytes()
+
+
+def test_diverging_keeps_the_last_good_network(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree("refused", ignore_errors=True)
+    error = refused(capsys, "plan=search/plan.json", "finetuning.weight_decay=1e25",
+                    "verbose=false")  # fmt: skip
+    assert "lower the learning rate" in error
+    assert "the best network so far is in" in error
+    amc.load("refused/pruned")
+    assert Path("refused/checkpoint/state.pt").is_file()
+    shutil.rmtree("refused")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ([], "plan: not given"),
+        (["plan=nowhere/plan.json"], "plan=nowhere/plan.json: no such file"),
+        (["plan=search/plan.json", "epochs=0"], "epochs=0"),
+        (["plan=search/plan.json", "schedule=iterative"], "needs stages"),
+        (["plan=search/plan.json", "schedule=iterative", "stages=[0.2,0.1]"], "stages="),
+        (["plan=search/plan.json", "schedule=iterative", "stages=[0.8]", "epochs=1"], "fewer than the 2 stages"),
+        (
+            ["plan=search/plan.json", "model=vgg16_cifar", "training.epochs=1", "freeze=[]"],
+            "was the plan made for another model",
+        ),
+        (["plan=search/plan.json", "finetuning.rate=1"], "finetuning"),
+        (["resume=search"], "no run of python -m amc.finetune"),
+    ],
+)
+def test_wrong_input_is_one_line(capsys: pytest.CaptureFixture[str], overrides: list[str], text: str) -> None:
+    assert text in refused(capsys, "verbose=false", *overrides)
+    shutil.rmtree("refused", ignore_errors=True)
+
+
+def test_from_python_without_a_folder() -> None:
+    from amc.finetune.run import finetune as plain
+    from amc.finetune.settings import FineTuneSettings
+    from amc.pruning.network import trace_network
+    from amc.training.recipe import Recipe
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 10))
+    splits = load_dataset("digits", val_images=100, train_images=128)
+    network = trace_network(model, splits.train.take(1).normalised())
+    plan = PruningPlan.make(network.groups, {"0": 4})
+    result = plain(
+        model, plan, train=splits.train, val=splits.val, recipe=Recipe(bf16=False), verbose=False,
+        settings=FineTuneSettings(epochs=1, calibration_images=32, recovery="least_squares"),
+    )  # fmt: skip
+    assert result.plan == plan
+    assert result.tuned.test is None
+    assert result.model[0].out_channels == 4  # type: ignore[index]
+    with pytest.raises(AmcError, match="plan"):
+        plain(model, "nowhere.json", train=splits.train, val=splits.val, verbose=False)
