@@ -9,7 +9,8 @@ Which one when:
 * ``accuracy``: under a hard budget (AMC's resource-constrained search), where every plan is small enough already.
   Never without a budget: nothing would be pruned.
 
-A user's own reward is any callable with the same three arguments, given by its dotted path.
+A user's own reward is any callable with the same three arguments, given by its dotted path. One that reads
+``cost.latency_ms`` says so by an attribute, ``my_reward.needs = ("latency_ms",)``: the table is then measured.
 """
 
 # ruff: noqa: ARG001 (every reward takes the same three arguments)
@@ -25,6 +26,7 @@ from amc.core.callables import find_callable
 from amc.core.types import Cost, Metrics
 
 Reward = Callable[[Metrics, Cost, Cost], float]
+LATENCY_MS = "latency_ms"
 
 
 def error_log_flops(metrics: Metrics, cost: Cost, original: Cost) -> float:
@@ -44,6 +46,9 @@ def error_log_latency(metrics: Metrics, cost: Cost, original: Cost) -> float:
         AmcError: no latency table was measured.
     """
     return -metrics.error * math.log(1000 * cost.get("latency_ms"))
+
+
+error_log_latency.needs = (LATENCY_MS,)  # type: ignore[attr-defined]
 
 
 def accuracy(metrics: Metrics, cost: Cost, original: Cost) -> float:
@@ -67,3 +72,14 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
     advice = f"give one of {', '.join(REWARDS)}, or the dotted path of your own callable (my_pkg.my_reward)"
     reward: Reward = REWARDS[name] if name in REWARDS else find_callable("reward", name, advice)
     return partial(reward, **kwargs) if kwargs else reward
+
+
+def resolved(reward: str | Reward) -> Reward:
+    """The callable that a name, a dotted path or a callable stands for. Raises ``AmcError`` if there is none."""
+    return get_reward(reward) if isinstance(reward, str) else reward
+
+
+def needs_of(reward: Reward) -> tuple[str, ...]:
+    """The costs beyond MACs and parameters that ``reward`` reads, from its attribute ``needs``."""
+    function = reward.func if isinstance(reward, partial) else reward
+    return tuple(getattr(function, "needs", ()))

@@ -12,10 +12,13 @@ from rich.table import Table
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from amc.cli.command import plain_of
+from amc.cli.run import run
 from amc.core.files import write_error, write_json, write_safetensors
 from amc.core.progress import Progress, duration
 from amc.data import Splits
 from amc.reporting.console import show
+from amc.task.load import describe, load_recipe, load_untrained
 from amc.tracking import RunDir
 from amc.training.fit import TrainResult, evaluate, train
 from amc.training.recipe import Recipe
@@ -67,8 +70,6 @@ def run_training(
 
 
 def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed: int, verbose: bool) -> TrainResult:
-    from amc.task.load import describe
-
     try:
         with SummaryWriter(str(run_dir)) as board, Progress("epoch", verbose) as progress:
 
@@ -89,13 +90,9 @@ def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, trains, and prints the result."""
-    from omegaconf import OmegaConf
-
-    from amc.task.load import load_recipe, load_untrained
-
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    recipe = load_recipe(config)
-    task = load_untrained(config)
+    plain = plain_of(config)
+    recipe = load_recipe(plain)
+    task = load_untrained(plain)
     summary = run_training(
         task.model, task.splits, recipe, run_dir, config=plain, seed=plain["seed"], verbose=plain["verbose"]
     )
@@ -118,8 +115,6 @@ def _table(name: str, summary: Mapping[str, Any], run_dir: Path) -> Table:
 
 def main() -> None:
     """``python -m amc.train`` and the console script."""
-    from amc.cli.run import run
-
     run("train", main_from_config)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from amc.core.types import LayerGroup
+from amc.pruning.bisect import last_whole
 from amc.pruning.budget import Budget
-from amc.pruning.cost import CostModel
 
 STEPS = 2**20  # uniform actions are multiples of 1 / STEPS: float32, the action space's type, holds them exactly
 
@@ -27,21 +27,28 @@ def asked_plan(actions: Iterable[float], budget: Budget) -> dict[str, int]:
     return {g.name: max(asked_channels(g, action, budget), budget.floor[g.name]) for g, action in groups}
 
 
-def uniform_action(cost_model: CostModel, budget: Budget) -> float:
+def uniform_action(budget: Budget) -> float:
     """The largest action that, given to every group, yields a plan within the budget; 1.0 without a budget.
 
     Such a plan is never clipped: each of its partial plans costs less still. Found by bisection, for which more
     channels must never cost less.
     """
+    return 1.0 if budget.keep is None else _largest_action(budget, budget.limit)
 
+
+def uniform_plan(budget: Budget, limit: float) -> dict[str, int]:
+    """Group name → the channels of the same keep ratio everywhere, the largest whose plan costs no more than ``limit``.
+
+    Args:
+        budget: its cost, smallest keep ratio and rounding; not its own limit.
+        limit: in the unit of the budget's cost.
+    """
+    return asked_plan([_largest_action(budget, limit)] * len(budget.groups), budget)
+
+
+def _largest_action(budget: Budget, limit: float) -> float:
     def fits(step: int) -> bool:
-        kept = asked_plan([step / STEPS] * len(budget.groups), budget)
-        return cost_model.value(budget.cost, cost_model.counts(kept)) <= budget.limit
+        return budget.value(asked_plan([step / STEPS] * len(budget.groups), budget)) <= limit
 
-    if budget.keep is None or fits(STEPS):
-        return 1.0
-    low, high = 0, STEPS  # low fits: Budget refuses a limit that the smallest plan exceeds
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low / STEPS
+    # 0 fits: Budget refuses a limit that the smallest plan exceeds.
+    return 1.0 if fits(STEPS) else last_whole(fits, 0, STEPS) / STEPS

@@ -19,7 +19,7 @@ from envs.actions import asked_channels, asked_plan, uniform_action
 from envs.observations import FEATURES, LAYOUT_VERSION, PRIOR, features_of, static_features
 from envs.projection import ask_for, in_proportion, project, ramp
 
-RULES = ("clip", "project", "free")  # how the budget is enforced
+ENFORCEMENTS = ("clip", "project", "free")  # of the budget
 Vector = npt.NDArray[np.float32]
 
 
@@ -30,7 +30,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
 
     ``Box(0, 1, (1,), float32)``. Action ``a`` asks for the keep ratio ``min_keep + a · (1 − min_keep)``, rounded to
     whole channels (``channel_round``; grouped convolutions to a multiple of their groups). The budget is enforced by
-    one of three rules:
+    one of three ways:
 
     * ``clip``: each action is clipped so that the budget can still be met by pruning the groups to come as far as
       allowed (AMC, Algorithm 1).
@@ -96,7 +96,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         evaluate: Callable[[PruningPlan], Metrics],
         reward: Callable[[Metrics, Cost, Cost], float],
         observation: Literal["amc", "portable", "response", "price"] = "amc",
-        rule: Literal["clip", "project", "free"] = "clip",
+        enforcement: Literal["clip", "project", "free"] = "clip",
         plans: Mapping[str, Mapping[str, int]] | None = None,
         prior: Mapping[str, float] | None = None,
         measured: Mapping[str, Mapping[str, float]] | None = None,
@@ -109,27 +109,27 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             evaluate: scores a finished plan; called once per episode.
             reward: of the plan's metrics, its cost and the uncut network's.
             observation: the layout of the observation, see the class's table.
-            rule: how the budget is enforced.
-            plans: further rules' plans for ``rules``, name → group name → kept channels.
+            enforcement: of the budget.
+            plans: further heuristics' plans for ``rules``, name → group name → kept channels.
             prior: group name → how much the network suffers from this group's cut, in [0, 1]; adds a last number,
                 ``sensitivity``, to the observation.
             measured: ``response``, ``price`` → group name → how much the outputs suffer from this group's cut, greater
                 than 0; for the rule and the observation of that name.
 
         Raises:
-            AmcError: unknown layout or rule, or the layout of something that was not measured.
+            AmcError: unknown layout or enforcement, or the layout of something that was not measured.
         """
-        if rule not in RULES:
-            raise AmcError(f"budget.rule={rule}: unknown; give one of {', '.join(RULES)}")
+        if enforcement not in ENFORCEMENTS:
+            raise AmcError(f"budget.rule={enforcement}: unknown; give one of {', '.join(ENFORCEMENTS)}")
         self._cost_model, self._budget = cost_model, budget
         self._evaluate, self._reward = evaluate, reward
         self._static = static_features(observation, budget.groups, measured)
         self._prior = None if prior is None else [[prior[g.name]] for g in budget.groups]
         self._original = cost_model.cost()
         self._full = cost_model.value(budget.cost, cost_model.counts({}))
-        self._rule = rule
-        self._uniform_action = uniform_action(cost_model, budget)
-        self._rules = self._all_rules(plans or {}, measured or {})
+        self._enforcement = enforcement
+        self._uniform_action = uniform_action(budget)
+        self._heuristics = self._all_heuristics(plans or {}, measured or {})
         self._kept: dict[str, int] = {}
         self._asked: list[float] = []
         self._last_keep = 1.0
@@ -139,7 +139,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         self._sees_no_walk = features != FEATURES
         features = features if prior is None else (*features, PRIOR)
         self.observation_space = spaces.Box(0.0, 1.0, (len(features),), np.float32)
-        self.metadata = {**type(self).metadata, "policy": _policy_facts(observation, features, budget, rule)}
+        self.metadata = {**type(self).metadata, "policy": _policy_facts(observation, features, budget, enforcement)}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
         """Forgets all decisions. Returns the observation of the first group and the info that the class lists."""
@@ -151,7 +151,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             "uniform_action": self._uniform_action,
             "static_observation": self._sees_no_walk,
             "keep": 1.0 if self._budget.keep is None else self._budget.keep,
-            "rules": {name: list(actions) for name, actions in self._rules.items()},
+            "rules": {name: list(actions) for name, actions in self._heuristics.items()},
             "cost_fraction": self._cost_fraction,
         }
         return self._observe(), info
@@ -177,7 +177,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             raise AmcError(f"group {group.name}: the action is NaN; the agent has diverged, try smaller learning rates")
         asked = asked_channels(group, asked_for, self._budget)
         channels = max(asked, self._budget.floor[group.name])
-        if self._rule == "clip":
+        if self._enforcement == "clip":
             channels = self._budget.clip(group, asked, self._kept)
         self._kept[group.name] = channels
         self._asked.append(asked_for)
@@ -192,8 +192,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         return self._observe(), outcome["reward"], True, False, info | outcome
 
     def _finish(self) -> dict[str, Any]:
-        if self._rule == "project":
-            self._kept = project(self._asked, self._cost_model, self._budget)
+        if self._enforcement == "project":
+            self._kept = project(self._asked, self._budget)
         plan = PruningPlan.make(self._cost_model.groups, self._kept)
         cost, metrics = self._cost_model.cost(plan), self._evaluate(plan)
         reward = float(self._reward(metrics, cost, self._original))
@@ -211,15 +211,15 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         smallest = self._fraction({**self._budget.floor, **self._kept})
         return [1 - now, now - smallest, self._last_keep]
 
-    def _all_rules(
+    def _all_heuristics(
         self, plans: Mapping[str, Mapping[str, int]], measured: Mapping[str, Mapping[str, float]]
     ) -> dict[str, tuple[float, ...]]:
-        """An action for each group by every rule of thumb; all within the budget."""
+        """An action for each group by every heuristic; all within the budget."""
         budget, n = self._budget, len(self._budget.groups)
         ramps = {"uniform": (0.5,) * n, "shallow": ramp(n, rising=True), "deep": ramp(n, rising=False)}
         for name, amounts in measured.items():
             ramps[name] = in_proportion([amounts[g.name] for g in budget.groups])
-        kept = {name: project(actions, self._cost_model, budget) for name, actions in ramps.items()}
+        kept = {name: project(actions, budget) for name, actions in ramps.items()}
         if budget.keep is None:
             kept["uniform"] = {g.name: g.channels for g in budget.groups}
         return {name: ask_for(counts, budget) for name, counts in {**kept, **plans}.items()}
@@ -232,11 +232,11 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         return self._cost_model.value(self._budget.cost, self._cost_model.counts(kept)) / self._full
 
 
-def _policy_facts(observation: str, features: Sequence[str], budget: Budget, rule: str) -> dict[str, Any]:
+def _policy_facts(observation: str, features: Sequence[str], budget: Budget, enforcement: str) -> dict[str, Any]:
     return {
         "observation": {"layout": observation, "version": LAYOUT_VERSION, "features": list(features)},
         "action": {"meaning": "keep_ratio = min_keep + action * (1 - min_keep)", "min_keep": budget.min_keep},
         "budget_cost": budget.cost,
         "budget_keep": budget.keep,
-        "budget_rule": rule,
+        "budget_rule": enforcement,
     }

@@ -1,23 +1,22 @@
-"""Plans for a whole vector of actions: moved onto the budget together, and the rules of thumb made this way."""
+"""Plans for a whole vector of actions: moved onto the budget together, and the heuristics made this way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from amc.core.types import LayerGroup
+from amc.pruning.bisect import last_real
 from amc.pruning.budget import Budget
-from amc.pruning.cost import CostModel
 from envs.actions import asked_plan, keep_ratio
 
 EDGE = 1e-3  # actions nearer to 0 or 1 count as this far away: their logits stay finite
 FAR = 16.0  # logits: so far beyond both edges that every group is at its smallest or at its largest
-HALVINGS = 40
 
 
-def project(actions: Sequence[float], cost_model: CostModel, budget: Budget) -> dict[str, int]:
+def project(actions: Sequence[float], budget: Budget) -> dict[str, int]:
     """The plan that meets the budget, as near to it as whole channels allow, with one common shift of all logits.
 
     Clipping (AMC, Algorithm 1) makes the groups at the end of the walk pay for what those before them asked; here all
@@ -26,7 +25,6 @@ def project(actions: Sequence[float], cost_model: CostModel, budget: Budget) -> 
 
     Args:
         actions: one for each group of the budget, in [0, 1].
-        cost_model: what ``budget`` was made for.
         budget: without a limit, the actions are taken as they are.
 
     Returns:
@@ -37,34 +35,27 @@ def project(actions: Sequence[float], cost_model: CostModel, budget: Budget) -> 
     inside = np.clip(np.asarray(actions, dtype=np.float64), EDGE, 1 - EDGE)
     logits = np.log(inside / (1 - inside))
 
-    def fits(kept: Mapping[str, int]) -> bool:
-        return cost_model.value(budget.cost, cost_model.counts(kept)) <= budget.limit
-
     def shifted(shift: float) -> dict[str, int]:
         return asked_plan(_sigmoid(logits + shift), budget)
 
-    low, high = -FAR, FAR  # low fits: everything is at its smallest there, and Budget refuses what that exceeds
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if fits(shifted(middle)) else (low, middle)
-    kept = shifted(low)
+    # −FAR fits: everything is at its smallest there, and Budget refuses what that exceeds.
+    shift = last_real(lambda candidate: budget.fits(shifted(candidate)), -FAR, FAR)
+    kept = shifted(shift)
     wanted = {
         g.name: (keep_ratio(a, budget.min_keep) * g.channels - kept[g.name]) / g.unit(budget.channel_round)
-        for g, a in zip(budget.groups, _sigmoid(logits + low), strict=True)
+        for g, a in zip(budget.groups, _sigmoid(logits + shift), strict=True)
     }
-    return _filled(kept, sorted(budget.groups, key=lambda g: -wanted[g.name]), fits, budget.channel_round)
+    return _filled(kept, sorted(budget.groups, key=lambda g: -wanted[g.name]), budget)
 
 
-def _filled(
-    kept: dict[str, int], order: Sequence[LayerGroup], fits: Callable[[Mapping[str, int]], bool], channel_round: int
-) -> dict[str, int]:
+def _filled(kept: dict[str, int], order: Sequence[LayerGroup], budget: Budget) -> dict[str, int]:
     """``kept`` with one more unit for each group in turn, until no group can have another."""
     open_groups = list(order)
     while open_groups:
         still_open = []
         for group in open_groups:
-            more = {**kept, group.name: min(group.channels, kept[group.name] + group.unit(channel_round))}
-            if more != kept and fits(more):
+            more = {**kept, group.name: min(group.channels, kept[group.name] + group.unit(budget.channel_round))}
+            if more != kept and budget.fits(more):
                 kept = more
                 still_open.append(group)
         open_groups = still_open

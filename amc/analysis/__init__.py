@@ -1,6 +1,6 @@
 """How much each layer group alone can lose: sensitivity curves, the plans they suggest, and what they leave out."""
 
-from amc.analysis.curve_cache import curve_task, curves_for
+from amc.analysis.curve_cache import curve_fingerprint, curves_for
 from amc.analysis.curves import Curves, Point, measure_curves
 from amc.analysis.heuristics.size_aware import SizeAware, size_aware_plan
 from amc.analysis.heuristics.threshold import threshold_plan, threshold_plan_for_budget
@@ -9,7 +9,7 @@ __all__ = [
     "Curves",
     "Point",
     "SizeAware",
-    "curve_task",
+    "curve_fingerprint",
     "curves_for",
     "measure_curves",
     "size_aware_plan",

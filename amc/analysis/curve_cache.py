@@ -15,52 +15,38 @@ from amc.core.errors import AmcError
 from amc.core.files import cache_folder, read_json, write_json
 from amc.core.progress import Progress
 from amc.core.types import Metrics
-from amc.data import ImageSet
-from amc.evaluation.evaluator import Evaluator
-from amc.pruning.network import Network
-from amc.task.problem import identity
-from amc.task.settings import Settings
+from amc.task.problem import Problem
 
 WRITE_SECONDS = 2.0  # between two writings: so much work a killed process may lose
-LOSS_TOLERANCE, ACCURACY_TOLERANCE = 0.01, 0.005  # between the uncut network's scores now and when values were kept
+LOSS_TOLERANCE, ACCURACY_TOLERANCE = 0.01, 0.005  # between the dense network's scores now and when values were kept
 log = logging.getLogger(__name__)
 
 
-def curve_task(
-    network: Network,
-    train: ImageSet,
-    val: ImageSet,
-    importance: str,
-    recovery: str,
-    settings: Settings,
-    seed: int,
-    evaluator: Evaluator,
-) -> dict[str, Any]:
+def curve_fingerprint(problem: Problem) -> dict[str, Any]:
     """All that a curve's values depend on, as plain data: the cache's key, the same for every command.
 
     A budget is not among it: neither its cost nor its smallest keep ratio changes what a cut group loses.
     """
+    network, method, evaluator = problem.network, problem.method, problem.evaluator
     groups = [[g.name, g.kind, g.channels, g.step, g.height, g.width, g.frozen is None] for g in network.groups]
     return {
         "format": CURVES_FORMAT,
-        **identity(network, train, val),
+        **problem.fingerprint,
         "network": _digest(repr(network.model)),
         "groups": _digest(groups),
-        "importance": importance,
-        "recovery": {"name": recovery, **settings.recovery},
-        "calibration_images": settings.calibration_images,
+        "importance": method.importance,
+        "recovery": {"name": method.recovery, **method.recovery_settings},
+        "calibration_images": method.calibration_images,
         "images": evaluator.dense.images,
         "precision": str(evaluator.dtype).removeprefix("torch."),
-        "device": train.device.type,
-        "seed": seed,
+        "device": problem.task.train.device.type,
+        "seed": method.seed,
     }
 
 
 def curves_for(
-    network: Network,
-    evaluator: Evaluator,
+    problem: Problem,
     keep_ratios: Sequence[float],
-    task: Mapping[str, Any],
     *,
     cache_dir: str | Path | None = None,
     known: Collection[Point] = (),
@@ -70,10 +56,8 @@ def curves_for(
     """The network's sensitivity curves, of which only what neither the cache nor ``known`` holds is measured.
 
     Args:
-        network: from :func:`amc.pruning.network.trace_network`.
-        evaluator: scores plans; its uncut network is the value at keep ratio 1.
+        problem: its evaluator scores plans; its dense network is the value at keep ratio 1.
         keep_ratios: descending, in (0, 1).
-        task: from :func:`curve_task`.
         cache_dir: see :func:`amc.core.files.cache_folder`.
         known: values that this run has already.
         on_point: called with every value that is not in ``known``, whether cached or measured.
@@ -82,6 +66,7 @@ def curves_for(
     Raises:
         AmcError: impossible ratios, zero prunable groups.
     """
+    network, evaluator, task = problem.network, problem.evaluator, curve_fingerprint(problem)
     kept = _Kept(cache_folder(cache_dir) / "curves" / f"{_digest(task)[:16]}.json", task, evaluator.dense)
     have = {(p.group, p.kept) for p in known}
     wanted = set(wanted_points(network.groups, keep_ratios))

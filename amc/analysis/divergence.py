@@ -14,7 +14,7 @@ from amc.core.types import PruningPlan
 from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
 from amc.evaluation.prefix_cache import SharedStart
-from amc.pruning.network import Network
+from amc.task.problem import Problem
 
 IMAGES = 256  # of the training split; labels are not looked at
 BATCH_SIZE = 64
@@ -27,16 +27,16 @@ def log_probabilities(model: nn.Module, images: ImageSet) -> Tensor:
     return torch.cat([model(x).double().log_softmax(dim=1) for x, _ in images.batches(BATCH_SIZE)])
 
 
-def divergence(uncut: Tensor, now: Tensor) -> float:
-    """Mean Kullback-Leibler divergence of the answers ``now`` from the uncut network's, in nats.
+def divergence(dense: Tensor, now: Tensor) -> float:
+    """Mean Kullback-Leibler divergence of the answers ``now`` from the dense network's, in nats.
 
     Both are log probabilities, ``[n, classes]``.
     """
-    return float((uncut.exp() * (uncut - now)).sum(dim=1).mean())
+    return float((dense.exp() * (dense - now)).sum(dim=1).mean())
 
 
 def divergences(evaluator: Evaluator, images: ImageSet, plans: Mapping[float, PruningPlan]) -> dict[float, float]:
-    """Strength of a walk → how far its plan moves the outputs from the uncut network's; labels are not looked at.
+    """Strength of a walk → how far its plan moves the outputs from the dense network's; labels are not looked at.
 
     Args:
         evaluator: of the network; it cuts and recovers.
@@ -46,41 +46,39 @@ def divergences(evaluator: Evaluator, images: ImageSet, plans: Mapping[float, Pr
     Raises:
         AmcError: the outputs are no numbers.
     """
-    uncut, found = log_probabilities(_pruned(evaluator, None), images), {}
+    dense, found = log_probabilities(_pruned(evaluator, None), images), {}
     for strength, plan in plans.items():
-        found[strength] = divergence(uncut, log_probabilities(_pruned(evaluator, plan), images))
+        found[strength] = divergence(dense, log_probabilities(_pruned(evaluator, plan), images))
         if not math.isfinite(found[strength]):
             raise AmcError(f"strength {strength:g}: the outputs are no numbers; try another recovery")
     return found
 
 
 def _pruned(evaluator: Evaluator, plan: PruningPlan | None) -> nn.Module:
-    """Refitted, in the form in which networks are scored; without a plan the uncut network."""
-    model = evaluator.cutter.surgeon.cut({}) if plan is None else evaluator.cutter.cut(plan)
+    """Refitted, in the form in which networks are scored; without a plan the dense network."""
+    model = evaluator.pruner.surgeon.cut({}) if plan is None else evaluator.pruner.cut(plan)
     return evaluator.prepared(model, torch.float32)
 
 
 class CutOneByOne:
     """A network by a plan, of which one group at a time is cut further."""
 
-    def __init__(self, network: Network, evaluator: Evaluator, train: ImageSet, kept: Mapping[str, int]) -> None:
-        """Runs the uncut network and the plan's.
+    def __init__(self, problem: Problem, kept: Mapping[str, int]) -> None:
+        """Runs the dense network and the plan's.
 
         Args:
-            network: uncut.
-            evaluator: of this network; its recovery refits every cut.
-            train: its first images are looked at.
+            problem: its first training images are looked at; its recovery refits every cut.
             kept: the plan, group name → kept channels; groups that are left out keep all.
 
         Raises:
             AmcError: the outputs are no numbers.
         """
-        self._network, self._evaluator, self._kept = network, evaluator, dict(kept)
-        self._images = train.take(IMAGES)
-        self.uncut = log_probabilities(_pruned(evaluator, None), self._images)
+        self._groups, self._evaluator, self._kept = problem.network.groups, problem.evaluator, dict(kept)
+        self._images = problem.task.train.take(IMAGES)
+        self.dense = log_probabilities(_pruned(self._evaluator, None), self._images)
         whole = self._by(self._kept)
-        self.outputs = log_probabilities(whole, self._images) if kept else self.uncut
-        for outputs, what in ((self.uncut, "network"), (self.outputs, "uniform plan")):
+        self.outputs = log_probabilities(whole, self._images) if kept else self.dense
+        for outputs, what in ((self.dense, "network"), (self.outputs, "uniform plan")):
             if not bool(outputs.isfinite().all()):
                 raise AmcError(f"outputs of the {what}: NaN or infinite; check the weights, or try another recovery")
         self._start = SharedStart(whole, self._images, BATCH_SIZE, torch.float32)
@@ -113,4 +111,4 @@ class CutOneByOne:
         return found
 
     def _by(self, kept: Mapping[str, int]) -> nn.Module:
-        return _pruned(self._evaluator, PruningPlan.make(self._network.groups, kept) if kept else None)
+        return _pruned(self._evaluator, PruningPlan.make(self._groups, kept) if kept else None)

@@ -51,6 +51,28 @@ class Independence:
     mean_ratio: float | None
 
 
+@dataclass(frozen=True)
+class PairSample:
+    """Which pairs are cut together.
+
+    Attributes:
+        pairs: how many; all there are if there are fewer.
+        keep_ratio: of both groups, rounded to whole channels.
+        seed: of the sample.
+
+    Raises:
+        AmcError: impossible numbers.
+    """
+
+    pairs: int
+    keep_ratio: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require("interactions.pairs", self.pairs, int, 0)
+        require("interactions.keep_ratio", self.keep_ratio, float, 0, 1, ends="()")
+
+
 def sample_pairs(names: Sequence[str], pairs: int, seed: int) -> list[tuple[str, str]]:
     """``pairs`` different pairs in random order, or all there are; each in the order of ``names``."""
     first, second = np.triu_indices(len(names), 1)
@@ -62,38 +84,29 @@ def measure_interactions(
     curves: Curves,
     groups: Sequence[LayerGroup],
     evaluate: Evaluate,
-    pairs: int,
-    keep_ratio: float,
-    seed: int = 0,
+    sample: PairSample,
     *,
     known: Collection[Interaction] = (),
     on_pair: Callable[[Interaction, int, int], None] | None = None,
 ) -> tuple[Interaction, ...]:
-    """Cuts a random sample of pairs of groups to ``keep_ratio`` each.
+    """Cuts a random sample of pairs of groups together.
 
     Args:
         curves: of the network; at a keep ratio that they have, nothing need be interpolated.
         groups: of the network.
         evaluate: plan → metrics, the same that measured the curves.
-        pairs: how many; all there are if there are fewer.
-        keep_ratio: of both groups, rounded to whole channels.
-        seed: of the sample.
+        sample: which pairs.
         known: pairs that were measured before.
         on_pair: called after each newly measured one with it, how many are there by then, and of how many.
-
-    Raises:
-        AmcError: impossible numbers.
     """
-    require("interactions.pairs", pairs, int, 0)
-    require("interactions.keep_ratio", keep_ratio, float, 0, 1, ends="()")
     by_name = {g.name: g for g in prunable(groups)}
     found = {(i.first, i.second): i for i in known}
-    wanted = sample_pairs(list(by_name), pairs, seed)
+    wanted = sample_pairs(list(by_name), sample.pairs, sample.seed)
     done = sum(pair in found for pair in wanted)
     for pair in wanted:
         if pair in found:
             continue
-        kept = {name: by_name[name].round_channels(keep_ratio) for name in pair}
+        kept = {name: by_name[name].round_channels(sample.keep_ratio) for name in pair}
         metrics = evaluate(PruningPlan.make(groups, kept))
         apart = sum(curves.loss_at(n, count / by_name[n].channels) - curves.dense_loss for n, count in kept.items())
         found[pair] = Interaction(*pair, metrics.loss - curves.dense_loss, float(apart), metrics.accuracy)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 
 from amc.analysis.prices import measure_prices
 from amc.analysis.responses import measure_responses
-from amc.data import ImageSet
 from amc.task.problem import Problem
-from amc.task.settings import Settings
-from amc.tracking import RunDir
 from amc.tracking.once import measured_once
+from amc.tracking.run import Run
+
+MEASURES = {"response": measure_responses, "price": measure_prices}
 
 
-def with_measured(
-    problem: Problem,
-    train: ImageSet,
-    settings: Settings,
-    folder: RunDir | None,
-    agent: str | None = None,
-    verbose: bool = False,
-) -> Problem:
-    """``problem`` with its groups' responses and prices measured, where ``settings`` or the ``agent`` need them."""
-    network, evaluator, found = problem.network, problem.evaluator, {}
-    groups = [g.name for g in network.groups if g.frozen is None]
-    ways = {
-        "response": lambda: measure_responses(network, evaluator, train, verbose=verbose),
-        "price": lambda: measure_prices(network, evaluator, problem.budget, train, verbose=verbose),
-    }
-    for what, measure in ways.items():
-        if settings.needs(what, agent):
-            file = None if folder is None else folder.kept_file(f"{what}s.json")
-            found[what] = measured_once(groups, file, what, measure)
-    return replace(problem, measured=found)
+def measure_groups(problem: Problem, run: Run | None = None, agent: str | None = None) -> None:
+    """Fills ``problem.measured`` with the groups' responses and prices, where the settings or the ``agent`` need them.
+
+    Args:
+        problem: its evaluator cuts and recovers.
+        run: keeps what was measured over a resume.
+        agent: name of the one that will play, if any.
+
+    Raises:
+        AmcError: the outputs are no numbers, or what was kept is damaged.
+    """
+    run = run or Run(verbose=False)
+    groups = [g.name for g in problem.network.groups if g.frozen is None]
+    for what, measure in MEASURES.items():
+        if problem.settings.needs(what, agent):
+            file = run.kept_file(f"{what}s.json")
+            problem.measured[what] = measured_once(groups, file, what, partial(measure, problem, verbose=run.verbose))

@@ -6,10 +6,7 @@ import math
 from statistics import mean, median
 
 from amc.analysis.divergence import SMALLEST, CutOneByOne, divergence
-from amc.data import ImageSet
-from amc.evaluation.evaluator import Evaluator
-from amc.pruning.budget import Budget
-from amc.pruning.network import Network
+from amc.task.problem import Problem
 from envs.projection import project
 
 KEEP_RATIO = 0.5  # of what the uniform plan keeps of the group
@@ -17,21 +14,17 @@ NOISE = 0.1  # of the median change of the outputs: an increase below it can't b
 FLAT = 1e-3  # of the largest saving: less is where a latency table is flat, and no use to a budget
 
 
-def measure_prices(
-    network: Network, evaluator: Evaluator, budget: Budget, train: ImageSet, *, verbose: bool = False
-) -> dict[str, float]:
+def measure_prices(problem: Problem, *, verbose: bool = False) -> dict[str, float]:
     """Each group's price: what the outputs lose for what is saved when this group alone is halved in the uniform plan.
 
-    The loss is the increase of the mean Kullback-Leibler divergence from the uncut network's outputs, what is saved a
+    The loss is the increase of the mean Kullback-Leibler divergence from the dense network's outputs, what is saved a
     fraction of the plan's cost, the price the root of their ratio. In the best plan of a budget no group can be traded
     for another with profit: all slopes are equal (Shoham and Gersho 1988, for bits). A group alone cut in a whole
     network, a response, says less the more the budget takes from all (measured in ``experiments/transfer``).
 
     Args:
-        network: uncut.
-        evaluator: of this network.
-        budget: that the uniform plan meets; without a limit each group is halved in the whole network.
-        train: its first images are looked at; labels are not.
+        problem: its first training images are looked at, labels are not; without a limit each group is halved in the
+            dense network.
         verbose: show the progress.
 
     Returns:
@@ -43,19 +36,20 @@ def measure_prices(
     Raises:
         AmcError: the outputs are no numbers.
     """
-    costs, kept = network.cost_model, {g.name: g.channels for g in budget.groups}
+    costs, budget = problem.network.cost_model, problem.budget
+    kept = {g.name: g.channels for g in budget.groups}
     if budget.keep is not None:
-        kept = project([0.5] * len(kept), costs, budget)
+        kept = project([0.5] * len(kept), budget)
     fewer = {g.name: g.round_channels(KEEP_RATIO * kept[g.name] / g.channels) for g in budget.groups}
-    cuts = CutOneByOne(network, evaluator, train, kept)
+    cuts = CutOneByOne(problem, kept)
 
-    before, full = divergence(cuts.uncut, cuts.outputs), costs.value(budget.cost, costs.counts(kept))
+    before, full = divergence(cuts.dense, cuts.outputs), costs.value(budget.cost, costs.counts(kept))
     fewer = {name: n for name, n in fewer.items() if n < kept[name]}  # of a single channel there is no half
     saved = {name: 1 - costs.value(budget.cost, costs.counts({**kept, name: n})) / full for name, n in fewer.items()}
     flat = FLAT * max(saved.values(), default=0.0)
     if flat <= 0:
         return dict.fromkeys(kept, 1.0)
-    lost = cuts.measure(fewer, lambda now: divergence(cuts.uncut, now) - before, "price", verbose=verbose)
+    lost = cuts.measure(fewer, lambda now: divergence(cuts.dense, now) - before, "price", verbose=verbose)
     least = max(NOISE * median(map(abs, lost.values())), SMALLEST)
     found = {name: math.sqrt(max(lost[name], least) / max(saved[name], flat)) for name in fewer}
     middle = math.exp(mean(map(math.log, found.values())))

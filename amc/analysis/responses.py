@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from amc.analysis.divergence import SMALLEST, CutOneByOne
-from amc.data import ImageSet
-from amc.evaluation.evaluator import Evaluator
-from amc.pruning.network import Network
+from amc.task.problem import Problem
 
 KEEP_RATIO = 0.25  # of the group that is cut; at a half, groups that bear anything can't be told from each other
 
 
-def measure_responses(
-    network: Network, evaluator: Evaluator, train: ImageSet, *, verbose: bool = False
-) -> dict[str, float]:
+def measure_responses(problem: Problem, *, verbose: bool = False) -> dict[str, float]:
     """Each group's response: what the outputs do when this group alone keeps a quarter of its channels.
 
     Over layers of one network, and over networks, it ranks the groups much as searches' keep ratios at half the MACs
     do, whatever the architecture (measured in ``experiments/transfer``). Recovery is the search's own.
 
     Args:
-        network: uncut.
-        evaluator: of this network.
-        train: its first images are looked at; labels are not.
+        problem: its first training images are looked at; labels are not.
         verbose: show the progress.
 
     Returns:
@@ -30,7 +24,7 @@ def measure_responses(
     Raises:
         AmcError: the outputs are no numbers.
     """
-    cuts = CutOneByOne(network, evaluator, train, {})
-    fewer = {g.name: g.round_channels(KEEP_RATIO) for g in network.groups if g.frozen is None}
-    found = cuts.measure(fewer, lambda now: (now - cuts.uncut).square().mean().sqrt(), "response", verbose=verbose)
+    cuts = CutOneByOne(problem, {})
+    fewer = {g.name: g.round_channels(KEEP_RATIO) for g in problem.network.groups if g.frozen is None}
+    found = cuts.measure(fewer, lambda now: (now - cuts.dense).square().mean().sqrt(), "response", verbose=verbose)
     return {name: max(response, SMALLEST) for name, response in found.items()}

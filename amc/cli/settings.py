@@ -1,4 +1,4 @@
-"""What a composed configuration, as plain data, says about a search."""
+"""A composed configuration, as plain data, turned into settings and choices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from amc.core.checks import refuse_unknown
 from amc.pruning.budget import check_budget
 from amc.rewards import Reward, get_reward
+from amc.task.method import Method
 from amc.task.settings import Settings
 
 # settings of the same name
@@ -28,25 +29,29 @@ def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:
         refuse_unknown(section, values, (f.name for f in fields(Settings)))
         given |= values
     given |= {key: plain[key] for key in PLAIN if key in plain}
-    given |= {key: _unnamed(plain[key]) for key in ("agent", "recovery") if key in plain}
+    given |= {key: unnamed(plain[key]) for key in ("agent", "recovery") if key in plain}
     settings = Settings(**given)
     check_budget(settings.cost, plain["budget"].get("keep"), settings.min_keep, settings.channel_round)
     return settings
 
 
 def choices_of(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a search that are names or numbers, checked by :func:`amc.search.settings.check_choices`."""
+    """The arguments of a search that are its own names and numbers."""
     return {
         "reward": _reward(**plain["reward"]),
-        "importance": plain["importance"]["name"],
-        "recovery": plain["recovery"]["name"],
         "agent": plain["agent"]["name"],
         "episodes": plain["episodes"],
-        "seed": plain["seed"],
     }
 
 
-def _unnamed(section: Mapping[str, Any]) -> dict[str, Any]:
+def method_of(plain: Mapping[str, Any], settings: Settings) -> Method:
+    """How networks are cut and recovered. Raises ``AmcError`` for an unknown name."""
+    names = (plain["importance"]["name"], plain["recovery"]["name"])
+    return Method(*names, plain["seed"], settings.calibration_images, settings.recovery)
+
+
+def unnamed(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's own settings, without its name."""
     return {key: value for key, value in section.items() if key != "name"}
 
 

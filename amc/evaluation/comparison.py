@@ -16,12 +16,12 @@ from amc.pruning.latency import measure_ms
 from amc.pruning.network import Network
 from amc.pruning.surgery import Surgeon
 
-UNCUT = "uncut"
+DENSE = "dense"
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Scores of the uncut network (first, as ``uncut``) and of each plan's network, and these networks."""
+    """Scores of the dense network (first, as ``dense``) and of each plan's network, and these networks."""
 
     scored: Mapping[str, Scored]
     models: Mapping[str, nn.Module]
@@ -30,16 +30,16 @@ class Compared:
 def compare(
     network: Network, evaluator: Evaluator, plans: Mapping[str, PruningPlan], test: ImageSet | None
 ) -> Compared:
-    """The networks of ``plans``, not fine-tuned, beside the uncut one.
+    """The networks of ``plans``, not fine-tuned, beside the dense one.
 
     Args:
-        network: uncut.
+        network: dense.
         evaluator: of this network; its validation images and recovery count.
         plans: name → plan.
         test: images for the report only.
     """
     vals = {name: evaluator.in_full(plan) for name, plan in plans.items()}
-    models = {name: evaluator.cutter.cut(plan) for name, plan in plans.items()}
+    models = {name: evaluator.pruner.cut(plan) for name, plan in plans.items()}
     costs = [network.cost_model.cost(plan) for plan in plans.values()]
     scored = score_networks(
         [network.model, *models.values()],
@@ -48,7 +48,7 @@ def compare(
         test,
         network.example,
     )
-    return Compared(dict(zip((UNCUT, *plans), scored, strict=True)), models)
+    return Compared(dict(zip((DENSE, *plans), scored, strict=True)), models)
 
 
 BATCH = 250  # images in one forward pass

@@ -16,7 +16,7 @@ from amc.data import ImageSet
 from amc.evaluation.prefix_cache import SharedStart
 from amc.evaluation.racing import Contest, StopRule
 from amc.evaluation.scoring import score, score_until
-from amc.pruning.pruner import Cutter
+from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Surgeon, select_channels
 from amc.recovery.norms import fold_norms, following_norms
 
@@ -30,7 +30,7 @@ class Evaluator:
 
     def __init__(
         self,
-        cutter: Cutter,
+        pruner: Pruner,
         images: ImageSet,
         *,
         batch_size: int = 125,
@@ -41,7 +41,7 @@ class Evaluator:
         """Scores the dense network and settles the precision.
 
         Args:
-            cutter: makes the pruned networks.
+            pruner: makes the pruned networks.
             images: what plans are scored on.
             batch_size: images in one forward pass.
             precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
@@ -53,7 +53,7 @@ class Evaluator:
             AmcError: unknown precision.
         """
         one_of("evaluate.precision", precision, PRECISIONS)
-        self.cutter, self._surgeon = cutter, cutter.surgeon
+        self.pruner, self._surgeon = pruner, pruner.surgeon
         self._images, self._batch_size = images, batch_size
         example = images.take(2).normalised()
         self._norms = _safe_folds(self._surgeon.model, example)
@@ -91,10 +91,10 @@ class Evaluator:
         if known is not None and (contest is not None or known.images == len(self._images)):
             return known
         started = time.perf_counter()
-        kept = select_channels(plan, self.cutter.ranking)
+        kept = select_channels(plan, self.pruner.ranking)
         small = self._surgeon.cut(kept)
         cut = time.perf_counter()
-        self.cutter.recover(small, kept)
+        self.pruner.recover(small, kept)
         recovered = time.perf_counter()
         metrics = self._seen_in_full(small) if contest is None else self._compete(small, contest)
         done = time.perf_counter()
@@ -138,7 +138,7 @@ class Evaluator:
     def score(self, model: nn.Module) -> Metrics:
         """Top-1 accuracy and mean cross-entropy of ``model``, which is used up: folded and cast in place.
 
-        It is one that the cutter or its surgeon made.
+        It is one that the pruner or its surgeon made.
         """
         right, loss = self._right(model, self._images, self.dtype)
         return Metrics(int(right.sum()) / len(self._images), loss, len(self._images))
@@ -148,7 +148,7 @@ class Evaluator:
 
     @torch.inference_mode()
     def prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
-        """``model`` as it is scored: folded and cast in place. One that the cutter or its surgeon made."""
+        """``model`` as it is scored: folded and cast in place. One that the pruner or its surgeon made."""
         fold_norms(model, self._norms)
         return model.to(dtype).to(memory_format=torch.channels_last)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from omegaconf import OmegaConf
+
+from amc.cli.command import plain_of
+from amc.cli.run import run
 from amc.core.errors import AmcError
 from amc.export.run import export, pruned_folder
 from amc.pruning.rebuild import build_uncut
@@ -16,11 +20,9 @@ if TYPE_CHECKING:
 
 def main_from_config(config: DictConfig, _: Path) -> None:
     """Exports as configured; Hydra's own folder plays no part, the run's is written to."""
-    from omegaconf import OmegaConf
-
     if OmegaConf.is_missing(config, "run"):
         raise AmcError("run: is missing; give the folder of an amc.finetune run, run=RUN_DIR")
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    plain = plain_of(config)
     model = None
     if plain["network"] is not None:
         folder = pruned_folder(plain["run"])
@@ -30,8 +32,6 @@ def main_from_config(config: DictConfig, _: Path) -> None:
 
 def main() -> None:
     """``python -m amc.export`` and the console script."""
-    from amc.cli.run import run
-
     run("export", main_from_config)
 
 

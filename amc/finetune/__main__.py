@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
+from amc.cli.command import Command, plain_of
+from amc.cli.run import run
+from amc.cli.settings import unnamed
 from amc.core.errors import AmcError
 from amc.finetune.run import finetune, plan_file
 from amc.finetune.settings import FineTuneSettings
-from amc.reporting.console import count, show
-from amc.tracking import run_folder
+from amc.task.load import load_recipe
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,41 +21,26 @@ if TYPE_CHECKING:
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, then fine-tunes the plan."""
-    from omegaconf import OmegaConf
-
-    from amc.task.load import load_recipe, load_task
-
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    resume, verbose = plain.pop("resume"), plain.pop("verbose")
+    command = Command("finetune", plain_of(config), run_dir)
+    plain = command.plain
     settings = _settings(plain)
+    settings.method(plain["seed"])  # refuses unknown names before anything is loaded
     if plain["plan"] is None:
         raise AmcError("plan: not given; give a search's plan, plan=RUN_DIR/plan.json")
-    if not plan_file(plain["plan"]).is_file() and resume is None:
+    if not plan_file(plain["plan"]).is_file() and not command.resume:
         raise AmcError(f"plan={plain['plan']}: no such file; give a search's plan, plan=RUN_DIR/plan.json")
-    recipe = load_recipe(config)
     given = {key: value for key, value in plain["finetuning"].items() if value is not None}
-    own = replace(recipe, **given)
-    with run_folder(run_dir, resume is not None, {"command": "finetune", **plain}) as folder:
-        task = load_task(config)
-        splits = task.splits
-        facts = {"command": "finetune", "model": plain["model"]["name"], **task.facts}
-        if verbose:
-            show(Text(f"{facts['model']}: {task.source}; {splits.name}: {count(len(splits.train))} training images"))
+    recipe = replace(load_recipe(plain), **given)
+    with command.folder() as folder:
+        task = command.load()
         finetune(
             task.model,
             plain["plan"],
-            train=splits.train,
-            val=splits.val,
-            test=splits.test,
-            recipe=own,
+            recipe=recipe,
             settings=settings,
-            seed=plain["seed"],
-            device=plain["device"],
-            run_dir=folder,
-            resume=resume is not None,
+            resume=command.resume,
             description=task.description,
-            facts=facts,
-            verbose=verbose,
+            **command.arguments(task, folder),
         )
 
 
@@ -69,7 +54,7 @@ def _settings(plain: Mapping[str, Any]) -> FineTuneSettings:
         **nested,
         importance=plain["importance"]["name"],
         recovery=plain["recovery"]["name"],
-        recovery_settings={key: value for key, value in plain["recovery"].items() if key != "name"},
+        recovery_settings=unnamed(plain["recovery"]),
         regulariser=plain["regulariser"]["name"],
         regulariser_strength=plain["regulariser"]["strength"],
     )
@@ -77,8 +62,6 @@ def _settings(plain: Mapping[str, Any]) -> FineTuneSettings:
 
 def main() -> None:
     """``python -m amc.finetune`` and the console script."""
-    from amc.cli.run import run
-
     run("finetune", main_from_config)
 
 

@@ -7,36 +7,32 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from amc.core.errors import AmcError
 from amc.core.progress import Progress
 from amc.core.types import LayerGroup, PruningPlan
 from amc.finetune.tuner import Phase, Trained
 from amc.reporting.figures import save_figure, training_figure
 from amc.tracking import EventFile, RunDir
+from amc.tracking.journal import Journal
 from amc.training.trainer import Epoch
 
 
 class TuningLog:
     """Records one fine-tuning. Without a folder it only shows the progress."""
 
-    def __init__(self, folder: RunDir | None, task: Mapping[str, str], verbose: bool) -> None:
+    def __init__(self, folder: RunDir | None, fingerprint: Mapping[str, str], verbose: bool) -> None:
         """Reads what an earlier part of the run left.
 
         Args:
             folder: the run's, locked.
-            task: what a resumed run must agree with, from :func:`amc.task.problem.identity`.
+            fingerprint: what a resumed run must agree with.
             verbose: show the progress.
 
         Raises:
             AmcError: damaged files, or a run of another network or other images.
         """
-        self._folder, self._task, self._verbose = folder, dict(task), verbose
-        stored = None if folder is None else folder.load_checkpoint()
-        for what, digest in {} if stored is None else stored["task"].items():
-            if digest != task.get(what):
-                where = "" if folder is None else folder.path
-                raise AmcError(f"resume={where}: the {what} changed since the run began; start a new run")
-        self._stored: dict[str, Any] = stored or {"phase": 0, "done": [], "history": [], "plans": []}
+        self._folder, self._verbose, self._journal = folder, verbose, Journal(folder)
+        self._journal.begin(fingerprint)
+        self._stored: dict[str, Any] = self._journal.stored or {"phase": 0, "done": [], "history": [], "plans": []}
         self.done: list[dict[str, Any]] = list(self._stored["done"])
         self.history: list[dict[str, Any]] = list(self._stored["history"])
         self._plans: list[dict[str, Any]] = self._stored["plans"]
@@ -66,13 +62,12 @@ class TuningLog:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replaces the checkpoint: the running phase's state and what was finished before it."""
-        if self._folder is not None:
-            self._folder.save_checkpoint(
-                {
-                    "task": self._task, "plans": self._plans, "phase": self._phase, "done": self.done,
-                    "history": self.history, "running": dict(state),
-                }
-            )  # fmt: skip
+        self._journal.save(
+            {
+                "plans": self._plans, "phase": self._phase, "done": self.done, "history": self.history,
+                "running": dict(state),
+            }
+        )  # fmt: skip
 
     def epoch(self, phase: Phase, epoch: Epoch, macs_ratio: float) -> None:
         """Writes down and shows a finished epoch; epoch 0 is the recovered network before training."""

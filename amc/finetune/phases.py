@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import nn
 
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
-from amc.data import ImageSet
 from amc.finetune.log import TuningLog
 from amc.finetune.settings import FineTuneSettings
 from amc.finetune.stages import stage_plans
 from amc.finetune.tuner import FineTuner, Phase, Trained
-from amc.pruning.network import Network
 from amc.pruning.saved import save_pruned
-from amc.tracking import RunDir
+from amc.task.problem import Problem
+from amc.tracking.run import Run
 from amc.training.recipe import Recipe
 from amc.training.trainer import Epoch
 
 
-class _Run:
+class Phases:
     """The phases of one fine-tuning in their order."""
 
-    def __init__(
-        self,
-        network: Network,
-        train: ImageSet,
-        val: ImageSet,
-        recipe: Recipe,
-        settings: FineTuneSettings,
-        seed: int,
-        log: TuningLog,
-        folder: RunDir | None,
-        description: Mapping[str, Any] | None,
-    ) -> None:
-        self._network, self._train, self._settings = network, train, settings
-        self._log, self._folder, self._description = log, folder, description
+    def __init__(self, problem: Problem, recipe: Recipe, settings: FineTuneSettings, log: TuningLog, run: Run) -> None:
+        self._problem, self._network, self._settings = problem, problem.network, settings
+        self._log, self._folder = log, run.folder
         self._last: Phase | None = None  # whose best network is the result
-        self.tuner = FineTuner(network, train, val, recipe, settings, seed, self._on_epoch, self._on_best)
+        self.tuner = FineTuner(problem, recipe, settings, self._on_epoch, self._on_best)
 
-    def all_phases(self, plans: Sequence[PruningPlan]) -> tuple[PruningPlan, Trained]:
+    def all(self, plans: Sequence[PruningPlan]) -> tuple[PruningPlan, Trained]:
         """Chooses among the plans, then prunes and trains in stages; the chosen plan and what it came to."""
         settings, log = self._settings, self._log
         trials = [Phase(f"plan {i} of {len(plans)}", plan, settings.refine_epochs) for i, plan in enumerate(plans, 1)]
@@ -88,15 +75,16 @@ class _Run:
         self._log.epoch(phase, epoch, self._ratio(phase.plan))
 
     def _on_best(self, model: nn.Module, phase: Phase, metrics: Metrics) -> None:
+        train = self._problem.task.train
         if phase is self._last and self._folder is not None:
             save_pruned(
                 self._folder.path / "pruned",
                 model,
                 plan=phase.plan,
-                description=self._description,
-                image_shape=self._train.shape,
-                num_classes=self._train.num_classes,
-                mean=self._train.mean,
-                std=self._train.std,
+                description=self._problem.task.description,
+                image_shape=train.shape,
+                num_classes=train.num_classes,
+                mean=train.mean,
+                std=train.std,
                 facts={"val_accuracy": metrics.accuracy, "macs": self._network.cost_model.cost(phase.plan).macs},
             )

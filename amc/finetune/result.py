@@ -12,7 +12,6 @@ from torch import nn
 from amc.core.types import PruningPlan, Scored
 from amc.reporting.console import show
 from amc.reporting.tables import result_table, time_table
-from amc.tracking import RunDir
 from amc.tracking.versions import versions
 
 
@@ -23,7 +22,7 @@ class FineTuneResult:
     Attributes:
         model: the small network, in evaluation mode.
         plan: what it was cut to; of several, the winner.
-        baseline, cut, tuned: the uncut network, the one cut and recovered, and ``model``.
+        baseline, cut, tuned: the dense network, the one cut and recovered, and ``model``.
         history: a row for every epoch of every phase.
         phases: what every phase came to.
         wall_seconds: of the whole run, earlier parts of a resumed one included.
@@ -39,7 +38,7 @@ class FineTuneResult:
     wall_seconds: float
 
 
-def _summary(result: FineTuneResult, facts: Mapping[str, Any]) -> dict[str, Any]:
+def summary_of(result: FineTuneResult, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The content of ``summary.json``; accuracies are fractions."""
     return {
         **facts,
@@ -52,9 +51,10 @@ def _summary(result: FineTuneResult, facts: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _print(result: FineTuneResult, folder: RunDir | None) -> None:
-    columns = {"uncut": result.baseline, "cut and recovered": result.cut, "fine-tuned": result.tuned}
+def print_result(result: FineTuneResult, where: str) -> None:
+    """The end of a run: scores, where the time went, and where the run is."""
+    columns = {"dense": result.baseline, "cut and recovered": result.cut, "fine-tuned": result.tuned}
     show(result_table(columns))
     training = sum(row["seconds"] for row in result.history)
     show(time_table(result.wall_seconds, {"training": training}))
-    show(Text("nothing was recorded" if folder is None else f"run folder: {folder.path}"))
+    show(Text(where))

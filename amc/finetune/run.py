@@ -1,4 +1,4 @@
-"""From a plan to a small, accurate, loadable network. ``python -m amc.finetune plan=RUN_DIR/plan.json``."""
+"""From a plan to a small, accurate, loadable network."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from torch import nn
 
 from amc.core.device import resolve_device
 from amc.core.errors import AmcError
-from amc.core.types import PruningPlan
-from amc.data import ImageSet
+from amc.core.types import PruningPlan, Scored
 from amc.evaluation.comparison import score_networks
 from amc.finetune.log import TuningLog
-from amc.finetune.phases import _Run
-from amc.finetune.result import FineTuneResult, _print, _summary
+from amc.finetune.phases import Phases
+from amc.finetune.result import FineTuneResult, print_result, summary_of
 from amc.finetune.settings import FineTuneSettings
-from amc.pruning.network import Network, trace_network
-from amc.task.problem import identity
-from amc.tracking import RunDir, opened
+from amc.finetune.tuner import Trained
+from amc.pruning.network import Network
+from amc.task.problem import Problem, assemble
+from amc.task.settings import Settings
+from amc.task.task import Images, Task
+from amc.tracking import RunDir
 from amc.tracking.plans import best_plans
+from amc.tracking.run import Run
 from amc.training.recipe import Recipe
 
 Plans = PruningPlan | Sequence[PruningPlan] | str | Path
@@ -33,9 +36,9 @@ def finetune(
     model: nn.Module,
     plans: Plans,
     *,
-    train: ImageSet,
-    val: ImageSet,
-    test: ImageSet | None = None,
+    train: Images,
+    val: Images,
+    test: Images | None = None,
     recipe: Recipe | None = None,
     settings: FineTuneSettings | None = None,
     seed: int = 0,
@@ -49,7 +52,7 @@ def finetune(
     """Cuts a network to a plan, recovers it and trains it (AMC, He et al. 2018, §4: fine-tuning after the search).
 
     Args:
-        model: the trained, uncut network; its weights are left as they are.
+        model: the trained, dense network; its weights are left as they are.
         plans: a plan, several to choose from (each is tried for ``settings.refine_epochs``), or a search's
             ``plan.json``; with ``settings.refine_plans`` above 1 also the best other plans of that search.
         train: training images.
@@ -68,41 +71,49 @@ def finetune(
     Raises:
         AmcError: wrong input, or a training that diverges; the checkpoint and the best network so far are kept.
     """
-    started = time.perf_counter()
+    began = time.perf_counter()
     settings, recipe = settings or FineTuneSettings(), recipe or Recipe()
-    place = resolve_device(device)
-    train, val = train.to(place), val.to(place)
+    task = Task.make(type(model).__name__, model, train, val, test, description=description)
+    task = task.on(resolve_device(device))
     facts = {**(facts or {}), "seed": seed, "settings": asdict(settings), "recipe": asdict(recipe)}
-    with opened(run_dir, resume, {"command": "finetune", **facts}) as folder:
-        example = train.take(1).normalised()
-        network = trace_network(
-            model.to(place), example, prune_residual=settings.prune_residual, freeze=settings.freeze
-        )
-        with TuningLog(folder, identity(network, train, val), verbose) as log:
-            found = log.plans(network.groups) or _candidates(plans, network, settings.refine_plans)
-            run = _Run(network, train, val, recipe, settings, seed, log, folder, description)
-            try:
-                plan, trained = run.all_phases(found)
-            except AmcError as error:
-                if folder is not None and (folder.path / "pruned").is_dir():
-                    raise AmcError(f"{error}; the best network so far is in {folder.path / 'pruned'}") from error
-                raise
-            cost = network.cost_model.cost
-            baseline, cut, tuned = score_networks(
-                (network.model, trained.cut_model, trained.model),
-                (cost(), cost(plan), cost(plan)),
-                (run.tuner.score(network.model), trained.cut_metrics, trained.metrics),
-                None if test is None else test.to(place),
-                example,
-            )
+    whole = Settings(prune_residual=settings.prune_residual, freeze=settings.freeze)
+    with Run(run_dir, resume=resume, verbose=verbose).opened({"command": "finetune", **facts}) as run:
+        problem = assemble(task, settings.method(seed), whole, None, run)
+        with TuningLog(run.folder, problem.fingerprint, verbose) as log:
+            found = log.plans(problem.network.groups) or _candidates(plans, problem.network, settings.refine_plans)
+            phases = Phases(problem, recipe, settings, log, run)
+            plan, trained = _all_phases(phases, found, run)
+            baseline, cut, tuned = _scored(problem, plan, trained, phases)
             result = FineTuneResult(
                 trained.model, plan, baseline, cut, tuned, tuple(log.history), tuple(log.done),
-                wall_seconds=time.perf_counter() - started + log.seconds,
+                wall_seconds=time.perf_counter() - began + log.seconds,
             )  # fmt: skip
-            log.conclude(plan, _summary(result, facts), baseline.val.accuracy)
+            log.conclude(plan, summary_of(result, facts), baseline.val.accuracy)
         if verbose:
-            _print(result, folder)
+            print_result(result, run.line())
     return result
+
+
+def _all_phases(phases: Phases, plans: Sequence[PruningPlan], run: Run) -> tuple[PruningPlan, Trained]:
+    """The chosen plan and what it came to; an error says where the best network so far is."""
+    try:
+        return phases.all(plans)
+    except AmcError as error:
+        if run.folder is not None and (run.folder.path / "pruned").is_dir():
+            raise AmcError(f"{error}; the best network so far is in {run.folder.path / 'pruned'}") from error
+        raise
+
+
+def _scored(problem: Problem, plan: PruningPlan, trained: Trained, phases: Phases) -> tuple[Scored, ...]:
+    """The dense network, the one cut and recovered, and the trained one."""
+    network, cost = problem.network, problem.network.cost_model.cost
+    return score_networks(
+        (network.model, trained.cut_model, trained.model),
+        (cost(), cost(plan), cost(plan)),
+        (phases.tuner.score(network.model), trained.cut_metrics, trained.metrics),
+        problem.task.test,
+        network.example,
+    )
 
 
 def _candidates(plans: Plans, network: Network, most: int) -> list[PruningPlan]:

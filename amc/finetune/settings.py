@@ -8,6 +8,7 @@ from typing import Any
 
 from amc.core.checks import one_of, refuse_unknown, require
 from amc.core.errors import AmcError
+from amc.task.method import Method
 
 SCHEDULES = ("oneshot", "iterative")
 
@@ -61,7 +62,13 @@ class FineTuneSettings:
         require("prune_residual", self.prune_residual, bool)
         refuse_unknown("recovery", self.recovery_settings, ("positions", "damping", "batch_size"))
         one_of("schedule", self.schedule, SCHEDULES)
+        if isinstance(self.stages, (str, int, float)):
+            raise AmcError(f"stages={self.stages}: give a list of MACs ratios, such as stages=[0.8,0.65]")
         if self.schedule == "iterative" and not self.stages:
             raise AmcError("schedule=iterative: needs stages, MACs ratios such as stages=[0.8,0.65]")
         if self.schedule == "oneshot" and self.stages:
             raise AmcError(f"stages={list(self.stages)}: these need schedule=iterative")
+
+    def method(self, seed: int) -> Method:
+        """How the network is cut and recovered. Raises ``AmcError`` for an unknown importance or recovery."""
+        return Method(self.importance, self.recovery, seed, self.calibration_images, self.recovery_settings)

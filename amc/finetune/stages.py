@@ -1,4 +1,4 @@
-"""Pruning in steps: the plans between the uncut network and the last one, and which channels go next."""
+"""Pruning in steps: the plans between the dense network and the last one, and which channels go next."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy.typing as npt
 from amc.core.checks import require
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, PruningPlan
+from amc.pruning.bisect import HALVINGS, last_real
 from amc.pruning.cost import CostModel
 from amc.pruning.surgery import Ranking
 
-HALVINGS = 40
 CLOSE = 0.02  # a stage this near to the plan's MACs (as a share of them) is the plan
 
 
@@ -24,8 +24,8 @@ def stage_plans(plan: PruningPlan, cost_model: CostModel, macs_ratios: Sequence[
 
     Args:
         plan: the last stage.
-        cost_model: of the uncut network.
-        macs_ratios: MACs of the stages before it, as fractions of the uncut network's, falling. A last one that is
+        cost_model: of the dense network.
+        macs_ratios: MACs of the stages before it, as fractions of the dense network's, falling. A last one that is
             the plan's own (within 2 %) may be written down too.
 
     Raises:
@@ -49,14 +49,12 @@ def stage_plans(plan: PruningPlan, cost_model: CostModel, macs_ratios: Sequence[
 
 def _between(plan: PruningPlan, cost_model: CostModel, macs: float) -> PruningPlan:
     """The plan on the way to ``plan`` with the most MACs up to ``macs``."""
-    low, high = 0.0, 1.0  # share of the way; at 1 it is the plan, which stays below ``macs``
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if cost_model.cost(_on_the_way(plan, cost_model.groups, middle)).macs <= macs:
-            high = middle
-        else:
-            low = middle
-    return _on_the_way(plan, cost_model.groups, high)
+
+    def too_dear(share: float) -> bool:
+        return cost_model.cost(_on_the_way(plan, cost_model.groups, share)).macs > macs
+
+    share = last_real(too_dear, 0.0, 1.0)  # of the way; at 1 it is the plan, which stays below ``macs``
+    return _on_the_way(plan, cost_model.groups, share + 0.5**HALVINGS)
 
 
 def _on_the_way(plan: PruningPlan, groups: Sequence[LayerGroup], share: float) -> PruningPlan:

@@ -18,9 +18,9 @@ from amc.finetune.settings import FineTuneSettings
 from amc.finetune.stages import doomed_channels
 from amc.importance import rank_groups
 from amc.pruning.network import Network, trace_network
-from amc.pruning.pruner import Cutter
+from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import resized
-from amc.task.problem import make_cutter
+from amc.task.problem import Problem, make_pruner
 from amc.training.distillation import Teacher
 from amc.training.recipe import Recipe
 from amc.training.regularise import Penalty, make_penalty
@@ -80,28 +80,24 @@ class FineTuner:
 
     def __init__(
         self,
-        network: Network,
-        train: ImageSet,
-        val: ImageSet,
+        problem: Problem,
         recipe: Recipe,
         settings: FineTuneSettings,
-        seed: int,
         on_epoch: Callable[[Phase, Epoch], None],
         on_best: Callable[[nn.Module, Phase, Metrics], None],
     ) -> None:
         """Builds nothing but the teacher.
 
         Args:
-            network: the dense one.
-            train, val: training images; validation images to choose the best epoch by.
-            recipe: the training that made ``network``: the learning rate is taken as a fraction of its.
+            problem: the dense network with training images, and validation images to choose the best epoch by.
+            recipe: the training that made the network: the learning rate is taken as a fraction of its.
             settings: how to fine-tune.
-            seed: of everything that is random.
             on_epoch: told after each epoch; epoch 0 is the recovered network, which took no training.
             on_best: given the network of the best epoch so far, whenever it changes.
         """
-        self._network, self._train, self._val = network, train, val
-        self._recipe, self._settings, self._seed = recipe, settings, seed
+        network = problem.network
+        self._problem, self._network, self._train, self._val = problem, network, problem.task.train, problem.task.val
+        self._recipe, self._settings, self._method = recipe, settings, problem.method
         self._on_epoch, self._on_best = on_epoch, on_best
         self._teacher = None
         if settings.distill_weight > 0:
@@ -126,8 +122,8 @@ class FineTuner:
             AmcError: the plan doesn't fit, or the training diverges; the last checkpoint is that of the epoch before.
         """
         if state is None:
-            cutter = self._cutter(start)
-            cut = cutter.cut(PruningPlan.make(cutter.groups, dict(phase.plan.kept)))
+            pruner = self._pruner(start)
+            cut = pruner.cut(PruningPlan.make(pruner.groups, dict(phase.plan.kept)))
             cut_metrics = self.score(cut)
             best = _Best(_copied(cut), cut_metrics, 0)
             self._on_best(cut, phase, cut_metrics)
@@ -167,8 +163,8 @@ class FineTuner:
         recipe = replace(
             self._recipe, epochs=phase.epochs, lr=self._recipe.lr * self._settings.lr_scale, schedule="cosine"
         )
-        penalty = self._penalty(small, phase)
-        return Trainer(small, self._train, self._val, recipe, seed=self._seed, teacher=self._teacher, penalty=penalty)
+        penalty, seed = self._penalty(small, phase), self._method.seed
+        return Trainer(small, self._train, self._val, recipe, seed=seed, teacher=self._teacher, penalty=penalty)
 
     def score(self, model: nn.Module) -> Metrics:
         """Accuracy and loss on the validation images, in float32."""
@@ -182,17 +178,10 @@ class FineTuner:
             model, self._network.example, prune_residual=settings.prune_residual, freeze=settings.freeze
         )
 
-    def _cutter(self, model: nn.Module) -> Cutter:
-        settings = self._settings
-        return make_cutter(
-            self._traced(model),
-            self._train,
-            settings.importance,
-            settings.recovery,
-            calibration_images=settings.calibration_images,
-            seed=self._seed,
-            **settings.recovery_settings,
-        )
+    def _pruner(self, model: nn.Module) -> Pruner:
+        if model is self._network.model:
+            return self._problem.pruner
+        return make_pruner(self._traced(model), self._train, self._method)
 
     def _penalty(self, small: nn.Module, phase: Phase) -> Penalty | None:
         """What prepares the next stage; none after the last cut, when all that is left shall be used."""
@@ -200,7 +189,9 @@ class FineTuner:
         if phase.following is None or settings.regulariser == "none":
             return None
         network = self._traced(small)
-        ranking = rank_groups(network, self._train.take(settings.calibration_images), settings.importance, self._seed)
+        method = self._method
+        images = self._train.take(method.calibration_images)
+        ranking = rank_groups(network, images, method.importance, method.seed)
         doomed = doomed_channels(phase.following, ranking)
         return make_penalty(settings.regulariser, settings.regulariser_strength, small, network.groups, doomed)
 

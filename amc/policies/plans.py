@@ -15,7 +15,6 @@ from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
 from amc.rewards import accuracy
 from amc.task.problem import Problem
-from amc.task.settings import Settings
 
 EDGE = 0.01  # actions nearer to 0 or 1 count as this far away: their logits stay finite
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -23,7 +22,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 Act = Callable[..., float]
 
 
-def walks(policy: Policy, problem: Problem, settings: Settings, strengths: Iterable[float]) -> dict[float, PruningPlan]:
+def walks(policy: Policy, problem: Problem, strengths: Iterable[float]) -> dict[float, PruningPlan]:
     """Strength → the plan that the policy walks to; nothing is evaluated.
 
     At strength s each action's logit is s times as far from the uniform action's as the policy's own: 1 is the policy,
@@ -40,16 +39,16 @@ def walks(policy: Policy, problem: Problem, settings: Settings, strengths: Itera
         raise AmcError("strengths=[]: give one or more numbers from 0 to 2")
     if problem.budget.keep is None:
         chosen = [1.0]
-    act = _actions(policy, problem, settings)
-    return {s: problem.plan_of(act if s == 1 else _weakened(act, s), settings) for s in chosen}
+    act = _actions(policy, problem)
+    return {s: problem.plan_of(act if s == 1 else _weakened(act, s)) for s in chosen}
 
 
-def policy_rules(policy: Policy, problem: Problem, settings: Settings) -> dict[str, dict[str, int]]:
-    """What ``policy`` walks to, for the warm-up of a search that starts from it: rule → group name → kept channels.
+def policy_plans(policy: Policy, problem: Problem) -> dict[str, dict[str, int]]:
+    """What ``policy`` walks to, for the warm-up of a search that starts from it: name → group name → kept channels.
 
-    At four strengths; the fifth is the uniform plan, which is a rule by itself. Without a budget at full strength only.
+    At four strengths; the fifth is the uniform plan, which is there anyway. Without a budget at full strength only.
     """
-    walked = walks(policy, problem, settings, STRENGTHS[1:])
+    walked = walks(policy, problem, STRENGTHS[1:])
     return {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
 
 
@@ -64,14 +63,15 @@ def _weakened(act: Act, strength: float) -> Act:
     return weaker
 
 
-def _actions(policy: Policy, problem: Problem, settings: Settings) -> Act:
+def _actions(policy: Policy, problem: Problem) -> Act:
     """The policy's actions, which ask for the keep ratios that they meant where it was trained."""
-    env = problem.env(settings, accuracy)
+    env = problem.env(accuracy)
     try:
         policy.require_observation(env.metadata["policy"]["observation"])
     except ValueError as error:
         raise AmcError(str(error)) from error
-    smallest, before = settings.min_keep, float(policy.action.get("min_keep", settings.min_keep))
+    smallest = problem.settings.min_keep
+    before = float(policy.action.get("min_keep", smallest))
 
     def act(observation: npt.NDArray[Any], _start: Mapping[str, Any]) -> float:
         action = policy.act(observation)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from amc.core.checks import one_of, require
 from amc.core.errors import AmcError
 from amc.core.types import Cost, LayerGroup
+from amc.pruning.bisect import last_whole
 from amc.pruning.cost import CostModel
 
 COSTS = ("macs", "params", "latency_ms")
@@ -62,6 +63,14 @@ class Budget:
         """Whether a plan of this cost meets the budget."""
         return self.keep is None or cost.get(self.cost) <= self.limit
 
+    def value(self, kept: Mapping[str, int]) -> float:
+        """Cost of a plan, group name → kept channels, in the budget's unit."""
+        return self._model.value(self.cost, self._model.counts(kept))
+
+    def fits(self, kept: Mapping[str, int]) -> bool:
+        """Whether a plan, group name → kept channels, meets the budget."""
+        return self.value(kept) <= self.limit
+
     def clip(self, group: LayerGroup, channels: int, partial: Mapping[str, int]) -> int:
         """The most channels ≤ ``channels`` with which the budget can still be met (AMC, Algorithm 1).
 
@@ -84,11 +93,8 @@ class Budget:
         if fits(channels):
             return channels
         unit = group.unit(self.channel_round)
-        low, high = self.floor[group.name] // unit, channels // unit + 1  # low fits, high does not
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if fits(middle * unit) else (low, middle)
-        return max(low * unit, self.floor[group.name])
+        most = last_whole(lambda units: fits(units * unit), self.floor[group.name] // unit, channels // unit + 1)
+        return max(most * unit, self.floor[group.name])
 
 
 def _nothing_to_prune(cost_model: CostModel) -> str:

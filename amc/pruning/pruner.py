@@ -11,7 +11,7 @@ from amc.pruning.surgery import Ranking, Recover, Surgeon, select_channels
 
 
 @dataclass(frozen=True)
-class Cutter:
+class Pruner:
     """Makes pruned networks of one network, again and again.
 
     Attributes:

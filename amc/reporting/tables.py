@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TextIO
 
 from rich import box
@@ -42,7 +41,7 @@ def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
 
 
 def result_table(columns: Mapping[str, Scored]) -> Table:
-    """Networks side by side, the uncut one first: accuracies, costs, and the last one's change against the first."""
+    """Networks side by side, the dense one first: accuracies, costs, and the last one's change against the first."""
     table = Table(box=box.SIMPLE_HEAD)
     for header in ("", *columns, "change"):
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
@@ -63,11 +62,11 @@ def result_table(columns: Mapping[str, Scored]) -> Table:
 
 
 def networks_table(rows: Mapping[str, tuple[Scored, Scored, Scored]]) -> Table:
-    """A row for each network: name → its scores uncut, uniformly pruned and with the best plan."""
+    """A row for each network: name → its scores dense, uniformly pruned and with the best plan."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("network", no_wrap=True)
     for images in ("validation", "test"):
-        for plan in ("uncut", "uniform", "best"):
+        for plan in ("dense", "uniform", "best"):
             table.add_column(f"{images}\n{plan}", justify="right", no_wrap=True)
     for header in ("MACs", "parameters"):
         table.add_column(f"{header}\nbest", justify="right", no_wrap=True)
@@ -97,13 +96,13 @@ def print_result(
     best: Scored,
     wall_seconds: float,
     seconds: Mapping[str, float],
-    folder: str | Path,
+    where: str,
     file: TextIO | None = None,
 ) -> None:
-    """The end of a run: results, where the time went (seconds by part), and the run's folder."""
+    """The end of a run: results, where the time went (seconds by part), and where the run is."""
     show(result_table({"baseline": baseline, "best plan": best}), file)
     show(time_table(wall_seconds, seconds), file)
-    show(Text(f"run folder: {folder}"), file)
+    show(Text(where), file)
 
 
 def _percent(fraction: float) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from amc.cli.settings import choices_of, settings_of
+from amc.cli.command import Command, plain_of
+from amc.cli.run import run
+from amc.cli.settings import choices_of, method_of, settings_of
 from amc.pruning.budget import Budget
 from amc.pruning.network import trace_network
 from amc.reporting.console import show
 from amc.reporting.tables import group_table
+from amc.rewards import resolved
+from amc.search.joint_config import network_configs, search_several
 from amc.search.run import search
 from amc.search.settings import check_agent, check_choices
+from amc.task.load import load_untrained
 from amc.task.settings import Settings
-from amc.tracking import run_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,71 +28,48 @@ if TYPE_CHECKING:
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, then prints the groups (``dry_run=true``) or searches."""
-    from omegaconf import OmegaConf
-
-    from amc.search.joint_config import joint_from_config, network_configs
-    from amc.task.load import load_task
-
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    resume, dry_run, verbose = (plain.pop(key) for key in ("resume", "dry_run", "verbose"))
-    settings, choices = settings_of(plain), choices_of(plain)
-    check_choices(**choices)
-    check_agent(settings, choices["agent"])
-    networks = network_configs(config)
-    if dry_run:
+    command = Command("search", plain_of(config), run_dir)
+    plain = command.plain
+    settings, chosen = settings_of(plain), choices_of(plain)
+    method = method_of(plain, settings)
+    resolved(chosen["reward"])
+    check_choices(chosen["agent"], chosen["episodes"])
+    check_agent(settings, chosen["agent"])
+    networks = network_configs(command.config)
+    if command.config["dry_run"]:
         for network in networks:
             _dry_run(network, settings, plain["budget"]["keep"])
         return
+    common = {
+        "budget": plain["budget"]["keep"],
+        **chosen,
+        "importance": method.importance,
+        "recovery": method.recovery,
+        "settings": settings,
+        "policy": plain["policy"],
+    }
     if plain["networks"]:
-        joint_from_config(config, run_dir)
+        search_several(command, networks, common)
         return
-    with run_folder(run_dir, resume is not None, {"command": "search", **plain}) as folder:
-        started = time.perf_counter()
-        task = load_task(config)
-        splits = task.splits
-        facts = {
-            "model": plain["model"]["name"],
-            **task.facts,
-            "loading_seconds": time.perf_counter() - started,
-        }
-        if verbose:
-            counts = ", ".join(f"{count} {name}" for name, count in facts["images"].items())
-            show(Text(f"{facts['model']}: {task.source}; {splits.name}: {counts}, validation from {splits.val_from}"))
-        search(
-            task.model,
-            train=splits.train,
-            val=splits.val,
-            test=splits.test,
-            budget=plain["budget"]["keep"],
-            **choices,
-            device=plain["device"],
-            settings=settings,
-            policy=plain["policy"],
-            cache_dir=plain["cache_dir"],
-            run_dir=folder,
-            description=task.description,
-            facts=facts,
-            verbose=verbose,
-        )
+    with command.folder() as folder:
+        task = command.load()
+        given = {**command.arguments(task, folder), "facts": task.facts, "description": task.description}
+        search(task.model, cache_dir=plain["cache_dir"], **common, **given)
 
 
-def _dry_run(config: DictConfig, settings: Settings, keep: float | None) -> None:
+def _dry_run(config: Mapping[str, Any], settings: Settings, keep: float | None) -> None:
     """Prints the layer groups, and how far the budget's cost can go down."""
-    from amc.task.load import load_untrained
-
-    task = load_untrained(config)
-    example = task.splits.train.take(1).normalised()
-    network = trace_network(task.model, example, prune_residual=settings.prune_residual, freeze=settings.freeze)
+    loaded = load_untrained(config)
+    example = loaded.splits.train.take(1).normalised()
+    network = trace_network(loaded.model, example, prune_residual=settings.prune_residual, freeze=settings.freeze)
     show(group_table(network.groups, network.cost_model.cost()))
     if settings.cost != "latency_ms":
         limit = Budget(network.cost_model, settings.cost, None, settings.min_keep, settings.channel_round)
-        show(Text(f"smallest reachable {settings.cost}: {limit.smallest:.4f} of the uncut network's; asked: {keep}"))
+        show(Text(f"smallest reachable {settings.cost}: {limit.smallest:.4f} of the dense network's; asked: {keep}"))
 
 
 def main() -> None:
     """``python -m amc.search`` and the console script."""
-    from amc.cli.run import run
-
     run("search", main_from_config)
 
 

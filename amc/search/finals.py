@@ -10,11 +10,9 @@ import torch
 
 from amc.core.progress import Progress
 from amc.core.types import Cost, Episode, Metrics, PruningPlan
-from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
 from amc.rewards import Reward
-from amc.task.problem import Problem, make_evaluator
-from amc.task.settings import Settings
+from amc.task.problem import Problem
 from amc.tracking.plans import different
 
 LEAST_DISTANCE = 0.03  # mean absolute difference of two finalists' keep ratios
@@ -63,16 +61,7 @@ class Finals:
 
 
 def hold_finals(
-    problem: Problem,
-    episodes: Sequence[Episode],
-    reward_of: Callable[[Evaluator], Reward],
-    train: ImageSet,
-    val: ImageSet,
-    settings: Settings,
-    *,
-    importance: str,
-    seed: int,
-    verbose: bool = True,
+    problem: Problem, episodes: Sequence[Episode], reward_of: Callable[[Evaluator], Reward], *, verbose: bool = True
 ) -> Finals | None:
     """Judges the best ``settings.finalists`` plans again, on all validation images.
 
@@ -82,33 +71,44 @@ def hold_finals(
     Args:
         problem: the search's; the finals cut and recover as its evaluator does, if they have no recovery of their own.
         episodes: of the search.
-        reward_of: the search's reward, given what judges: it may compare with the uncut network on the same images.
-        train: calibration images for a recovery of the finals' own.
-        val: all validation images.
-        settings: the search's.
-        importance: name of the search's.
-        seed: of what is sampled.
+        reward_of: the search's reward, given what judges: it may compare with the dense network on the same images.
         verbose: show the progress.
 
     Returns:
         ``None`` where there is nothing to find out: no finalists are asked for, no plan met the budget, or nothing is
         new: without a recovery of their own, one plan only, or a search that saw all images.
     """
-    chosen = best_different(episodes, settings.finalists)
-    network, evaluator, own = problem.network, problem.evaluator, settings.finals_recovery
-    if not chosen or (own is None and (len(chosen) < 2 or evaluator.dense.images == len(val))):
+    settings, evaluator = problem.settings, problem.evaluator
+    chosen, own = best_different(episodes, settings.finalists), settings.finals_recovery
+    if not chosen or (own is None and (len(chosen) < 2 or evaluator.dense.images == len(problem.task.val))):
         return None
-    precision = "bf16" if evaluator.dtype == torch.bfloat16 else "fp32"
-    if own is None:
-        stop = settings.stop_rule
-        judge = Evaluator(evaluator.cutter, val, batch_size=settings.batch_size, precision=precision, early_stop=stop)
-    else:
-        images = max(settings.calibration_images, CALIBRATION_IMAGES)
-        wanted = replace(
-            settings, calibration_images=images, images=None, early_stop=False, precision=precision, recovery={}
-        )
-        judge = make_evaluator(network, train, val, importance, own, wanted, seed)
-    return Finals(judged(chosen, judge, reward_of(judge), network.cost_model.cost(), verbose), judge)
+    judge = _same_judge(problem) if own is None else _own_judge(problem, own)
+    return Finals(judged(chosen, judge, reward_of(judge), problem.network.cost_model.cost(), verbose), judge)
+
+
+def _same_judge(problem: Problem) -> Evaluator:
+    """On all validation images, with the search's recovery."""
+    settings = problem.settings
+    return Evaluator(
+        problem.pruner,
+        problem.task.val,
+        batch_size=settings.batch_size,
+        precision=_precision(problem),
+        early_stop=settings.stop_rule,
+    )
+
+
+def _own_judge(problem: Problem, recovery: str) -> Evaluator:
+    """On all validation images, with a recovery of the finals' own, by its default settings."""
+    settings, method = problem.settings, problem.method
+    images = max(method.calibration_images, CALIBRATION_IMAGES)
+    own = replace(method, recovery=recovery, calibration_images=images, recovery_settings={})
+    whole = replace(settings, images=None, early_stop=False, precision=_precision(problem))
+    return replace(problem, method=own, settings=whole).evaluator
+
+
+def _precision(problem: Problem) -> str:
+    return "bf16" if problem.evaluator.dtype == torch.bfloat16 else "fp32"
 
 
 def judged(
@@ -124,7 +124,7 @@ def judged(
         chosen: the finalists.
         evaluate: the second look.
         reward: the search's.
-        original: the uncut network's cost.
+        original: the dense network's cost.
         verbose: show the progress.
     """
     found = []

@@ -1,34 +1,36 @@
-"""One agent for several networks: an episode on each in turn, and one policy at the end."""
+"""One agent on one or more networks: an episode on each in turn, and one policy at the end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.text import Text
 
-import agents
 from amc.core.device import resolve_device
 from amc.core.errors import AmcError
-from amc.core.progress import Progress
+from amc.core.types import Scored
 from amc.policies.start import FOLDER, origin, settings_from, start_from, starting_policy
 from amc.reporting.console import show
 from amc.reporting.tables import networks_table
 from amc.rewards import accuracy
 from amc.search.joint_folder import network_folders
-from amc.search.network_search import Task, Walk, make_agent
+from amc.search.loop import play
+from amc.search.network_search import NetworkSearch, alone, make_agent
 from amc.search.result import Outcome, trained_on
-from amc.search.settings import check_agent, check_choices, needs_curves, settle_early_stop
+from amc.search.settings import Choices, check_agent, method_of, needs_curves
 from amc.task.settings import Settings
-from amc.tracking import RunDir, opened
+from amc.task.task import Task
+from amc.tracking import RunDir
+from amc.tracking.run import Run
 from amc.tracking.versions import versions
 from envs.several_networks import SeveralNetworksEnv
 
-__all__ = ["AGENTS", "JointResult", "Task", "search_jointly"]
+__all__ = ["AGENTS", "JointResult", "Task", "search_jointly", "search_networks"]
 
 # They learn from single steps, so that walks of different lengths are no matter to them.
 AGENTS = ("ddpg", "amc", "td3", "sac")
@@ -62,12 +64,13 @@ def search_jointly(
 ) -> JointResult:
     """Trains one agent on several networks, an episode on each in turn, and keeps the best plan of each.
 
-    The reward is a plan's accuracy divided by the uncut network's: what is lost then counts the same on every network.
+    The reward is a plan's accuracy divided by the dense network's: what is lost then counts the same on every network.
 
     Args:
-        tasks: the networks with their images, each with a name of its own.
-        budget: largest cost as a fraction of each uncut network's.
-        importance, recovery: names.
+        tasks: the networks with their images, each with a name of its own; see :meth:`amc.task.task.Task.make`.
+        budget: largest cost as a fraction of each dense network's.
+        importance: one of :data:`amc.importance.NAMES`.
+        recovery: one of :data:`amc.recovery.NAMES`.
         agent: one of :data:`AGENTS`. Its settings count the episodes on all networks together; an actor that starts at
             the uniform action starts at the first network's.
         episodes: on each network.
@@ -85,48 +88,97 @@ def search_jointly(
     """
     began = time.perf_counter()
     settings, names = settings or Settings(observation="portable"), [task.name for task in tasks]
-    check_choices("accuracy", importance, recovery, agent, episodes, seed)
+    method = method_of(settings, importance, recovery, seed)
+    choices = Choices(budget, accuracy, REWARD, agent, episodes, method, settings, relative=True)
     check_joint(names, agent, budget, settings)
-    facts = {
-        **(facts or {}),
-        "agent": agent,
-        "reward": REWARD,
-        "importance": importance,
-        "recovery": recovery,
-        "budget": {"cost": settings.cost, "keep": budget},
-        "seed": seed,
-    }
-    own = {"command": "search", **facts, "models": names, "settings": asdict(settings)}
-    settings = settle_early_stop(settings, budget, agent, accuracy)
-    with opened(run_dir, resume, own) as folder:
-        start = starting_policy(policy, folder)
-        if start:
-            settings = settings_from(settings, agent, *start)
-        check_agent(settings, agent)
-        place = resolve_device(device)
-        cutting = {"importance": importance, "recovery": recovery, "seed": seed}
-        folders = {} if folder is None else network_folders(folder, names)
-        walks = [Walk(t, folders.get(t.name), place, settings, budget, **cutting) for t in tasks]
-        env = SeveralNetworksEnv({walk.task.name: walk.env(start[0] if start else None) for walk in walks})
-        player = make_agent(agent, env, seed, episodes * len(names), settings.agent)
-        if start:
-            start_from(player, *start, folder)
-            facts["started_from"] = origin(start[0])
-        for walk in walks:
-            walk.restore(player)
-        earlier_seconds = sum(episode.seconds for walk in walks for episode in walk.episodes)
-        env.finished = sum(len(walk.episodes) for walk in walks)
-        _play(player, walks, env.finished, episodes, verbose)
-        found = {walk.task.name: walk.conclude(facts) for walk in walks}
-        result = JointResult(found, time.perf_counter() - began + earlier_seconds)
-        if folder is not None:
-            env.metadata["policy"]["trained_on"] = trained_on(facts, names, settings.rule, _accuracies(found))
-            player.save_policy(folder.path / FOLDER)
-            folder.write_summary(_summary(result, facts, episodes))
+    facts = {**(facts or {}), **choices.facts}
+    own = {"command": "search", **facts, "models": names, **choices.config}
+    place = resolve_device(device)
+    with Run(run_dir, resume=resume, verbose=verbose).opened(own) as run:
+        found = search_networks([task.on(place) for task in tasks], choices.settled(), run, policy, facts)
+        result = JointResult(found.outcomes, time.perf_counter() - began + found.earlier_seconds)
+        if run.folder is not None:
+            run.folder.write_summary(_summary(result, {**facts, **found.facts}, episodes))
         if verbose:
-            show(networks_table({n: (o.result.baseline, o.uniform, o.result.best) for n, o in found.items()}))
-            show(Text("nothing was recorded" if folder is None else f"run folder: {folder.path}"))
+            show(networks_table({n: _columns(outcome) for n, outcome in found.outcomes.items()}))
+            show(Text(run.line()))
     return result
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search over one or more networks came to.
+
+    Attributes:
+        outcomes: name of a network → its best plan.
+        facts: further entries for the summary: where the policy came from that it began with.
+        earlier_seconds: that the episodes of earlier parts of the run took.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    facts: Mapping[str, Any]
+    earlier_seconds: float
+
+
+def search_networks(
+    tasks: Sequence[Task], choices: Choices, run: Run, policy: str | Path | None, facts: Mapping[str, Any]
+) -> Found:
+    """One agent on one or more networks: prepares each, plays, judges, and writes down what each came to.
+
+    Args:
+        tasks: on one device; with several, each has a folder of its own in the run's.
+        choices: with racing settled.
+        run: with its folder open.
+        policy: to start from, if any.
+        facts: entries of every network's summary.
+
+    Raises:
+        AmcError: wrong input, or no plan within the budget.
+    """
+    began = time.perf_counter()
+    several = choices.relative
+    start = starting_policy(policy, run.folder)
+    if start:
+        choices = replace(choices, settings=settings_from(choices.settings, choices.agent, *start))
+    check_agent(choices.settings, choices.agent)
+    runs = _runs_of(tasks, run) if several else [run]
+    searches = [
+        NetworkSearch(task, choices, own, start[0] if start else None) for task, own in zip(tasks, runs, strict=True)
+    ]
+    joint = SeveralNetworksEnv({search.task.name: search.env for search in searches}) if several else None
+    env = searches[0].env if joint is None else joint
+    agent = make_agent(choices, env, len(tasks))
+    begun_with: dict[str, Any] = {}
+    if start:
+        start_from(agent, *start, run.folder)
+        begun_with = {"started_from": origin(start[0])}
+    for search, own in zip(searches, runs, strict=True):
+        search.restore(agent)
+        if several and own.folder is not None:
+            own.folder.write_config({**search.task.config, "command": "joint"})
+    earlier_seconds = sum(search.episode_seconds for search in searches)
+    if joint is not None:
+        joint.finished = sum(search.finished for search in searches)
+    play(agent, searches, choices.episodes, run.verbose)
+    outcomes = {search.task.name: search.conclude(with_uniform=several) for search in searches}
+    if not several:
+        name, outcome = next(iter(outcomes.items()))
+        outcomes = {name: alone(outcome, time.perf_counter() - began + earlier_seconds)}
+    facts = {**facts, **begun_with}
+    if run.folder is not None:
+        env.metadata["policy"]["trained_on"] = trained_on(facts, choices.settings.rule, outcomes)
+        agent.save_policy(run.folder.path / FOLDER)
+    for search in searches:
+        own_facts = {**facts, **search.task.facts, "model": search.task.name} if several else facts
+        search.write(outcomes[search.task.name], own_facts)
+    return Found(outcomes, begun_with, earlier_seconds)
+
+
+def _runs_of(tasks: Sequence[Task], run: Run) -> list[Run]:
+    """A run for each network, in a folder of its own; what it does is shown by the table at the end."""
+    names = [task.name for task in tasks]
+    folders = {} if run.folder is None else network_folders(run.folder, names)
+    return [replace(run, folder=folders.get(name), verbose=False) for name in names]
 
 
 def check_joint(names: Sequence[str], agent: str, budget: float | None, settings: Settings) -> None:
@@ -147,32 +199,17 @@ def check_joint(names: Sequence[str], agent: str, budget: float | None, settings
         raise AmcError(f"{what}: sensitivity curves are not measured on several networks; give false")
 
 
-def _play(agent: agents.Agent, walks: Sequence[Walk], done: int, episodes: int, verbose: bool) -> None:
-    """The episodes that are still missing, on each network in turn."""
-    total = episodes * len(walks)
-    with Progress("episode", verbose, start=done) as progress:
-        for index in range(done, total):
-            walk = walks[index % len(walks)]
-            episode = walk.play_one(agent)
-            ratio = episode.cost.macs / walk.original.macs
-            status = f"{walk.task.name}: reward {episode.reward:.4f}, MACs {ratio:.3f}"
-            progress.update(index + 1, total, status)
-
-
-def _accuracies(found: Mapping[str, Outcome]) -> dict[str, dict[str, float]]:
-    return {
-        name: {"uncut": outcome.result.baseline.val.accuracy, "best": outcome.result.best.val.accuracy}
-        for name, outcome in found.items()
-    }
+def _columns(outcome: Outcome) -> tuple[Scored, Scored, Scored]:
+    assert outcome.uniform is not None  # with several networks it is always scored
+    return outcome.result.baseline, outcome.uniform, outcome.result.best
 
 
 def _summary(result: JointResult, facts: Mapping[str, Any], episodes: int) -> dict[str, Any]:
     """The content of ``summary.json``; accuracies are fractions."""
     networks = {
         name: {
-            "baseline": outcome.result.baseline.to_json(),
-            "uniform": outcome.uniform.to_json(),
-            "best": outcome.result.best.to_json(),
+            what: scored.to_json()
+            for what, scored in zip(("baseline", "uniform", "best"), _columns(outcome), strict=True)
         }
         for name, outcome in result.networks.items()
     }

@@ -1,164 +1,207 @@
-"""One network among several that an agent is trained on: its walk, its episodes, its folder."""
+"""One network's part of a search: its problem, its episodes, its folder. A search over one network has one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import nn
+from rich.text import Text
 
 import agents
 from agents.policy.policy import Policy
-from amc.analysis.measured import with_measured
+from amc.analysis.heuristics.hints import Hints, hints_for
+from amc.analysis.measured import measure_groups
 from amc.core.errors import AmcError
-from amc.core.types import Cost, Episode
-from amc.evaluation.comparison import UNCUT, compare
-from amc.evaluation.evaluator import Evaluator
-from amc.policies.plans import policy_rules
+from amc.core.types import Cost, Episode, PruningPlan
+from amc.evaluation.comparison import DENSE, compare
+from amc.policies.plans import policy_plans
 from amc.pruning.saved import keep_network
-from amc.rewards import Reward
-from amc.search.finals import hold_finals
-from amc.search.joint_folder import NetworkFolder
-from amc.search.loop import play, recording, restore
+from amc.reporting.console import show
+from amc.reporting.tables import group_table
+from amc.rewards import needs_of
+from amc.search.finals import Finals, hold_finals
+from amc.search.loop import play_episode
 from amc.search.recorder import Recorder
 from amc.search.result import Outcome, SearchResult, hparams_of, summary_of
-from amc.task.problem import Problem, identity, prepare
-from amc.task.settings import Settings
-from amc.task.task import Images, as_images
-from amc.tracking.plans import best_episode
+from amc.search.settings import Choices, needs_curves
+from amc.task.problem import Problem, assemble
+from amc.task.task import Task
+from amc.tracking.plans import PARTS, best_episode
+from amc.tracking.run import Run
 from envs.channel_pruning import ChannelPruningEnv
 
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One of the networks.
-
-    Attributes:
-        name: of the network, and of its folder.
-        model: trained; its weights are left as they are.
-        train, val, test: as in :func:`amc.search.search`.
-        description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
-        config: what ``amc.finetune`` is to find in the network's folder.
-        facts: further entries for its ``summary.json``.
-    """
-
-    name: str
-    model: nn.Module
-    train: Images
-    val: Images
-    test: Images | None = None
-    description: Mapping[str, Any] | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+HINTS = "hints.json"
 
 
-def relative_accuracy(evaluator: Evaluator) -> Reward:
-    """A plan's accuracy divided by the uncut network's on the same images, which means the same on every network."""
-    return lambda metrics, cost, original: metrics.accuracy / evaluator.dense.accuracy
+class NetworkSearch:
+    """Prepares one network, plays its episodes, and finds its best plan."""
 
+    def __init__(self, task: Task, choices: Choices, run: Run, start: Policy | None = None) -> None:
+        """Computes everything that no plan changes.
 
-class Walk:
-    """A network's part of the search."""
-
-    def __init__(
-        self,
-        task: Task,
-        folder: NetworkFolder | None,
-        device: torch.device,
-        settings: Settings,
-        budget: float | None,
-        **cutting: Any,
-    ) -> None:
-        """Prepares the network; ``cutting`` is ``importance``, ``recovery`` and ``seed``.
+        Args:
+            task: on one device.
+            choices: of the search.
+            run: with the network's own folder; ``verbose`` shows groups and what takes long.
+            start: the policy that the search begins with; what it walks to is among the heuristics.
 
         Raises:
             AmcError: wrong input, or a network that gets nothing right, to which nothing can be compared.
         """
-        self.task, self._folder, self._settings, self._cutting = task, folder, settings, cutting
-        self._train, self._val = as_images(task.train, device), as_images(task.val, device)
-        self._test = None if task.test is None else as_images(task.test, device)
-        self.problem: Problem = prepare(
-            task.model.to(device), self._train, self._val, budget=budget, settings=settings, folder=folder, **cutting
+        began = time.perf_counter()
+        self.task, self._choices, self._run = task, choices, run
+        settings, agent = choices.settings, choices.agent
+        problem = assemble(task, choices.method, settings, choices.budget, run, needs_of(choices.reward))
+        self.original: Cost = problem.network.cost_model.cost()
+        if run.verbose:
+            show(group_table(problem.network.groups, self.original))
+            show(_dense_line(problem))
+        if choices.relative and problem.evaluator.dense.accuracy == 0:
+            raise AmcError(f"{task.name}: the dense network gets no validation image right; give it trained weights")
+        self._hints: Hints | None = None
+        if needs_curves(settings, agent):
+            self._hints = hints_for(problem, cache_dir=run.cache_dir, file=run.kept_file(HINTS), verbose=run.verbose)
+        measure_groups(problem, run, agent)
+        self.problem = problem
+        self.env = self._env(start)
+        self._recorder = None
+        if run.folder is not None:
+            fingerprint = {**problem.fingerprint, "precision": str(problem.evaluator.dtype)}
+            self._recorder = Recorder(run.folder, problem.network.groups, self.original, fingerprint)
+        self._episodes: list[Episode] = []
+        self._best: Episode | None = None
+        self._seconds = {"preparation": time.perf_counter() - began, "recording": 0.0}
+
+    def _env(self, start: Policy | None) -> ChannelPruningEnv:
+        hints, choices = self._hints, self._choices
+        plans = {} if hints is None else dict(hints.plans)
+        return self.problem.env(
+            choices.reward_of(self.problem.evaluator),
+            enforcement="free" if agents.has_free_budget(choices.agent) else None,
+            plans=plans | ({} if start is None else policy_plans(start, self.problem)),
+            prior=hints.prior if hints is not None and choices.settings.prior else None,
         )
-        self.problem = with_measured(self.problem, self._train, settings, folder)
-        network, evaluator = self.problem.network, self.problem.evaluator
-        if evaluator.dense.accuracy == 0:
-            raise AmcError(f"{task.name}: the uncut network gets no validation image right; give it trained weights")
-        self._recorder: Recorder | None = None
-        if folder is not None:
-            known = {**identity(network, self._train, self._val), "precision": str(evaluator.dtype)}
-            self._recorder = Recorder(folder, network.groups, self.original, known)
-        self.episodes: Sequence[Episode] = ()
 
     @property
-    def original(self) -> Cost:
-        """The uncut network's cost."""
-        return self.problem.network.cost_model.cost()
+    def finished(self) -> int:
+        """How many episodes were played."""
+        return len(self._episodes)
 
-    def env(self, start: Policy | None = None) -> ChannelPruningEnv:
-        """The walk for the agent; its reward is a plan's accuracy divided by the uncut network's.
-
-        What ``start`` walks to, a policy that the search begins with, is among its rules.
-        """
-        plans = {} if start is None else policy_rules(start, self.problem, self._settings)
-        return self.problem.env(self._settings, relative_accuracy(self.problem.evaluator), plans=plans)
+    @property
+    def episode_seconds(self) -> float:
+        """What they took."""
+        return sum(episode.seconds for episode in self._episodes)
 
     def restore(self, agent: agents.Agent) -> None:
-        """Takes up the episodes of an earlier part of the run; the agent is then as it was after them."""
-        self.episodes = restore(agent, self.problem.evaluator, self._recorder)
-        if self._folder is not None:
-            self._folder.write_config({**self.task.config, "command": "joint"})
+        """Takes up the episodes of an earlier part of the run; agent and evaluator are then as they were after them.
 
-    def play_one(self, agent: agents.Agent) -> Episode:
-        """The next episode, recorded."""
-        wanted = len(self.episodes) + 1
-        record = recording(self._recorder, agent, self.problem.evaluator)
-        played = play(agent, self.episodes, wanted, self.original, self.problem.budget.allows, record, verbose=False)
-        self.episodes = played.episodes
-        return self.episodes[-1]
+        Raises:
+            AmcError: the run is damaged, or it is of another network, other images or another agent.
+        """
+        if self._recorder is None:
+            return
+        evaluator = self.problem.evaluator
+        self._episodes, checkpoint = self._recorder.restore()
+        self._best = best_episode(self._episodes) if self._episodes else None
+        evaluator.remember({e.plan: e.metrics for e in self._episodes})
+        if checkpoint is not None:
+            try:
+                agent.load_state(checkpoint["agent"])
+                evaluator.load_state(checkpoint["evaluator"])
+            except (ValueError, KeyError, RuntimeError) as error:
+                raise AmcError(f"resume: the checkpoint does not fit ({error}); start a new run") from error
 
-    def conclude(self, facts: Mapping[str, Any]) -> Outcome:
-        """The best plan's network beside the uncut and the uniform one; written down if the run is.
+    def play_one(self, agent: agents.Agent) -> str:
+        """The next episode, recorded; a line about it for the progress."""
+        episode = play_episode(agent, self.finished, self.problem.budget.allows)
+        self._episodes.append(episode)
+        self._best = best = episode if self._best is None else best_episode((self._best, episode))
+        ended = time.perf_counter()
+        if self._recorder is not None:
+            self._recorder.episode(episode, best, agent.state(), self.problem.evaluator.state())
+        self._seconds["recording"] += time.perf_counter() - ended
+        return (
+            f"best {best.reward:.4f} ({best.metrics.accuracy:.2%})  last MACs "
+            f"{episode.cost.macs / self.original.macs:.3f}, accuracy {episode.metrics.accuracy:.2%}"
+        )
+
+    def conclude(self, with_uniform: bool) -> Outcome:
+        """The best plan's network beside the dense one and, ``with_uniform``, the uniform plan's.
 
         Raises:
             AmcError: no episode met the budget.
         """
-        best, facts = best_episode(self.episodes), {**facts, **self.task.facts, "model": self.task.name}
-        finals = hold_finals(
-            self.problem, self.episodes, relative_accuracy, self._train, self._val, self._settings,
-            importance=self._cutting["importance"], seed=self._cutting["seed"], verbose=False,
-        )  # fmt: skip
+        began = time.perf_counter()
+        finals = hold_finals(self.problem, self._episodes, self._choices.reward_of, verbose=self._run.verbose)
+        best, evaluator = best_episode(self._episodes), self.problem.evaluator
         if finals is not None:
-            facts["finals"] = [finalist.to_json() for finalist in finals.finalists]
-            best, self.problem = finals.finalists[0].again, replace(self.problem, evaluator=finals.evaluator)
+            best, evaluator = finals.finalists[0].again, finals.evaluator
         if not best.within_budget:
-            raise AmcError(f"{self.task.name}: no episode met the budget; give more episodes")
-        plans = {"uniform": self.problem.uniform_plan(self._settings), "best": best.plan}
-        compared = compare(self.problem.network, self.problem.evaluator, plans, self._test)
-        scored = compared.scored
+            raise AmcError(
+                f"{self.task.name}, agent={self._choices.agent}: none of {self.finished} episodes met the budget; give "
+                "more episodes"
+            )
+        judged = time.perf_counter()
+        plans: dict[str, PruningPlan] = {"uniform": self.problem.uniform_plan()} if with_uniform else {}
+        compared = compare(self.problem.network, evaluator, {**plans, "best": best.plan}, self.task.test)
+        seconds = {part: sum(e.metrics.seconds.get(part, 0.0) for e in self._episodes) for part in PARTS}
+        seconds |= {**self._seconds, "finals": judged - began, "report": time.perf_counter() - judged}
         result = SearchResult(
             plan=best.plan,
             model=compared.models["best"],
-            baseline=scored[UNCUT],
-            best=scored["best"],
-            episodes=tuple(self.episodes),
+            baseline=compared.scored[DENSE],
+            best=compared.scored["best"],
+            episodes=tuple(self._episodes),
             groups=self.problem.network.groups,
-            seconds={},
-            wall_seconds=sum(episode.seconds for episode in self.episodes),
+            seconds=seconds,
+            wall_seconds=sum(seconds.values()),
         )
-        if self._folder is not None and self._recorder is not None:
-            summary = {**summary_of(result, best, facts), "uniform": scored["uniform"].to_json()}
-            self._recorder.finish(result.episodes, best, summary, *hparams_of(result, best, facts))
-            pruned = self._folder.path / "pruned"
-            keep_network(pruned, result.model, result.plan, result.best, self._train, self.task.description)
-        return Outcome(result, scored["uniform"])
+        return Outcome(result, best, compared.scored.get("uniform"), finals)
+
+    def write(self, outcome: Outcome, facts: Mapping[str, Any]) -> None:
+        """Writes down what only a finished search has, the summary last; ``facts`` are entries of it."""
+        if self._recorder is None or self._run.folder is None:
+            return
+        result, best = outcome.result, outcome.best
+        facts = {**facts, **self._own_facts(outcome.finals)}
+        uniform = {} if outcome.uniform is None else {"uniform": outcome.uniform.to_json()}
+        summary = {**summary_of(result, best, facts), **uniform}
+        self._recorder.finish(result.episodes, best, summary, *hparams_of(result, best, facts))
+        pruned, train = self._run.folder.path / "pruned", self.task.train
+        keep_network(pruned, result.model, result.plan, result.best, train, self.task.description)
+
+    def _own_facts(self, finals: Finals | None) -> dict[str, Any]:
+        """What the summary says about this network's evaluation."""
+        problem, hints = self.problem, self._hints
+        facts: dict[str, Any] = {
+            "early_stop": problem.settings.early_stop,
+            "precision": str(problem.evaluator.dtype).removeprefix("torch."),
+        }
+        if hints is not None:
+            facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
+        if finals is not None:
+            facts["finals"] = [finalist.to_json() for finalist in finals.finalists]
+        return facts
 
 
-def make_agent(name: str, env: agents.Env, seed: int, episodes: int, settings: Mapping[str, Any]) -> agents.Agent:
-    """The untrained agent. Raises ``AmcError`` for a setting that does not exist or makes no sense."""
+def make_agent(choices: Choices, env: agents.Env, networks: int) -> agents.Agent:
+    """The untrained agent, for episodes on so many networks. Raises ``AmcError`` for a setting that makes no sense."""
+    seed, episodes = choices.method.seed, choices.episodes * networks
     try:
-        return agents.make(name, env, seed, episodes, **settings)
+        return agents.make(choices.agent, env, seed, episodes, **choices.settings.agent)
     except ValueError as error:
         raise AmcError(str(error)) from error
+
+
+def alone(outcome: Outcome, wall_seconds: float) -> Outcome:
+    """Of a search over one network, which takes all of the time."""
+    return replace(outcome, result=replace(outcome.result, wall_seconds=wall_seconds))
+
+
+def _dense_line(problem: Problem) -> Text:
+    evaluator = problem.evaluator
+    dense, precision = evaluator.dense, str(evaluator.dtype).removeprefix("torch.")
+    device = problem.task.train.device
+    return Text(f"dense: {dense.accuracy:.2%} on {dense.images} validation images, {precision} on {device}")

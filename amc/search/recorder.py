@@ -14,6 +14,7 @@ from amc.core.types import Cost, Episode, LayerGroup
 from amc.reporting.accuracy_over_macs import accuracy_over_macs_figure, log_macs_fit
 from amc.reporting.figures import plan_figure, ratio_curves_figure, save_figure
 from amc.tracking import Board, EpisodeLog, RunDir
+from amc.tracking.journal import Journal
 from amc.tracking.plans import PARTS, episodes_in
 
 WIDE = 1.2  # largest through smallest MACs
@@ -27,11 +28,11 @@ class Recorder:
         run_dir: RunDir,
         groups: Sequence[LayerGroup],
         original: Cost,
-        task: Mapping[str, str],
+        fingerprint: Mapping[str, str],
     ) -> None:
-        """``task``: what a resumed run must agree with."""
+        """``fingerprint``: what a resumed run must agree with."""
         self._run_dir, self._groups, self._original = run_dir, tuple(groups), original
-        self._task = dict(task)
+        self._fingerprint, self._journal = dict(fingerprint), Journal(run_dir)
         self._names = [g.name for g in groups if g.frozen is None]
         self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS)
         self._board: Board | None = None
@@ -44,11 +45,9 @@ class Recorder:
         Raises:
             AmcError: damaged files, or a run of another network.
         """
-        checkpoint = self._run_dir.load_checkpoint()
+        checkpoint = self._journal.stored
+        self._journal.begin(self._fingerprint)
         finished = int(checkpoint["episodes"]) if checkpoint else 0
-        for what, digest in (checkpoint["task"] if checkpoint else self._task).items():
-            if digest != self._task.get(what):
-                raise AmcError(f"resume={self._run_dir.path}: the {what} changed since the run began; start a new run")
         self._log.truncate(finished)
         episodes = episodes_in(self._log.path, self._groups) if finished else []
         self._board = Board(self._run_dir.path, self._names, purge_step=finished)
@@ -76,8 +75,8 @@ class Recorder:
         if best is episode:
             self._run_dir.write_plan(episode.plan)
             self._board.figure("best_plan", self._plan_figure(episode), episode.index)
-        state = {"episodes": episode.index + 1, "task": self._task, "agent": dict(agent_state)}
-        self._run_dir.save_checkpoint({**state, "evaluator": dict(evaluator_state)})
+        state = {"episodes": episode.index + 1, "agent": dict(agent_state), "evaluator": dict(evaluator_state)}
+        self._journal.save(state)
 
     def _plan_figure(self, episode: Episode) -> Figure:
         share = episode.cost.macs / self._original.macs

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from amc.core.types import Episode, LayerGroup, PruningPlan, Scored
+from amc.search.finals import Finals
 from amc.tracking.versions import versions
 
 
@@ -19,7 +20,7 @@ class SearchResult:
     Attributes:
         plan: the best plan.
         model: the network cut by it and recovered, in float32; not fine-tuned.
-        baseline, best: scores and costs of the uncut network and of ``model``.
+        baseline, best: scores and costs of the dense network and of ``model``.
         episodes: every episode, in order.
         groups: the network's layer groups.
         seconds: where the time went, by part.
@@ -66,30 +67,40 @@ def hparams_of(
     }
 
 
-def trained_on(
-    facts: Mapping[str, Any], models: Sequence[str], rule: str, accuracy: Mapping[str, Mapping[str, float]]
-) -> dict[str, Any]:
+def trained_on(facts: Mapping[str, Any], enforcement: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     """What a policy's file says of its training.
 
     Args:
         facts: of the run; of these what is listed here, ``None`` where it is not known.
-        models: names of the networks.
-        rule: how the budget was enforced.
-        accuracy: network → ``uncut`` and ``best``, as fractions, on validation images.
+        enforcement: of the budget.
+        outcomes: name of a network → what its search came to; accuracies are of validation images.
     """
     keys = ("dataset", "recovery", "importance", "reward", "seed", "started_from")
+    accuracy = {
+        name: {"uncut": outcome.result.baseline.val.accuracy, "best": outcome.result.best.val.accuracy}
+        for name, outcome in outcomes.items()
+    }
     return {
-        "models": list(models),
+        "models": list(outcomes),
         **{key: facts.get(key) for key in keys},
-        "budget": {**facts["budget"], "rule": rule},
-        "accuracy": {name: dict(found) for name, found in accuracy.items()},
+        "budget": {**facts["budget"], "rule": enforcement},
+        "accuracy": accuracy,
         "versions": versions(),
     }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A network's best plan, and the uniform plan's scores beside it."""
+    """What one network's search came to.
+
+    Attributes:
+        result: for the user.
+        best: the episode that it is of, as the finals judged it.
+        uniform: scores of the uniform plan's network; ``None`` where it was not made.
+        finals: ``None`` where none were held.
+    """
 
     result: SearchResult
-    uniform: Scored
+    best: Episode
+    uniform: Scored | None
+    finals: Finals | None

@@ -1,32 +1,107 @@
-"""Checks of a search's choices that need to know agents and rewards."""
+"""A search's choices, validated on construction, and the checks that need to know agents and rewards."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import agents
 from amc.core.checks import one_of, require
 from amc.core.errors import AmcError
-from amc.rewards import Reward, accuracy, error_log_flops, error_log_latency, error_log_params, get_reward
-from amc.task.settings import Settings, check_cutting
+from amc.evaluation.evaluator import Evaluator
+from amc.rewards import Reward, accuracy, error_log_flops, error_log_latency, error_log_params
+from amc.task.method import Method
+from amc.task.settings import Settings
 from envs.observations import MEASURED
 
 # With a budget of this cost that every plan uses up, the reward orders plans by their accuracy.
 ORDERED_BY_ACCURACY = {"macs": error_log_flops, "params": error_log_params, "latency_ms": error_log_latency}
-CURVE_RULES = ("threshold", "size_aware")  # made of the sensitivity curves
-START_RULES = ("uniform", "shallow", "deep", *MEASURED, *CURVE_RULES)  # whose plans a search can start at
+CURVE_HEURISTICS = ("threshold", "size_aware")  # made of the sensitivity curves
+START_HEURISTICS = ("uniform", "shallow", "deep", *MEASURED, *CURVE_HEURISTICS)  # whose plans a search can start at
 
 
-def check_choices(reward: str | Reward, importance: str, recovery: str, agent: str, episodes: int, seed: int) -> Reward:
-    """Refuses unknown names and impossible numbers, and resolves the reward.
+@dataclass(frozen=True)
+class Choices:
+    """What is searched for, and by whom; validated on construction.
+
+    Attributes:
+        budget: largest cost as a fraction of the dense network's; ``None``: no limit.
+        reward: of a finished plan, as a callable.
+        reward_name: as the user gave it.
+        agent: one of :data:`agents.NAMES`.
+        episodes: how many plans to try, on each network.
+        method: how networks are cut and recovered.
+        settings: everything else.
+        relative: whether the reward is divided by the dense network's, to mean the same on every network.
 
     Raises:
         AmcError: names the setting and what can be given.
     """
-    check_cutting(importance, recovery, seed)
+
+    budget: float | None
+    reward: Reward
+    reward_name: str
+    agent: str
+    episodes: int
+    method: Method
+    settings: Settings
+    relative: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self.agent, self.episodes)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What ``summary.json`` says about them."""
+        method = self.method
+        return {
+            "agent": self.agent,
+            "reward": self.reward_name,
+            "importance": method.importance,
+            "recovery": method.recovery,
+            "budget": {"cost": self.settings.cost, "keep": self.budget},
+            "seed": method.seed,
+        }
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a search from Python stores as its configuration."""
+        return {"settings": asdict(self.settings)}
+
+    @property
+    def reward_of(self) -> Callable[[Evaluator], Reward]:
+        """Evaluator → the reward of the plans that it scores."""
+        return _relative if self.relative else lambda evaluator: self.reward
+
+    def settled(self) -> Choices:
+        """With racing on or off instead of ``auto``; see :func:`settle_early_stop`."""
+        return replace(self, settings=settle_early_stop(self.settings, self.budget, self.agent, self.reward))
+
+
+def method_of(settings: Settings, importance: str, recovery: str, seed: int) -> Method:
+    """The method with what ``settings`` say of calibration and recovery. Raises ``AmcError`` for an unknown name."""
+    return Method(importance, recovery, seed, settings.calibration_images, settings.recovery)
+
+
+def name_of(reward: str | Reward) -> str:
+    """What ``summary.json`` calls a reward."""
+    return reward if isinstance(reward, str) else getattr(reward, "__name__", "custom")
+
+
+def _relative(evaluator: Evaluator) -> Reward:
+    """A plan's accuracy divided by the dense network's on the same images, which means the same on every network."""
+    return lambda metrics, cost, original: metrics.accuracy / evaluator.dense.accuracy
+
+
+def check_choices(agent: str, episodes: int) -> None:
+    """Refuses unknown names and impossible numbers.
+
+    Raises:
+        AmcError: names the setting and what can be given.
+    """
     one_of("agent", agent, agents.NAMES)
     require("episodes", episodes, int, 1)
-    return get_reward(reward) if isinstance(reward, str) else reward
 
 
 def settle_early_stop(settings: Settings, budget: float | None, agent: str, reward: Reward) -> Settings:
@@ -54,7 +129,7 @@ def check_agent(settings: Settings, agent: str) -> None:
         raise AmcError(str(error)) from error
     start = settings.agent.get("start")
     if "start" in settings.agent:
-        one_of("agent.start", start, START_RULES)
+        one_of("agent.start", start, START_HEURISTICS)
     from_curves = curve_heuristic(settings, agent)
     if settings.curves is False and from_curves:
         raise AmcError(
@@ -67,7 +142,7 @@ def check_agent(settings: Settings, agent: str) -> None:
 
 def curve_heuristic(settings: Settings, agent: str) -> str | None:
     """The heuristic made of sensitivity curves that the agent plays or starts at, if any."""
-    return next((name for name in CURVE_RULES if name in (agent, settings.agent.get("start"))), None)
+    return next((name for name in CURVE_HEURISTICS if name in (agent, settings.agent.get("start"))), None)
 
 
 def needs_curves(settings: Settings, agent: str) -> bool:

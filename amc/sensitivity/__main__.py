@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
 from amc.analysis.heuristics.choose import Questions, check_budget
-from amc.cli.settings import settings_of
+from amc.cli.command import Command, plain_of
+from amc.cli.run import run
+from amc.cli.settings import method_of, settings_of
 from amc.core.checks import refuse_unknown
-from amc.reporting.console import show
 from amc.sensitivity.run import sensitivity
-from amc.task.settings import check_cutting
-from amc.tracking import run_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,37 +19,22 @@ if TYPE_CHECKING:
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, then analyses."""
-    from omegaconf import OmegaConf
-
-    from amc.task.load import load_task
-
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    resume, verbose = plain.pop("resume"), plain.pop("verbose")
+    command = Command("sensitivity", plain_of(config), run_dir)
+    plain = command.plain
     settings, questions, keep = settings_of(plain), _questions(plain), plain["budget"]["keep"]
-    choices = {"importance": plain["importance"]["name"], "recovery": plain["recovery"]["name"], "seed": plain["seed"]}
-    check_cutting(**choices)
+    method = method_of(plain, settings)
     check_budget(questions, settings.cost, keep)
-    with run_folder(run_dir, resume is not None, {"command": "sensitivity", **plain}) as folder:
-        task = load_task(config)
-        splits = task.splits
-        facts = {"model": plain["model"]["name"], **task.facts}
-        if verbose:
-            counts = ", ".join(f"{count} {name}" for name, count in facts["images"].items())
-            show(Text(f"{facts['model']}: {task.source}; {splits.name}: {counts}, validation from {splits.val_from}"))
+    with command.folder() as folder:
+        task = command.load()
         sensitivity(
             task.model,
-            train=splits.train,
-            val=splits.val,
-            test=splits.test,
             questions=questions,
             budget=keep,
-            **choices,
-            device=plain["device"],
+            importance=method.importance,
+            recovery=method.recovery,
             settings=settings,
             cache_dir=plain["cache_dir"],
-            run_dir=folder,
-            facts=facts,
-            verbose=verbose,
+            **command.arguments(task, folder),
         )
 
 
@@ -74,8 +56,6 @@ def _questions(plain: Mapping[str, Any]) -> Questions:
 
 def main() -> None:
     """``python -m amc.sensitivity`` and the console script."""
-    from amc.cli.run import run
-
     run("sensitivity", main_from_config)
 
 

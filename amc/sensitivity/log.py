@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from amc.analysis.curves import Curves, Point
-from amc.analysis.heuristics.choose import Chosen
 from amc.analysis.interactions import Interaction
 from amc.core.errors import AmcError
 from amc.core.files import write_bytes, write_json
 from amc.pruning.cost import CostModel
 from amc.reporting.figures import plan_figure, save_figure
 from amc.sensitivity.figures import curves_and_shares_figure, curves_figure, interactions_figure
+from amc.sensitivity.result import SensitivityResult
 from amc.sensitivity.tables import csv_text
-from amc.task.settings import Settings
 from amc.tracking import EventFile, RunDir
+from amc.tracking.journal import Journal
 
 WRITE_SECONDS = 2.0  # between two checkpoints: so much work a killed run loses
 
@@ -28,25 +27,17 @@ class SensitivityLog:
 
     def __init__(self, folder: RunDir | None) -> None:
         """Reads what an earlier part of the run left. Raises ``AmcError`` if that is damaged."""
-        self._folder = folder
-        stored = None if folder is None else folder.load_checkpoint()
-        self._task: dict[str, Any] = {} if stored is None else stored["task"]
-        self.points = [] if stored is None else [Point(**entry) for entry in stored["points"]]
-        self.pairs = [] if stored is None else [Interaction(**entry) for entry in stored["pairs"]]
+        self._folder, self._journal = folder, Journal(folder)
+        stored = self._journal.stored or {"points": (), "pairs": ()}
+        self.points = [Point(**entry) for entry in stored["points"]]
+        self.pairs = [Interaction(**entry) for entry in stored["pairs"]]
+        self.precision = ""  # of the evaluation, once it has begun
         self._saved = time.monotonic()
 
-    def settled(self, settings: Settings) -> Settings:
-        """With the precision that the run began with: where bf16 is a close call, ``auto`` could decide otherwise."""
-        names = {"bfloat16": "bf16", "float32": "fp32"}
-        return replace(settings, precision=names[self._task["precision"]]) if self._task else settings
-
-    def begin(self, task: Mapping[str, Any]) -> None:
+    def begin(self, fingerprint: Mapping[str, Any]) -> None:
         """Tells what the values depend on. Raises ``AmcError`` if an earlier part of the run had it otherwise."""
-        for what, value in self._task.items():
-            if task.get(what) != value and what != "device":  # a run may go on elsewhere
-                where = "" if self._folder is None else self._folder.path
-                raise AmcError(f"resume={where}: the {what} changed since the run began; start a new run")
-        self._task = dict(task)
+        self._journal.begin(fingerprint, ignore=("device",))  # a run may go on elsewhere
+        self.precision = fingerprint["precision"]
         self._save()
 
     def point(self, point: Point) -> None:
@@ -62,21 +53,14 @@ class SensitivityLog:
             self._save()
 
     def _save(self) -> None:
-        if self._folder is not None and self._task:
-            measured = {"points": [p.to_json() for p in self.points], "pairs": [p.to_json() for p in self.pairs]}
-            self._folder.save_checkpoint({"task": self._task, **measured})
+        self._journal.save({"points": [p.to_json() for p in self.points], "pairs": [p.to_json() for p in self.pairs]})
         self._saved = time.monotonic()
 
     def conclude(
-        self,
-        curves: Curves,
-        pairs: Sequence[Interaction],
-        pairs_keep_ratio: float,
-        chosen: Chosen | None,
-        cost_model: CostModel,
-        summary: Mapping[str, Any],
+        self, result: SensitivityResult, pairs_keep_ratio: float, cost_model: CostModel, summary: Mapping[str, Any]
     ) -> None:
         """Writes what only a finished run has: tables, pictures, TensorBoard, the plan, and last the summary."""
+        curves, pairs, chosen = result.curves, result.pairs, result.chosen
         self._save()
         if self._folder is None:
             return

@@ -12,6 +12,7 @@ from amc.analysis.curves import Curves
 from amc.analysis.heuristics.choose import Chosen
 from amc.analysis.interactions import Independence, Interaction
 from amc.core.types import Scored
+from amc.evaluation.comparison import DENSE
 from amc.pruning.cost import CostModel
 from amc.reporting.console import show
 from amc.reporting.tables import result_table, time_table
@@ -28,7 +29,7 @@ class SensitivityResult:
         pairs: groups that were cut together.
         independence: how far the losses of ``pairs`` add up.
         chosen: the rule's plan; ``None`` without a rule.
-        scored: ``uncut``, and with a rule ``uniform`` (one keep ratio for all, at no more cost than the rule's plan)
+        scored: ``dense``, and with a rule ``uniform`` (one keep ratio for all, at no more cost than the rule's plan)
             and ``plan``: scores and costs.
         seconds: where the time went, by part.
         wall_seconds: of this call; what an earlier part of a resumed run measured is not in it.
@@ -53,7 +54,7 @@ def summary_of(result: SensitivityResult, facts: Mapping[str, Any]) -> dict[str,
         "keep_ratio_for_one_point": {name: curves.keep_ratio_at_drop(name, ONE_POINT) for name in curves.names},
         "interactions": asdict(result.independence) | {"rows": [pair.to_json() for pair in result.pairs]},
         "rule": None if result.chosen is None else result.chosen.to_json(),
-        **{name: scored.to_json() for name, scored in result.scored.items()},
+        **{"uncut" if name == DENSE else name: scored.to_json() for name, scored in result.scored.items()},
         "curve_seconds": curves.seconds,
         "wall_seconds": result.wall_seconds,
         **{f"{part}_seconds": seconds for part, seconds in result.seconds.items() if part != "curves"},

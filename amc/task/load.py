@@ -1,14 +1,16 @@
-"""From a configuration to data, a network and its weights: what all entry points begin with."""
+"""From a configuration to data, a network and its weights: what every command begins with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from torch import nn
 
+from amc.core.conf import config_folder
 from amc.core.device import resolve_device
 from amc.core.errors import AmcError
 from amc.core.progress import Progress
@@ -24,41 +26,90 @@ from amc.training.trainer import Epoch
 RECIPES = ("digits", "cifar10", "imagenet", "imagefolder")
 
 
-def load_task(config: DictConfig) -> Task:
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """What a configuration names.
+
+    Attributes:
+        model: on the device of the images, in evaluation mode.
+        splits: training, validation and test images.
+        imported_weights: whether the weights come from elsewhere and may have seen every training image.
+        source: where the weights come from, for people.
+        description: what :func:`amc.models.build` takes to make the network, without its weights: ``target``, ``stem``
+            and ``arguments``.
+    """
+
+    model: nn.Module
+    splits: Splits
+    imported_weights: bool
+    source: str
+    description: Mapping[str, Any]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What ``summary.json`` says about weights and images."""
+        splits = self.splits
+        return {
+            "weights": self.source,
+            "dataset": splits.name,
+            "val_from": splits.val_from,
+            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+        }
+
+    @property
+    def line(self) -> str:
+        """Where weights and images come from, for people."""
+        splits, images = self.splits, self.facts["images"]
+        counts = ", ".join(f"{count} {name}" for name, count in images.items())
+        return f"{self.source}; {splits.name}: {counts}, validation from {splits.val_from}"
+
+    def task(self, config: Mapping[str, Any], **facts: Any) -> Task:
+        """The task of a command.
+
+        Args:
+            config: what the network alone would have been configured with.
+            facts: further entries for its summary.
+        """
+        splits, name = self.splits, config["model"]["name"]
+        return Task(
+            name, self.model, splits.train, splits.val, splits.test, self.description, config,
+            {"model": name, **self.facts, **facts},
+        )  # fmt: skip
+
+
+def load_trained(config: Mapping[str, Any]) -> Loaded:
     """The network with trained weights: imported ones, or a baseline that is trained here if it isn't cached.
 
     Raises:
         AmcError: anything wrong in ``config`` or in the files that it names.
     """
-    task = load_untrained(config)
-    if task.imported_weights or task.source != "untrained":
-        return task
-    plain = _plain(config)
-    network = plain["model"]["net"]
-    with Progress("training the baseline: epoch", plain["verbose"]) as progress:
+    loaded = load_untrained(config)
+    if loaded.imported_weights or loaded.source != "untrained":
+        return loaded
+    network = config["model"]["net"]
+    with Progress("training the baseline: epoch", config["verbose"]) as progress:
         found = baseline(
-            task.model,
-            task.splits,
+            loaded.model,
+            loaded.splits,
             load_recipe(config),
-            name=plain["model"]["name"],
-            arguments={**network, "stem": plain["model"]["stem"]},
-            seed=plain["seed"],
-            cache_dir=plain.get("cache_dir"),
+            name=config["model"]["name"],
+            arguments={**network, "stem": config["model"]["stem"]},
+            seed=config["seed"],
+            cache_dir=config.get("cache_dir"),
             on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, describe(epoch)),
         )
     source = f"{'cached' if found.cached else 'trained'} baseline {found.path.name}"
-    return replace(task, imported_weights=False, source=source)
+    return replace(loaded, imported_weights=False, source=source)
 
 
-def load_untrained(config: DictConfig) -> Task:
-    """Like :func:`load_task`, but a network without imported weights stays untrained."""
-    plain = _plain(config)
-    wanted = plain["model"]
-    device = resolve_device(plain["device"])
+def load_untrained(config: Mapping[str, Any]) -> Loaded:
+    """Like :func:`load_trained`, but a network without imported weights stays untrained."""
+    wanted = config["model"]
+    device = resolve_device(config["device"])
     target = wanted["net"]["_target_"]
     kwargs = {key: value for key, value in wanted["net"].items() if key != "_target_"}
-    pretrained = _pretrained(wanted, target, plain["dataset"]["name"])
-    splits, imported = _splits(plain, pretrained)
+    pretrained = _pretrained(wanted, target, config["dataset"]["name"])
+    splits, imported = _splits(config, pretrained)
     model = build(
         target,
         splits.num_classes,
@@ -66,7 +117,7 @@ def load_untrained(config: DictConfig) -> Task:
         stem=wanted["stem"],
         pretrained=pretrained,
         checkpoint=wanted["checkpoint"],
-        seed=plain["seed"],
+        seed=config["seed"],
         **kwargs,
     )
     source = "pretrained" if pretrained else "untrained"
@@ -75,20 +126,17 @@ def load_untrained(config: DictConfig) -> Task:
     # torchvision's weights come with their own stem
     stem = "imagenet" if pretrained and target.startswith(TORCHVISION) else wanted["stem"]
     description = {"target": target, "stem": stem, "arguments": kwargs}
-    return Task(model.to(device), splits.to(device), imported, source, description)
+    return Loaded(model.to(device), splits.to(device), imported, source, description)
 
 
-def load_recipe(config: DictConfig) -> Recipe:
+def load_recipe(config: Mapping[str, Any]) -> Recipe:
     """The training recipe; what ``training`` leaves open is the data set's own recipe in ``conf/training``.
 
     Raises:
         AmcError: a setting that doesn't exist or is out of range.
     """
-    from amc.core.conf import config_folder
-
-    plain = _plain(config)
-    given = {key: value for key, value in plain["training"].items() if key != "name" and value is not None}
-    name = plain["dataset"]["name"]
+    given = {key: value for key, value in config["training"].items() if key != "name" and value is not None}
+    name = config["dataset"]["name"]
     file = config_folder() / "training" / f"{name if name in RECIPES else 'imagefolder'}.yaml"
     own: Any = OmegaConf.to_container(OmegaConf.load(file))
     settings = {key: value for key, value in {**own, **given}.items() if key != "name"}
@@ -113,25 +161,19 @@ def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool:
     return setting
 
 
-def _splits(plain: Mapping[str, Any], pretrained: bool) -> tuple[Splits, bool]:
+def _splits(config: Mapping[str, Any], pretrained: bool) -> tuple[Splits, bool]:
     """The images, and whether the weights may have seen all training images.
 
     A checkpoint of ``amc.train`` notes which images it saw. If these are the training images of its own split, the
     validation images are still new to it, so that split is kept.
     """
-    dataset, checkpoint = dict(plain["dataset"]), plain["model"]["checkpoint"]
+    dataset, checkpoint = dict(config["dataset"]), config["model"]["checkpoint"]
     imported = pretrained or checkpoint is not None
     notes = {} if checkpoint is None else read_notes(checkpoint)
-    with Progress("decoding images", plain["verbose"]) as progress:
-        common: dict[str, Any] = {"cache_dir": plain.get("cache_dir"), "progress": progress.update}
+    with Progress("decoding images", config["verbose"]) as progress:
+        common: dict[str, Any] = {"cache_dir": config.get("cache_dir"), "progress": progress.update}
         if dataset["val_from"] == "auto" and notes.get("dataset") == dataset["name"]:
             splits = load_dataset(**{**dataset, "val_from": notes.get("val_from", "auto")}, **common)
             if splits.train.fingerprint() == notes.get("train_images"):
                 return splits, False
         return load_dataset(**dataset, imported_weights=imported, **common), imported
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}

@@ -1,52 +1,58 @@
-"""A network and the images it is for."""
+"""A network and the images it is for: what every command is given."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from amc.data import ImageSet, Splits
+from amc.data import ImageSet
 
 Images = ImageSet | DataLoader[Any]
 
 
-def as_images(images: Images, device: torch.device) -> ImageSet:
-    """The images on ``device``; a ``DataLoader`` is read once."""
-    found = images if isinstance(images, ImageSet) else ImageSet.from_loader(images)
-    return found.to(device)
-
-
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A network and the images it is for.
+    """A trained network with its images.
 
     Attributes:
-        model: on the device of the images, in evaluation mode.
-        splits: training, validation and test images.
-        imported_weights: whether the weights come from elsewhere and may have seen every training image.
-        source: where the weights come from, for people.
-        description: what :func:`amc.models.build` takes to make the network, without its weights: ``target``, ``stem``
-            and ``arguments``.
+        name: of the network; in a search over several, also of its folder.
+        model: its weights are left as they are.
+        train: calibration images for importance and recovery; what fine-tuning trains on.
+        val: images that plans are scored on.
+        test: images for the final report only.
+        description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
+        config: the configuration that the network alone would have, for what goes on from its folder.
+        facts: further entries for its ``summary.json``.
     """
 
+    name: str
     model: nn.Module
-    splits: Splits
-    imported_weights: bool
-    source: str
-    description: Mapping[str, Any]
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet | None = None
+    description: Mapping[str, Any] | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What ``summary.json`` says about weights and images."""
-        splits = self.splits
-        return {
-            "weights": self.source,
-            "dataset": splits.name,
-            "val_from": splits.val_from,
-            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
-        }
+    @classmethod
+    def make(
+        cls, name: str, model: nn.Module, train: Images, val: Images, test: Images | None = None, **more: Any
+    ) -> Task:
+        """A task from image sets or loaders of ``(images, labels)``; a loader is read once."""
+        return cls(name, model, as_images(train), as_images(val), None if test is None else as_images(test), **more)
+
+    def on(self, device: torch.device) -> Task:
+        """The same on ``device``; the network itself is moved there."""
+        test = None if self.test is None else self.test.to(device)
+        model = self.model.to(device)
+        return replace(self, model=model, train=self.train.to(device), val=self.val.to(device), test=test)
+
+
+def as_images(images: Images) -> ImageSet:
+    """The images in memory; a ``DataLoader`` is read once."""
+    return images if isinstance(images, ImageSet) else ImageSet.from_loader(images)

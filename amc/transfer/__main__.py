@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from amc.cli.settings import settings_of
+from amc.cli.command import Command, plain_of
+from amc.cli.run import run
+from amc.cli.settings import method_of, settings_of
 from amc.core.checks import one_of
 from amc.core.errors import AmcError
 from amc.policies.start import read
 from amc.reporting.console import show
-from amc.task.settings import check_cutting
-from amc.tracking import run_folder
 from amc.transfer.run import STRENGTH_BY, transfer
 
 if TYPE_CHECKING:
@@ -22,49 +22,34 @@ if TYPE_CHECKING:
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads policy, data and network as configured, then transfers."""
-    from omegaconf import OmegaConf
-
-    from amc.task.load import load_task
-
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    verbose = plain.pop("verbose")
+    command = Command("transfer", plain_of(config), run_dir)
+    plain = command.plain
     if plain["policy"] is None:
         raise AmcError("policy: not given; give the run that learned it, policy=RUN_DIR")
     settings, policy = settings_of(plain), read(plain["policy"])
-    names = {key: plain[key]["name"] for key in ("importance", "recovery")}
-    check_cutting(**names, seed=plain["seed"])
+    method = method_of(plain, settings)
     one_of("strength_by", plain["strength_by"], STRENGTH_BY)
-    with run_folder(run_dir, False, {"command": "transfer", **plain}) as folder:
-        task = load_task(config)
-        splits = task.splits
-        facts = {"command": "transfer", "model": plain["model"]["name"], **task.facts}
-        if verbose:
+    with command.folder() as folder:
+        task = command.load()
+        if command.verbose:
             models = ", ".join(policy.trained_on.get("models", ())) or "unknown networks"
-            show(Text(f"{facts['model']} on {splits.name}: {task.source}; {policy.agent} policy trained on {models}"))
+            show(Text(f"{policy.agent} policy trained on {models}"))
         transfer(
             task.model,
             policy,
-            train=splits.train,
-            val=splits.val,
-            test=splits.test,
             budget=plain["budget"]["keep"],
             strengths=plain["strengths"],
             strength_by=plain["strength_by"],
-            **names,
-            seed=plain["seed"],
-            device=plain["device"],
+            importance=method.importance,
+            recovery=method.recovery,
             settings=settings,
-            run_dir=folder,
             description=task.description,
-            facts=facts,
-            verbose=verbose,
+            **command.arguments(task, folder),
         )
 
 
 def main() -> None:
     """``python -m amc.transfer`` and the console script."""
-    from amc.cli.run import run
-
     run("transfer", main_from_config)
 
 

@@ -42,17 +42,18 @@ class TransferResult:
     wall_seconds: float
 
 
-def _strengths_line(result: TransferResult) -> Text:
+def strengths_line(result: TransferResult) -> Text:
     by_accuracy = result.strength_by == "accuracy"
     tried = ", ".join(
         f"{s:g}: {found:.2%}" if by_accuracy else f"{s:g}: {found:.3f}" for s, found in result.tried.items()
     )
     uniform = ", the uniform plan: the policy brings nothing here" if result.strength == 0 else ""
-    what = "validation accuracy" if by_accuracy else "divergence from the uncut outputs (nats)"
+    what = "validation accuracy" if by_accuracy else "divergence from the dense outputs (nats)"
     return Text(f"{what} by the policy's strength: {tried}; taken: {result.strength:g}{uniform}")
 
 
-def _record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
+def record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
+    """Writes figure, plan and summary."""
     share = result.policy.cost.macs / result.uncut.cost.macs
     title = f"Policy without search: {result.policy.val.accuracy:.2%} at {share:.1%} of the MACs"
     figure = plan_figure(result.groups, result.plan, result.uncut.cost.macs, title)

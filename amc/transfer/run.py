@@ -15,23 +15,23 @@ from torch import nn
 
 from agents.policy.policy import Policy
 from amc.analysis.divergence import divergences
-from amc.analysis.measured import with_measured
+from amc.analysis.measured import measure_groups
 from amc.core.checks import one_of
 from amc.core.device import resolve_device
 from amc.core.types import PruningPlan
-from amc.data import ImageSet
-from amc.evaluation.comparison import compare
-from amc.evaluation.evaluator import Evaluator
+from amc.evaluation.comparison import DENSE, compare
 from amc.policies.plans import STRENGTHS, walks
 from amc.policies.start import origin, read
 from amc.pruning.saved import keep_network
 from amc.reporting.console import show
 from amc.reporting.tables import result_table
-from amc.task.problem import prepare
-from amc.task.settings import Settings, check_cutting
-from amc.task.task import Images, as_images
-from amc.tracking import RunDir, opened
-from amc.transfer.result import TransferResult, _record, _strengths_line
+from amc.task.method import Method
+from amc.task.problem import Problem, assemble
+from amc.task.settings import Settings
+from amc.task.task import Images, Task
+from amc.tracking import RunDir
+from amc.tracking.run import Run
+from amc.transfer.result import TransferResult, record, strengths_line
 
 log = logging.getLogger(__name__)
 STRENGTH_BY = ("divergence", "accuracy")
@@ -86,62 +86,54 @@ def transfer(
     Raises:
         AmcError: wrong input, a damaged policy, or one that reads another observation than this version shows.
     """
-    started = time.perf_counter()
-    check_cutting(importance, recovery, seed)
+    began = time.perf_counter()
     one_of("strength_by", strength_by, STRENGTH_BY)
     learned = policy if isinstance(policy, Policy) else read(policy)
     layout: Any = learned.layout
     settings = replace(settings or Settings(precision="fp32"), observation=layout)
+    method = Method(importance, recovery, seed, settings.calibration_images, settings.recovery)
     if layout == "amc":
         log.warning("the policy reads the observation 'amc', scaled to each network; 'portable' is meant for new ones")
-    facts = {
-        **(facts or {}),
-        "learned": origin(learned),
-        "importance": importance,
-        "recovery": recovery,
-        "budget": {"cost": settings.cost, "keep": budget, "rule": settings.rule},
-        "seed": seed,
-    }
-    place = resolve_device(device)
-    train, val = as_images(train, place), as_images(val, place)
-    test = None if test is None else as_images(test, place)
-    with opened(run_dir, False, {"command": "transfer", **facts}) as folder:
-        problem = prepare(
-            model.to(place), train, val, budget=budget, importance=importance, recovery=recovery,
-            settings=settings, seed=seed, folder=folder,
-        )  # fmt: skip
-        problem = with_measured(problem, train, settings, folder, verbose=verbose)
-        walked = walks(learned, problem, settings, strengths)
-        strength, tried = _best(walked, problem.evaluator, train, strength_by)
-        plans = {"uniform": problem.uniform_plan(settings), "policy": walked[strength]}
-        compared = compare(problem.network, problem.evaluator, plans, test)
+    asked = {"importance": importance, "recovery": recovery}
+    limit = {"cost": settings.cost, "keep": budget, "rule": settings.rule}
+    facts = {**(facts or {}), "learned": origin(learned), **asked, "budget": limit, "seed": seed}
+    task = Task.make(type(model).__name__, model, train, val, test, description=description)
+    task = task.on(resolve_device(device))
+    with Run(run_dir, verbose=verbose).opened({"command": "transfer", **facts}) as run:
+        problem = assemble(task, method, settings, budget, run)
+        measure_groups(problem, run)
+        walked = walks(learned, problem, strengths)
+        strength, tried = _best(walked, problem, strength_by)
+        plans = {"uniform": problem.uniform_plan(), "policy": walked[strength]}
+        compared = compare(problem.network, problem.evaluator, plans, task.test)
         result = TransferResult(
             plans["policy"],
             compared.models["policy"],
-            **compared.scored,
+            uncut=compared.scored[DENSE],
+            uniform=compared.scored["uniform"],
+            policy=compared.scored["policy"],
             groups=problem.network.groups,
             strength=strength,
             strength_by=strength_by,
             tried=tried,
-            wall_seconds=time.perf_counter() - started,
+            wall_seconds=time.perf_counter() - began,
         )
-        if folder is not None:
-            _record(folder, result, facts)
-            keep_network(folder.path / "pruned", result.model, result.plan, result.policy, train, description)
+        if run.folder is not None:
+            record(run.folder, result, facts)
+            pruned = run.folder.path / "pruned"
+            keep_network(pruned, result.model, result.plan, result.policy, task.train, description)
         if verbose:
             show(result_table(compared.scored))
-            show(_strengths_line(result))
-            show(Text(f"{result.wall_seconds:.1f} s; run folder: {folder.path if folder else 'nothing was recorded'}"))
+            show(strengths_line(result))
+            show(Text(f"{result.wall_seconds:.1f} s; {run.line()}"))
     return result
 
 
-def _best(
-    walked: Mapping[float, PruningPlan], evaluator: Evaluator, train: ImageSet, by: str
-) -> tuple[float, dict[float, float]]:
+def _best(walked: Mapping[float, PruningPlan], problem: Problem, by: str) -> tuple[float, dict[float, float]]:
     """The best strength, and what each came to."""
     if by == "divergence":
-        moved = divergences(evaluator, train.take(DIVERGENCE_IMAGES), walked)
+        moved = divergences(problem.evaluator, problem.task.train.take(DIVERGENCE_IMAGES), walked)
         return min(moved, key=lambda strength: moved[strength]), moved
-    scores = {strength: evaluator.in_full(plan) for strength, plan in walked.items()}
+    scores = {strength: problem.evaluator.in_full(plan) for strength, plan in walked.items()}
     best = max(scores, key=lambda strength: (scores[strength].accuracy, -scores[strength].loss))
     return best, {strength: metrics.accuracy for strength, metrics in scores.items()}

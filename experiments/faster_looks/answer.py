@@ -18,7 +18,7 @@ from amc.core.device import has_fast_bf16
 from amc.core.files import write_bytes, write_json
 from amc.evaluation.scoring import score
 from amc.recovery.norms import fold_norms, following_norms
-from amc.task.problem import make_cutter
+from amc.task.problem import make_pruner
 
 MACS_RATIO = 0.5
 SPREADS = (0.2, 1.5)  # of the logits' normal noise: from a search that has settled to one that still explores
@@ -37,7 +37,7 @@ def plans(network, count):
 
 def answer(network, splits, wanted, path):
     """Right answers [plans, images], and the seconds that cutting and recovering, and the forward passes took."""
-    cutter = make_cutter(network, splits.train, "l1", "least_squares", calibration_images=512, seed=0)
+    pruner = make_pruner(network, splits.train, "l1", "least_squares", calibration_images=512, seed=0)
     rows, seconds = [], []
     if path.exists():
         with np.load(path) as stored:
@@ -46,7 +46,7 @@ def answer(network, splits, wanted, path):
     dtype = torch.bfloat16 if has_fast_bf16(splits.val.device) else torch.float32
     for index, plan in list(enumerate(wanted))[len(rows) :]:
         started = time.perf_counter()
-        small = cutter.cut(plan)
+        small = pruner.cut(plan)
         cut = time.perf_counter()
         fold_norms(small, norms)  # as in a search
         small.to(dtype).to(memory_format=torch.channels_last)

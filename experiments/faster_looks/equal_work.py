@@ -17,7 +17,7 @@ from conclude import OVERHEAD_IMAGES
 
 from amc.core.types import Episode
 from amc.evaluation.evaluator import Evaluator
-from amc.task.problem import make_cutter
+from amc.task.problem import make_pruner
 from amc.tracking.plans import best_episode, episodes_in
 from experiments.kept import Line, merge
 
@@ -40,8 +40,8 @@ def by(work: float, run: list[Episode]) -> list[Episode]:
 def found(folders: list[Path], data: str, checkpoint: str) -> Iterator[Line]:
     """What each run had at each of WORK, on all validation images and on the test images."""
     network, splits = load("resnet20", data, checkpoint)
-    cutter = make_cutter(network, splits.train, "l1", "least_squares", calibration_images=512, seed=0)
-    judges = [Evaluator(cutter, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test)]
+    pruner = make_pruner(network, splits.train, "l1", "least_squares", calibration_images=512, seed=0)
+    judges = [Evaluator(pruner, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test)]
     for folder in folders:
         run = episodes_in(folder / "episodes.csv", network.groups)
         images, stop, seed = folder.name.replace("seed", "").split("-")

@@ -19,7 +19,7 @@ from scipy.stats import wilcoxon
 
 from amc.evaluation.evaluator import Evaluator
 from amc.search.finals import best_different
-from amc.task.problem import make_cutter
+from amc.task.problem import make_pruner
 from amc.tracking.plans import different, episodes_in
 from experiments.kept import Line, merge
 
@@ -35,8 +35,8 @@ TITLES = ("the search alone", "finals of the five best", "of five unlike each ot
 def scored(folder: Path, name: Line, data: str, checkpoint: str) -> Iterator[Line]:
     network, splits = load(name["task"].partition("-")[0], data, checkpoint)
     seed = json.loads((folder / "config.json").read_text())["seed"]
-    cutter = make_cutter(network, splits.train, "l1", "least_squares", calibration_images=512, seed=seed)
-    val, test = (Evaluator(cutter, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test))
+    pruner = make_pruner(network, splits.train, "l1", "least_squares", calibration_images=512, seed=seed)
+    val, test = (Evaluator(pruner, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test))
     played = episodes_in(folder / "episodes.csv", network.groups)
     for choice, episodes in {"best": different(played)[:5], "unlike": best_different(played, 5)}.items():
         for rank, episode in enumerate(episodes, start=1):

@@ -16,7 +16,7 @@ from amc.finetune.tuner import measure
 from amc.importance import NAMES as IMPORTANCES
 from amc.recovery import NAMES as RECOVERIES
 from amc.reporting.figures import CURVES
-from amc.task.problem import make_cutter
+from amc.task.problem import make_pruner
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -34,13 +34,13 @@ def measured(network, splits):
             missing = [ratio for ratio in MACS_RATIOS if (importance, recovery, ratio) not in done]
             if not missing:
                 continue
-            cutter = make_cutter(
+            pruner = make_pruner(
                 network, splits.train, importance, recovery, calibration_images=CALIBRATION_IMAGES, seed=0
             )
             for ratio in missing:
                 plan = uniform(network, ratio)
                 started = time.perf_counter()
-                small = cutter.cut(plan)
+                small = pruner.cut(plan)
                 seconds = time.perf_counter() - started
                 accuracy = measure(small, splits.test).accuracy
                 macs = network.cost_model.cost(plan).macs / network.cost_model.cost().macs

@@ -18,7 +18,7 @@ from amc.evaluation.scoring import score
 from amc.finetune.settings import FineTuneSettings
 from amc.finetune.tuner import FineTuner, Phase, measure
 from amc.reporting.figures import CURVES
-from amc.task.problem import make_cutter
+from amc.task.problem import make_pruner
 from amc.training.recipe import Recipe
 
 matplotlib.use("Agg")
@@ -63,9 +63,9 @@ def judged(network, splits, wanted):
     """What a search sees of each plan: accuracy on the first 1,000 validation images, and on all 5,000."""
     rows = read_rows(SEEN)
     for recovery in [r for r in RECOVERIES if not any(row["recovery"] == r for row in rows)]:
-        cutter = make_cutter(network, splits.train, "l1", recovery, calibration_images=512, seed=0)
+        pruner = make_pruner(network, splits.train, "l1", recovery, calibration_images=512, seed=0)
         for index, plan in enumerate(wanted):
-            right, _ = score(cutter.cut(plan), splits.val, 250)
+            right, _ = score(pruner.cut(plan), splits.val, 250)
             rows.append({"recovery": recovery, "plan": index, "seen_1000": float(right[:1000].double().mean()),
                          "seen_5000": float(right.double().mean())})  # fmt: skip
         write_rows(SEEN, rows)

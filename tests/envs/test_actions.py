@@ -16,15 +16,15 @@ def test_keep_ratio_spans_min_keep_to_one() -> None:
 
 def test_no_budget_means_everything_is_kept() -> None:
     model = chain([8, 8])
-    assert uniform_action(model, Budget(model, keep=None)) == 1.0
-    assert uniform_action(model, Budget(model, keep=1.0)) == 1.0
+    assert uniform_action(Budget(model, keep=None)) == 1.0
+    assert uniform_action(Budget(model, keep=1.0)) == 1.0
 
 
 def test_uniform_action_of_one_layer() -> None:
     # One group of 100 channels: (3 + 5) · kept ≤ 0.5 · 800, so 50 are kept: keep ratio < 50.5 %, action < 0.405 / 0.9.
     model = chain([100])
     budget = Budget(model, keep=0.5, min_keep=0.1)
-    assert uniform_action(model, budget) == pytest.approx(0.405 / 0.9, abs=2e-6)
+    assert uniform_action(budget) == pytest.approx(0.405 / 0.9, abs=2e-6)
 
 
 @given(
@@ -35,7 +35,7 @@ def test_uniform_action_of_one_layer() -> None:
 def test_uniform_action_fits_unclipped_and_the_next_does_not(widths: list[int], keep: float, min_keep: float) -> None:
     model = chain(widths)
     budget = Budget(model, keep=max(keep, 0.5), min_keep=min_keep)
-    action = uniform_action(model, budget)
+    action = uniform_action(budget)
     assert float(np.float32(action)) == action, "the action space must hold it exactly"
     partial: dict[str, int] = {}
     for group in budget.groups:

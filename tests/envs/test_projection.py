@@ -14,22 +14,22 @@ def test_one_layer() -> None:
     # One group of 100 channels: (3 + 5) · kept ≤ 0.5 · 800, so 50 are kept, whatever was asked for.
     model = chain([100])
     budget = Budget(model, keep=0.5)
-    assert [project([action], model, budget) for action in (0.0, 0.3, 1.0)] == [{"0": 50}] * 3
+    assert [project([action], budget) for action in (0.0, 0.3, 1.0)] == [{"0": 50}] * 3
 
 
 def test_without_a_budget_the_actions_count() -> None:
     model = chain([10, 20])
     budget = Budget(model, keep=None, min_keep=0.1)
     # 0.1 + 0.9 · 0 = 0.1 of 10; 0.1 + 0.9 / 3 = 0.4 of 20
-    assert project([0.0, 1 / 3], model, budget) == {"0": 1, "1": 8}
+    assert project([0.0, 1 / 3], budget) == {"0": 1, "1": 8}
 
 
 def test_equal_actions_give_the_uniform_plan_or_a_little_more() -> None:
     model = chain([16, 16, 32, 32])
     budget = Budget(model, keep=0.5)
-    action = uniform_action(model, budget)
+    action = uniform_action(budget)
     uniform = {g.name: asked_channels(g, action, budget) for g in budget.groups}
-    projected = project([0.5] * 4, model, budget)
+    projected = project([0.5] * 4, budget)
     assert all(0 <= projected[name] - uniform[name] <= 1 for name in uniform)
 
 
@@ -38,7 +38,7 @@ def test_within_the_budget_and_nothing_more_fits(data: st.DataObject, widths: li
     model = chain(widths)
     budget = Budget(model, keep=max(keep, 0.5), channel_round=data.draw(st.sampled_from([1, 2])))
     actions = data.draw(st.lists(st.floats(0, 1), min_size=len(widths), max_size=len(widths)))
-    kept = project(actions, model, budget)
+    kept = project(actions, budget)
     assert model.macs(model.counts(kept)) <= budget.limit
     for group in budget.groups:
         assert budget.floor[group.name] <= kept[group.name] <= group.channels

@@ -9,6 +9,7 @@ from typing import Any
 from amc.analysis.curves import Curves, check_keep_ratios
 from amc.analysis.heuristics.size_aware import size_aware_plan
 from amc.analysis.heuristics.threshold import threshold_plan, threshold_plan_for_budget
+from amc.analysis.interactions import PairSample
 from amc.core.checks import require
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
@@ -51,8 +52,11 @@ class Questions:
                 raise AmcError(f"accuracy_drop={self.accuracy_drop}: belongs to rule=threshold, not rule={self.rule}")
         require("size_aware.choices", self.choices, int, 2)
         require("size_aware.time_limit_seconds", self.time_limit_seconds, float, 0, ends="(]")
-        require("interactions.pairs", self.pairs, int, 0)
-        require("interactions.keep_ratio", self.pairs_keep_ratio, float, 0, 1, ends="()")
+        self.sample(0)
+
+    def sample(self, seed: int) -> PairSample:
+        """The pairs of groups that are cut together."""
+        return PairSample(self.pairs, self.pairs_keep_ratio, seed)
 
     @property
     def needs_budget(self) -> bool:

@@ -1,14 +1,14 @@
-"""Which counts a group may keep, and the simplest plans made of them."""
+"""Which counts a group may keep, and plans at a common limit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from amc.core.types import LayerGroup, PruningPlan
-from amc.pruning.budget import Budget
+from amc.core.types import LayerGroup
+from amc.pruning.bisect import last_real, last_whole
 from amc.pruning.cost import CostModel
 
 Counts = npt.NDArray[np.int64]
@@ -49,11 +49,9 @@ def smallest_limit(
     The plan changes only where the limit passes one of the harms, so these are all that need be tried.
     """
     limits = np.unique(np.concatenate(list(harm.values())))
-    low, high = -1, len(limits) - 1  # the highest limit: every group at its minimum, which fits a reachable budget
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(fewest_within(counts, harm, limits[middle])) else (middle, high)
-    return float(limits[high])
+    # At the highest limit every group is at its minimum, which fits a reachable budget.
+    too_dear = last_whole(lambda index: not fits(fewest_within(counts, harm, limits[index])), -1, len(limits) - 1)
+    return float(limits[too_dear + 1])
 
 
 def largest_between(
@@ -74,42 +72,7 @@ def largest_between(
             for name, options in counts.items()
         }
 
-    low, high = 0.0, 1.0
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if fits(at(middle)) else (low, middle)
-    return at(low)
-
-
-def within(budget: Budget, cost_model: CostModel) -> Callable[[Mapping[str, int]], bool]:
-    """Whether kept counts cost no more than ``budget`` allows."""
-    return lambda kept: cost_model.value(budget.cost, cost_model.counts(kept)) <= budget.limit
-
-
-def uniform_plan(
-    groups: Sequence[LayerGroup], cost_model: CostModel, cost: str, limit: float, budget: Budget
-) -> PruningPlan:
-    """Every group at the same keep ratio, the largest with which ``cost`` stays within ``limit``.
-
-    Args:
-        groups: of the network.
-        cost_model: of the network.
-        cost: its name.
-        limit: in that cost's unit.
-        budget: its smallest keep ratio and rounding count, not its limit.
-    """
-
-    def kept(ratio: float) -> dict[str, int]:
-        return {g.name: max(budget.floor[g.name], g.round_channels(ratio, budget.channel_round)) for g in budget.groups}
-
-    low, high = 0.0, 1.0
-    if cost_model.value(cost, cost_model.counts({})) <= limit:
-        return PruningPlan.make(groups, {})
-    for _ in range(40):
-        middle = (low + high) / 2
-        fits = cost_model.value(cost, cost_model.counts(kept(middle))) <= limit
-        low, high = (middle, high) if fits else (low, middle)
-    return PruningPlan.make(groups, kept(low))
+    return at(last_real(lambda share: fits(at(share)), 0.0, 1.0, HALVINGS))
 
 
 def shares(cost_model: CostModel) -> dict[str, tuple[float, float]]:

@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from amc.analysis.curve_cache import curve_task, curves_for
+from amc.analysis.curve_cache import curves_for
 from amc.analysis.curves import Curves
 from amc.analysis.heuristics.choose import RULES, Questions, check_budget, choose
 from amc.core.errors import AmcError
 from amc.core.files import read_json, write_json
-from amc.data import ImageSet
-from amc.evaluation.evaluator import Evaluator
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel
-from amc.pruning.network import Network
-from amc.task.settings import Settings
+from amc.task.problem import Problem
 
 HALF = 0.5  # the keep ratio at which groups are compared
 
@@ -65,42 +62,29 @@ def hints_of(curves: Curves, budget: Budget, cost_model: CostModel) -> Hints:
 
 
 def hints_for(
-    network: Network,
-    evaluator: Evaluator,
-    budget: Budget,
-    train: ImageSet,
-    val: ImageSet,
-    importance: str,
-    recovery: str,
-    settings: Settings,
-    seed: int,
-    *,
-    cache_dir: str | Path | None = None,
-    file: Path | None = None,
-    verbose: bool = True,
+    problem: Problem, *, cache_dir: str | Path | None = None, file: Path | None = None, verbose: bool = True
 ) -> Hints:
-    """Measures the curves, or takes them from the cache, and makes the rules' plans.
+    """Measures the curves, or takes them from the cache, and makes the heuristics' plans.
 
     Args:
-        network, evaluator, budget: of the search.
-        train, val, importance, recovery, settings, seed: what the evaluator was made of.
+        problem: of the search.
         cache_dir: see :func:`amc.core.files.cache_folder`.
         file: where they are written down; what stands there already, of an earlier part of the run, is taken: a
             solver that runs into its time limit may not find the same plan twice.
         verbose: show the progress.
 
     Raises:
-        AmcError: the file is damaged, or the rules can't use the budget.
+        AmcError: the file is damaged, or the heuristics can't use the budget.
     """
+    budget = problem.budget
     check_budget(Questions(rule=RULES[0]), budget.cost, budget.keep)
     if file is not None and file.exists():
         try:
             return Hints(**read_json(file))
         except TypeError as error:
             raise AmcError(f"{file}: {error}; the file is damaged, start a new run") from error
-    task = curve_task(network, train, val, importance, recovery, settings, seed, evaluator)
-    curves = curves_for(network, evaluator, Questions().keep_ratios, task, cache_dir=cache_dir, verbose=verbose)
-    hints = hints_of(curves, budget, network.cost_model)
+    curves = curves_for(problem, Questions().keep_ratios, cache_dir=cache_dir, verbose=verbose)
+    hints = hints_of(curves, budget, problem.network.cost_model)
     if file is not None:
         write_json(file, hints.to_json())
     return hints

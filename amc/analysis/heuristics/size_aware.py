@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amc.analysis.curves import Curves
-from amc.analysis.heuristics.counts import Counts, allowed_counts, fewest_within, smallest_limit, within
+from amc.analysis.heuristics.counts import Counts, allowed_counts, fewest_within, smallest_limit
 from amc.analysis.heuristics.integer_program import Program, Solution, solve
 from amc.core.checks import require
 from amc.core.errors import AmcError
@@ -102,8 +102,8 @@ def _best(
     time_limit_seconds: float,
 ) -> tuple[dict[str, int], float]:
     """The best plan found and the lower bound on the summed loss of any."""
-    fits, ends = within(budget, cost_model), time.perf_counter() + time_limit_seconds
-    simple = fewest_within(counts, harm, smallest_limit(counts, harm, fits))  # there is always this one
+    ends = time.perf_counter() + time_limit_seconds
+    simple = fewest_within(counts, harm, smallest_limit(counts, harm, budget.fits))  # there is always this one
     limit, bound = np.floor(budget.limit + 1e-9) + 0.5, 0.0  # costs are whole numbers: the half is for rounding alone
     for attempt in range(ATTEMPTS):
         left = ends - time.perf_counter()
@@ -114,10 +114,10 @@ def _best(
         kept = _kept(found, counts)
         if kept is None:
             break
-        if fits(kept):
+        if budget.fits(kept):
             return min(kept, simple, key=lambda plan: _summed(plan, counts, harm)), bound
         # The solver takes a limit within a millionth; of a large network that is more than one multiplication.
-        limit -= cost_model.value(budget.cost, cost_model.counts(kept)) - budget.limit
+        limit -= budget.value(kept) - budget.limit
     return simple, bound
 
 

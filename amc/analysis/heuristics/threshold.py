@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from amc.analysis.curves import Curves, prunable
-from amc.analysis.heuristics.counts import allowed_counts, fewest_within, largest_between, smallest_limit, within
+from amc.analysis.heuristics.counts import allowed_counts, fewest_within, largest_between, smallest_limit
 from amc.core.checks import require
 from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.budget import Budget
@@ -59,11 +59,10 @@ def threshold_plan_for_budget(curves: Curves, budget: Budget, cost_model: CostMo
     """
     counts = {g.name: allowed_counts(g, budget.min_keep, budget.channel_round) for g in budget.groups}
     drops = {g.name: curves.accuracy_drop(g.name, counts[g.name] / g.channels) for g in budget.groups}
-    fits = within(budget, cost_model)
-    drop = smallest_limit(counts, drops, fits)
+    drop = smallest_limit(counts, drops, budget.fits)
     smaller = [d for d in np.concatenate(list(drops.values())) if d < drop]
     cheap, dear = fewest_within(counts, drops, drop), {name: int(options[-1]) for name, options in counts.items()}
     if smaller:
         dear = fewest_within(counts, drops, max(smaller))
-    kept = cheap if budget.keep is None else largest_between(cheap, dear, counts, fits)
+    kept = cheap if budget.keep is None else largest_between(cheap, dear, counts, budget.fits)
     return PruningPlan.make(cost_model.groups, kept), drop

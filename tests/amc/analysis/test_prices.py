@@ -55,7 +55,7 @@ def test_a_price_is_divergence_over_macs(budget: float | None) -> None:
         uncut = own.network.model(x).log_softmax(1)
 
         def scored(kept: dict[str, int]) -> tuple[float, int]:
-            model = own.evaluator.cutter.cut(PruningPlan.make(own.network.groups, kept))
+            model = own.evaluator.pruner.cut(PruningPlan.make(own.network.groups, kept))
             loss = torch.nn.functional.kl_div(model(x).log_softmax(1), uncut, log_target=True, reduction="batchmean")
             return float(loss), count_macs(model, x[:1])
 

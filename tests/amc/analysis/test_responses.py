@@ -52,7 +52,7 @@ def test_a_response_is_what_masking_the_group_does() -> None:
     with torch.no_grad():
         uncut = own.network.model(x).log_softmax(1)
         for norm, (name, response) in zip(norms, found.items(), strict=True):
-            weak = own.evaluator.cutter.ranking[name][2:].copy()  # all but a quarter of 8 channels
+            weak = own.evaluator.pruner.ranking[name][2:].copy()  # all but a quarter of 8 channels
             kept = norm.weight[weak].clone(), norm.bias[weak].clone()
             norm.weight[weak] = norm.bias[weak] = 0  # behind the rectifier they are 0, then
             change = own.network.model(x).log_softmax(1) - uncut

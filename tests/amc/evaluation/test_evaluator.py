@@ -16,7 +16,7 @@ from amc.evaluation.evaluator import Evaluator
 from amc.evaluation.racing import StopRule
 from amc.pruning.groups import trace
 from amc.pruning.network import trace_network
-from amc.pruning.pruner import Cutter
+from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Ranking, Recover, Surgeon
 from amc.task.problem import make_evaluator
 from amc.task.settings import Settings
@@ -33,8 +33,8 @@ def identity_ranking(surgeon: Surgeon, model: nn.Module) -> Ranking:
 def evaluator(model: nn.Module, recover: Recover = lambda small, kept: None, **kwargs: object) -> Evaluator:
     surgeon = Surgeon(model, trace(model, IMAGES))
     settings = {"batch_size": 8, "precision": "fp32", **kwargs}
-    cutter = Cutter((), surgeon, identity_ranking(surgeon, model), recover)
-    return Evaluator(cutter, SET, **settings)  # type: ignore[arg-type]
+    pruner = Pruner((), surgeon, identity_ranking(surgeon, model), recover)
+    return Evaluator(pruner, SET, **settings)  # type: ignore[arg-type]
 
 
 def plan_for(model: nn.Module, **kept: int) -> PruningPlan:
@@ -97,7 +97,7 @@ def test_the_original_is_untouched() -> None:
     before = copy.deepcopy(model.state_dict())
     evaluate = evaluator(model, precision="bf16")
     evaluate(plan_for(model, stem=3))
-    pruned = evaluate.cutter.cut(plan_for(model, stem=3))
+    pruned = evaluate.pruner.cut(plan_for(model, stem=3))
     assert all(torch.equal(value, before[n]) for n, value in model.state_dict().items())
     assert {p.dtype for p in pruned.parameters()} == {torch.float32}
     assert isinstance(pruned.features[0][1], nn.BatchNorm2d)  # what is fine-tuned later keeps its norms
@@ -198,11 +198,11 @@ def test_a_plan_surely_worse_is_stopped_and_not_seen_again() -> None:
         calls.append(1)
         spoiled(5)(small, kept)
 
-    cutter = Cutter((), surgeon, identity_ranking(surgeon, model), recover)
+    pruner = Pruner((), surgeon, identity_ranking(surgeon, model), recover)
     rule = StopRule(min_images=8)
 
     def fresh() -> Evaluator:
-        return Evaluator(cutter, images, batch_size=8, precision="fp32", early_stop=rule)
+        return Evaluator(pruner, images, batch_size=8, precision="fp32", early_stop=rule)
 
     evaluate = fresh()
     assert evaluate.state() == {}
@@ -222,7 +222,7 @@ def test_a_plan_surely_worse_is_stopped_and_not_seen_again() -> None:
     assert len(calls) == 5
     assert evaluate.in_full(plan_for(model, stem=6)) == first
     assert len(calls) == 5
-    unhurried = Evaluator(cutter, images, batch_size=8, precision="fp32")
+    unhurried = Evaluator(pruner, images, batch_size=8, precision="fp32")
     unhurried.load_state(evaluate.state())
     unhurried(plan_for(model, stem=6))
     assert unhurried(plan_for(model, stem=5)) == Metrics(alone.accuracy, pytest.approx(alone.loss), 30)

@@ -1,0 +1,88 @@
+"""From a configuration to a task and a run: what every command does with it, once for all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.text import Text
+
+from amc.reporting.console import show
+from amc.task.load import Loaded, load_trained
+from amc.task.task import Task
+from amc.tracking import RunDir, run_folder
+
+FREE = ("resume", "dry_run", "verbose")  # not part of what is stored: they change nothing about the result
+
+
+def plain_of(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain data."""
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return plain
+
+
+@dataclass(frozen=True)
+class Command:
+    """One call of a command.
+
+    Attributes:
+        name: of the command.
+        config: the whole resolved configuration.
+        run_dir: where the run is recorded.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    run_dir: Path
+    plain: dict[str, Any] = field(init=False)  # the configuration that is stored
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", {key: value for key, value in self.config.items() if key not in FREE})
+
+    @property
+    def verbose(self) -> bool:
+        """Whether progress and result are printed."""
+        return bool(self.config["verbose"])
+
+    @property
+    def resume(self) -> bool:
+        """Whether an earlier run goes on."""
+        return self.config.get("resume") is not None
+
+    @contextmanager
+    def folder(self) -> Iterator[RunDir]:
+        """The locked run folder, with the configuration stored or compared. See :func:`amc.tracking.run_folder`."""
+        with run_folder(self.run_dir, self.resume, {"command": self.name, **self.plain}) as folder:
+            yield folder
+
+    def load(self, config: Mapping[str, Any] | None = None) -> Task:
+        """The task that the configuration names, or that ``config`` does, one of several.
+
+        Raises:
+            AmcError: anything wrong in it or in the files that it names.
+        """
+        began = time.perf_counter()
+        plain = self.plain if config is None else {key: value for key, value in config.items() if key not in FREE}
+        loaded: Loaded = load_trained({**self.config, **plain})
+        task = loaded.task(plain, loading_seconds=time.perf_counter() - began)
+        if self.verbose:
+            show(Text(f"{task.name}: {loaded.line}"))
+        return task
+
+    def arguments(self, task: Task, folder: RunDir) -> dict[str, Any]:
+        """What every public function takes, from the task and the configuration."""
+        return {
+            "train": task.train,
+            "val": task.val,
+            "test": task.test,
+            "seed": self.plain["seed"],
+            "device": self.plain["device"],
+            "run_dir": folder,
+            "facts": {"command": self.name, **task.facts},
+            "verbose": self.verbose,
+        }

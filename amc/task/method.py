@@ -1,0 +1,45 @@
+"""How networks are cut and recovered: what every command that cuts has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from amc import importance as importances
+from amc import recovery as recoveries
+from amc.core.checks import one_of, refuse_unknown, require
+
+
+@dataclass(frozen=True)
+class Method:
+    """Importance, recovery and what they are calibrated with; validated on construction.
+
+    Attributes:
+        importance: which channels go first, one of :data:`amc.importance.NAMES`.
+        recovery: what is done to the weights after a cut, one of :data:`amc.recovery.NAMES`.
+        seed: of what is sampled: calibration positions, ``importance=random``.
+        calibration_images: the first training images, for importance and recovery.
+        recovery_settings: of the recovery, such as ``positions``.
+
+    Raises:
+        AmcError: an unknown name, or an impossible number.
+    """
+
+    importance: str = "l1"
+    recovery: str = "least_squares"
+    seed: int = 0
+    calibration_images: int = 512
+    recovery_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        one_of("importance", self.importance, importances.NAMES)
+        one_of("recovery", self.recovery, recoveries.NAMES)
+        require("seed", self.seed, int, 0)
+        require("evaluate.calibration_images", self.calibration_images, int, 1)
+        refuse_unknown("recovery", self.recovery_settings, ("positions", "damping", "batch_size"))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What ``summary.json`` says about it."""
+        return {"importance": self.importance, "recovery": self.recovery, "seed": self.seed}

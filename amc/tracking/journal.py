@@ -1,0 +1,50 @@
+"""A run's checkpoint, and the fingerprint that a resume compares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from amc.core.errors import AmcError
+from amc.tracking.run_dir import RunDir
+
+FINGERPRINT = "task"  # its key in the checkpoint
+PRECISIONS = {"bfloat16": "bf16", "float32": "fp32"}
+
+
+class Journal:
+    """What a run of a command remembers on disk. Without a folder it remembers nothing."""
+
+    def __init__(self, folder: RunDir | None) -> None:
+        """Reads what an earlier part of the run left. Raises ``AmcError`` if that is damaged."""
+        self._folder = folder
+        self.stored = None if folder is None else folder.load_checkpoint()
+        self._fingerprint: dict[str, Any] = {}
+
+    def begin(self, fingerprint: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
+        """Tells what the run's values depend on: name of an input → its hash or value.
+
+        Args:
+            fingerprint: of this process.
+            ignore: names that may differ when a run goes on.
+
+        Raises:
+            AmcError: an earlier part of the run had another input; names it.
+        """
+        before = {} if self.stored is None else self.stored[FINGERPRINT]
+        for what, value in before.items():
+            if what not in ignore and fingerprint.get(what) != value and self._folder is not None:
+                raise AmcError(f"resume={self._folder.path}: the {what} changed since the run began; start a new run")
+        self._fingerprint = dict(fingerprint)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replaces the checkpoint atomically; nothing before :meth:`begin`."""
+        if self._folder is not None and self._fingerprint:
+            self._folder.save_checkpoint({FINGERPRINT: self._fingerprint, **state})
+
+
+def stored_precision(folder: RunDir | None) -> str | None:
+    """``bf16`` or ``fp32``, as an earlier part of the run began with; ``None`` if there is none, or it has none."""
+    stored = None if folder is None else folder.load_checkpoint()
+    precision = None if stored is None else stored[FINGERPRINT].get("precision")
+    return None if precision is None else PRECISIONS[str(precision).removeprefix("torch.")]
