@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amc.pruning.budget import Budget
-from envs.actions import STEPS, asked_channels, keep_ratio, uniform_action
+from envs.actions import STEPS, asked_channels, keep_ratio, uniform_action, uniform_plan
+from tests.support import toys
 from tests.support.chains import chain
 
 
@@ -46,3 +47,19 @@ def test_uniform_action_fits_unclipped_and_the_next_does_not(widths: list[int], 
     if action < 1:
         more = {g.name: max(asked_channels(g, action + 1 / STEPS, budget), budget.floor[g.name]) for g in budget.groups}
         assert model.macs(model.counts(more)) > budget.limit
+
+
+def test_the_uniform_plan_is_the_largest_that_fits() -> None:
+    model = toys.chain([10, 10], inputs=1, classes=1)  # 10 · 1 + 10 · 10 + 1 · 10 = 120 MACs; 7: 63, 8: 80
+    budget = Budget(model, "macs", None)
+    assert [uniform_plan(budget, limit)["l0"] for limit in (79, 80, 63)] == [7, 8, 7]
+    assert uniform_plan(budget, 120)["l0"] == 10
+    assert uniform_plan(Budget(model, "macs", None, min_keep=0.3), 1)["l1"] == 3
+
+
+@pytest.mark.parametrize("cost", ["macs", "params"])
+def test_uniform_on_a_residual_stream(cost: str) -> None:
+    model = toys.stream(8, [6, 4])
+    limit = 0.5 * model.cost().get(cost)
+    plan = uniform_plan(Budget(model, cost, None), limit)
+    assert 0.35 * model.cost().get(cost) < model.cost(plan).get(cost) <= limit

@@ -213,7 +213,7 @@ def test_a_groups_odds_are_in_proportion_to_what_was_measured(name: str) -> None
     costs = chain([100, 100, 100])
     amounts = {g.name: r for g, r in zip(Budget(costs).groups, (1.0, 2.0, 4.0), strict=True)}
     env = ChannelPruningEnv(
-        costs, Budget(costs, min_keep=0.01), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="project",
+        costs, Budget(costs, min_keep=0.01), lambda plan: Metrics(0.5, 1.0, 10), accuracy, enforcement="project",
         observation=name, measured={name: amounts},
     )  # fmt: skip
     observation, info = env.reset()
@@ -229,7 +229,7 @@ def test_a_groups_odds_are_in_proportion_to_what_was_measured(name: str) -> None
 
 def test_the_finished_walk_is_moved_onto_the_budget(cost_model: CostModel) -> None:
     env = ChannelPruningEnv(
-        cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="project"
+        cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, enforcement="project"
     )
     greedy, modest = (roll(env, [action, action])[-1][4] for action in (1.0, 0.2))
     # The same preference for both groups, whatever is asked for: the largest such plan within 8,016 MACs.
@@ -241,7 +241,9 @@ def test_the_finished_walk_is_moved_onto_the_budget(cost_model: CostModel) -> No
 
 
 def test_free_enforces_nothing_and_tells_costs(cost_model: CostModel) -> None:
-    env = ChannelPruningEnv(cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="free")
+    env = ChannelPruningEnv(
+        cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, enforcement="free"
+    )
     start = env.reset()[1]
     assert start["cost_fraction"]([1.0, 1.0]) == 1.0
     # 0.1 + 4/9 · 0.9 = 0.5: 4 of a's 8 channels, all of b's: 6,912 + 1,024 + 160 = 8,096 MACs.
@@ -251,7 +253,9 @@ def test_free_enforces_nothing_and_tells_costs(cost_model: CostModel) -> None:
 
 def test_an_unknown_rule_is_refused(cost_model: CostModel) -> None:
     with pytest.raises(AmcError, match=r"budget.rule=squeeze: unknown; give one of clip, project, free"):
-        ChannelPruningEnv(cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, rule="squeeze")
+        ChannelPruningEnv(
+            cost_model, Budget(cost_model), lambda plan: Metrics(0.5, 1.0, 10), accuracy, enforcement="squeeze"
+        )
 
 
 def test_a_prior_is_seen_last(cost_model: CostModel) -> None:

@@ -11,10 +11,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import agents
 from agents.policy.policy import Policy
+from amc.analysis.measured import measure_groups
 from amc.core.types import Metrics
 from amc.pruning.budget import Budget
 from amc.rewards import accuracy
+from amc.task.method import Method
+from amc.task.problem import Problem, assemble
 from amc.task.settings import Settings
+from amc.task.task import Task, as_images
+from amc.tracking.run import Run
 from envs.channel_pruning import ChannelPruningEnv
 from envs.observations import FEATURES, LAYOUT_VERSION
 from tests.support.chains import chain as chain_costs
@@ -29,6 +34,21 @@ def images(count: int, seed: int) -> DataLoader[tuple[torch.Tensor, ...]]:
     labels = torch.randint(0, 4, (count,), generator=generator)
     means = torch.randn(4, 3, 1, 1, generator=torch.Generator().manual_seed(9))
     return DataLoader(TensorDataset(means[labels] + torch.randn(count, 3, 8, 8, generator=generator), labels), 16)
+
+
+def noise_problem(
+    model: nn.Module,
+    settings: Settings = QUICK,
+    *,
+    budget: float | None = 0.5,
+    recovery: str = "none",
+    images_each: tuple[int, int] = (32, 32),
+) -> Problem:
+    """``model`` with noise, and with what ``settings`` want measured."""
+    train, val = (as_images(images(count, seed)) for seed, count in enumerate(images_each, 1))
+    whole = assemble(Task("noise", model, train, val), Method(recovery=recovery), settings, budget)
+    measure_groups(whole, Run(verbose=False))
+    return whole
 
 
 def equal_layers(layers: int, width: int = 8) -> nn.Module:

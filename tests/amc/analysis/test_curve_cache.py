@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from amc.analysis.curve_cache import curve_task, curves_for
+from amc.analysis.curve_cache import curves_for
 from amc.analysis.curves import Curves, Point
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
+from amc.pruning.budget import Budget
 from amc.pruning.network import Network, trace_network
-from amc.task.problem import make_evaluator
+from amc.task.method import Method
+from amc.task.problem import Problem
 from amc.task.settings import Settings
+from amc.task.task import Task
 from tests.support import nets
 
 SETTINGS = Settings(images=32, calibration_images=16, precision="fp32")
@@ -51,8 +54,9 @@ class Counting:
         self._evaluator.free_memory()
 
 
-def evaluator(network: Network, settings: Settings = SETTINGS, importance: str = "l1", seed: int = 0) -> Evaluator:
-    return make_evaluator(network, TRAIN, VAL, importance, "bn", settings, seed)
+def problem(network: Network, settings: Settings = SETTINGS, importance: str = "l1", seed: int = 0) -> Problem:
+    method = Method(importance, "bn", seed, settings.calibration_images)
+    return Problem(Task("chain", network.model, TRAIN, VAL), method, settings, network, Budget(network.cost_model))
 
 
 def measured(
@@ -67,11 +71,11 @@ def measured(
     on_point: list[Point] | None = None,
 ) -> tuple[int, Curves]:
     """How many values were measured, and the curves."""
-    found = evaluator(network, settings, importance, seed)
-    task = curve_task(network, TRAIN, VAL, importance, "bn", settings, seed, found)
-    counting = Counting(found, most)
+    whole = problem(network, settings, importance, seed)
+    counting = Counting(whole.evaluator, most)
+    whole.evaluator = counting  # type: ignore[assignment]
     curves = curves_for(
-        network, counting, ratios, task,  # type: ignore[arg-type]
+        whole, ratios,
         cache_dir=cache, known=known, on_point=None if on_point is None else on_point.append, verbose=False,
     )  # fmt: skip
     return counting.count, curves
@@ -146,7 +150,7 @@ def test_a_damaged_cache_is_measured_again(network: Network, tmp_path: Path, dam
 def test_values_of_a_network_that_scores_otherwise_now_mean_nothing(network: Network, tmp_path: Path) -> None:
     measured(network, tmp_path)
     (file,) = (tmp_path / "curves").iterdir()
-    loss = evaluator(network).dense.loss
+    loss = problem(network).evaluator.dense.loss
     text = file.read_text()
     assert str(loss) in text
     file.write_text(text.replace(str(loss), str(2 * loss)))

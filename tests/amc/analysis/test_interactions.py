@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from amc.analysis.interactions import Interaction, independence, measure_interactions, sample_pairs
+from amc.analysis.interactions import Interaction, PairSample, independence, measure_interactions, sample_pairs
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from tests.support import toys
@@ -18,7 +18,7 @@ def doubled(plan: PruningPlan) -> Metrics:
 
 
 def test_both_cut_against_the_sum_of_each_alone() -> None:
-    rows = measure_interactions(CURVES, MODEL.groups, doubled, 10, 0.5)
+    rows = measure_interactions(CURVES, MODEL.groups, doubled, PairSample(10, 0.5))
     found = {(r.first, r.second): (r.together, r.apart) for r in rows}
     assert set(found) == {("l0", "l1"), ("l0", "l2"), ("l1", "l2")}  # all there are
     assert found["l0", "l2"] == pytest.approx((1.2, 0.6))
@@ -30,8 +30,13 @@ def test_known_pairs_are_not_measured_again() -> None:
     known = [Interaction("l0", "l2", 9.0, 1.0, 0.1)]
     seen = []
     rows = measure_interactions(
-        CURVES, MODEL.groups, doubled, 3, 0.5, known=known, on_pair=lambda row, done, total: seen.append((done, total))
-    )
+        CURVES,
+        MODEL.groups,
+        doubled,
+        PairSample(3, 0.5),
+        known=known,
+        on_pair=lambda row, done, total: seen.append((done, total)),
+    )  # fmt: skip
     assert seen == [(2, 3), (3, 3)]
     assert sum(row.together == 9.0 for row in rows) == 1
 
@@ -62,6 +67,6 @@ def test_correlation_of_three_pairs() -> None:
 
 def test_impossible_numbers() -> None:
     with pytest.raises(AmcError, match=r"interactions\.keep_ratio=1"):
-        measure_interactions(CURVES, MODEL.groups, doubled, 1, 1.0)
+        PairSample(1, 1.0)
     with pytest.raises(AmcError, match=r"interactions\.pairs=-1"):
-        measure_interactions(CURVES, MODEL.groups, doubled, -1, 0.5)
+        PairSample(-1, 0.5)

@@ -12,32 +12,26 @@ import numpy as np
 import pytest
 import torch
 
-from amc.analysis.measured import with_measured
 from amc.analysis.prices import measure_prices
 from amc.analysis.responses import measure_responses
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
 from amc.pruning.layers import count_macs
 from amc.search.run import search
-from amc.task.problem import Problem, prepare
+from amc.task.problem import Problem
 from amc.task.settings import Settings
-from amc.task.task import as_images
 from amc.transfer.run import transfer
-from tests.support.small import QUICK, equal_layers, images
+from tests.support.small import QUICK, equal_layers, images, noise_problem
 
-CPU = torch.device("cpu")
 SEEING = replace(QUICK, rule="project", observation="price", agent={"hidden": [8, 8], "warmup_episodes": 4})
 
 
 def problem(settings: Settings = QUICK, width: int = 8, budget: float | None = 0.5, recovery: str = "none") -> Problem:
-    train, val = (as_images(images(32, i), CPU) for i in (1, 2))
-    model = equal_layers(4, width)
-    whole = prepare(model, train, val, budget=budget, importance="l1", recovery=recovery, settings=settings, seed=0)
-    return with_measured(whole, train, settings, None)
+    return noise_problem(equal_layers(4, width), settings, budget=budget, recovery=recovery)
 
 
 def prices(own: Problem) -> dict[str, float]:
-    return measure_prices(own.network, own.evaluator, own.budget, as_images(images(32, 1), CPU))
+    return measure_prices(own)
 
 
 def run(width: int = 8, **arguments: Any) -> Any:
@@ -49,8 +43,8 @@ def run(width: int = 8, **arguments: Any) -> Any:
 def test_a_price_is_divergence_over_macs(budget: float | None) -> None:
     """Against networks that are really cut, their outputs and MACs counted anew."""
     own = problem(replace(QUICK, rule="project"), budget=budget)
-    found, x = prices(own), as_images(images(32, 1), CPU).normalised()
-    uniform = dict(own.uniform_plan(replace(QUICK, rule="project")).kept)
+    found, x = prices(own), own.task.train.normalised()
+    uniform = dict(own.uniform_plan().kept)
     with torch.no_grad():
         uncut = own.network.model(x).log_softmax(1)
 
@@ -81,7 +75,7 @@ def test_where_nothing_reaches_the_outputs_prices_are_equal_but_for_what_is_save
 
 def test_a_group_that_can_not_be_halved_has_the_mean_price() -> None:
     own = problem(width=2)
-    kept, found = dict(own.uniform_plan(replace(QUICK, rule="project")).kept), prices(own)
+    kept, found = dict(own.uniform_plan().kept), prices(own)
     ones, others = ([found[name] for name, channels in kept.items() if channels == n] for n in (1, 2))
     assert ones
     assert others
@@ -147,8 +141,7 @@ def test_what_is_measured_is_the_price_within_the_budget(budget: float) -> None:
     whole = replace(own, budget=problem(width=64, budget=0.9).budget)
     assert own.measured["price"] == prices(own)
     assert own.measured["price"] != pytest.approx(prices(whole))
-    train = as_images(images(32, 1), CPU)
-    assert own.measured["response"] == measure_responses(own.network, own.evaluator, train)
+    assert own.measured["response"] == measure_responses(own)
 
 
 def test_the_rule_takes_one_evaluation_and_keeps_what_is_dear() -> None:

@@ -12,30 +12,24 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from amc.analysis.measured import with_measured
 from amc.analysis.responses import measure_responses
 from amc.core.errors import AmcError
 from amc.pruning.layers import count_macs
 from amc.search.joint import search_jointly
-from amc.search.network_search import Task
 from amc.search.run import search
 from amc.search.settings import check_agent
-from amc.task.problem import Problem, prepare
+from amc.task.problem import Problem
 from amc.task.settings import Settings
-from amc.task.task import as_images
+from amc.task.task import Task
 from amc.tracking.once import measured_once
 from amc.transfer.run import transfer
-from tests.support.small import QUICK, equal_layers, images
+from tests.support.small import QUICK, equal_layers, images, noise_problem
 
-CPU = torch.device("cpu")
 SEEING = replace(QUICK, rule="project", observation="response", agent={"hidden": [8, 8], "warmup_episodes": 5})
 
 
 def problem(recovery: str = "none", settings: Settings = QUICK, width: int = 8) -> Problem:
-    train, val = (as_images(images(32, i), CPU) for i in (1, 2))
-    model = equal_layers(4, width)
-    whole = prepare(model, train, val, budget=0.5, importance="l1", recovery=recovery, settings=settings, seed=0)
-    return with_measured(whole, train, settings, None)
+    return noise_problem(equal_layers(4, width), settings, recovery=recovery)
 
 
 def run(width: int = 8, **arguments: Any) -> Any:
@@ -44,11 +38,11 @@ def run(width: int = 8, **arguments: Any) -> Any:
 
 
 def test_a_response_is_what_masking_the_group_does() -> None:
-    own, train = problem(), as_images(images(32, 1), CPU)
-    found = measure_responses(own.network, own.evaluator, train)
+    own = problem()
+    found = measure_responses(own)
     norms = [m for m in own.network.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert len(found) == len(norms) == 4
-    x = train.normalised()
+    x = own.task.train.normalised()
     with torch.no_grad():
         uncut = own.network.model(x).log_softmax(1)
         for norm, (name, response) in zip(norms, found.items(), strict=True):
@@ -61,26 +55,26 @@ def test_a_response_is_what_masking_the_group_does() -> None:
 
 
 def test_where_nothing_reaches_the_outputs_responses_are_smallest() -> None:
-    own, train = problem(), as_images(images(32, 1), CPU)
+    own = problem()
     with torch.no_grad():
         own.network.model.fc.weight.zero_()  # type: ignore[union-attr, operator]
-    assert set(measure_responses(own.network, own.evaluator, train).values()) == {1e-6}
+    assert set(measure_responses(own).values()) == {1e-6}
 
 
 def test_outputs_that_are_no_numbers_are_refused() -> None:
-    own, train = problem(), as_images(images(32, 1), CPU)
+    own = problem()
     with torch.no_grad():
         own.network.model.fc.bias[0] = float("nan")  # type: ignore[union-attr, index, operator]
     with pytest.raises(AmcError, match="outputs of the network: NaN or infinite; check the weights"):
-        measure_responses(own.network, own.evaluator, train)
+        measure_responses(own)
 
 
 def test_a_cut_that_makes_them_no_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    own, train = problem(), as_images(images(32, 1), CPU)
+    own = problem()
     nan = torch.tensor(float("nan"))
     monkeypatch.setattr("amc.analysis.divergence.SharedStart.lend", lambda self, small: small.fc.bias.data.fill_(nan))
     with pytest.raises(AmcError, match=r"group features\.0\.0: cut to 2 channels, the outputs are no numbers; try an"):
-        measure_responses(own.network, own.evaluator, train)
+        measure_responses(own)
 
 
 def test_what_a_run_measured_that_was_killed_before_its_first_episode_is_measured_again(tmp_path: Path) -> None:
@@ -91,7 +85,7 @@ def test_what_a_run_measured_that_was_killed_before_its_first_episode_is_measure
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("amc.search.make_agent", kill)
+        patched.setattr("amc.search.joint.make_agent", kill)
         with pytest.raises(KeyboardInterrupt):
             run(run_dir=part)
     (part / "responses.json").write_text(json.dumps(killed))
@@ -228,13 +222,12 @@ def test_a_search_refuses_them_before_it_looks_at_the_network(monkeypatch: pytes
     def not_reached(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("amc.search.trace_once", not_reached)
-    monkeypatch.setattr("amc.search.joint.Walk", not_reached)
+    monkeypatch.setattr("amc.search.joint.NetworkSearch", not_reached)
     settings = replace(SEEING, agent={"sigma": -1})
     with pytest.raises(AmcError, match=r"agent\.sigma=-1"):
         run(settings=settings)
     with pytest.raises(AmcError, match=r"agent\.sigma=-1"):
-        search_jointly([Task("four", equal_layers(4), images(32, 1), images(32, 2))], settings=settings)
+        search_jointly([Task.make("four", equal_layers(4), images(32, 1), images(32, 2))], settings=settings)
 
 
 def test_the_curves_of_a_start_are_measured() -> None:
@@ -246,18 +239,16 @@ def test_the_curves_of_a_start_are_measured() -> None:
 
 
 def test_responses_are_measured_without_the_shared_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, val = (as_images(images(count, 1), CPU) for count in (256, 32))
-    given: dict[str, Any] = {"budget": 0.5, "importance": "l1", "recovery": "none", "settings": QUICK, "seed": 0}
-    own = prepare(equal_layers(8), train, val, **given)
+    own = noise_problem(equal_layers(8), images_each=(256, 32))
 
     def flops() -> int:
         with FlopCounterMode(display=False) as counted:
-            measure_responses(own.network, own.evaluator, train)
+            measure_responses(own)
         return int(counted.get_total_flops())
 
     shared = flops()
     monkeypatch.setattr("amc.evaluation.prefix_cache.SharedStart.lend", lambda self, other: False)
-    dense = 2 * 256 * count_macs(own.network.model, train.take(1).normalised())
+    dense = 2 * 256 * count_macs(own.network.model, own.task.train.take(1).normalised())
     # Of eight layers each skips those before its own, 3.5 passes in all; remembering and trying out cost some.
     assert 1.5 * dense < flops() - shared < 3.5 * dense
 

@@ -161,7 +161,7 @@ def test_a_refused_call_has_loaded_nothing_and_leaves_nothing(
     def not_reached(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("amc.task.load.load_task", not_reached)
+    monkeypatch.setattr("amc.cli.command.load_trained", not_reached)
     for wrong in ("budget.keep=7", "budget.min_keep=0", "agent=oracle", "observation=oracle"):
         assert f"error: {wrong}: " in refused(capsys, wrong, base=BASE[:3])
     assert not list((tmp_path / "runs").iterdir())

@@ -15,11 +15,12 @@ from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
 from amc.evaluation.racing import StopRule
 from amc.pruning.groups import trace
-from amc.pruning.network import trace_network
 from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Ranking, Recover, Surgeon
-from amc.task.problem import make_evaluator
+from amc.task.method import Method
+from amc.task.problem import assemble
 from amc.task.settings import Settings
+from amc.task.task import Task
 from tests.support import nets
 
 IMAGES = torch.randn(30, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -162,18 +163,17 @@ def test_norms_that_cannot_be_folded_stay() -> None:
     assert dense.loss == pytest.approx(expected.loss, rel=1e-4)
 
 
-def test_make_evaluator_puts_the_parts_together() -> None:
-    network = trace_network(nets.enliven(nets.residual(), IMAGES), IMAGES[:1])
-    plan = PruningPlan.make(network.groups, {"features.1.conv1": 2, "features.2.conv1": 2})
+def test_assemble_puts_the_parts_together() -> None:
+    task = Task("residual", nets.enliven(nets.residual(), IMAGES), SET, SET)
     losses = {}
     for recovery in ("none", "bn", "least_squares", "sequential"):
-        settings = Settings(calibration_images=20, images=10)
-        evaluate = make_evaluator(network, SET, SET, "l1", recovery, settings, seed=1)
-        assert evaluate.dense.images == 10
-        losses[recovery] = evaluate(plan).loss
+        problem = assemble(task, Method("l1", recovery, 1, calibration_images=20), Settings(images=10), None)
+        plan = PruningPlan.make(problem.network.groups, {"features.1.conv1": 2, "features.2.conv1": 2})
+        assert problem.evaluator.dense.images == 10
+        losses[recovery] = problem.evaluator(plan).loss
     assert len(set(losses.values())) == 4
     with pytest.raises(AmcError, match="recovery=magic: unknown; give one of none, bn, least_squares, sequential"):
-        make_evaluator(network, SET, SET, "l1", "magic", Settings(), 0)
+        Method("l1", "magic")
 
 
 def spoiled(kept_to_spoil: int) -> Recover:

@@ -15,7 +15,11 @@ from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet, load_dataset
 from amc.finetune.settings import FineTuneSettings
 from amc.finetune.tuner import FineTuner, Phase, Trained
+from amc.pruning.budget import Budget
 from amc.pruning.network import Network, trace_network
+from amc.task.problem import Problem
+from amc.task.settings import Settings
+from amc.task.task import Task
 from amc.training.fit import evaluate, train
 from amc.training.recipe import Recipe
 from amc.training.trainer import Epoch
@@ -46,6 +50,11 @@ def plan(network: Network, first: int, second: int) -> PruningPlan:
     return PruningPlan.make(network.groups, {"0": first, "3": second})
 
 
+def problem(network: Network, images: tuple[ImageSet, ImageSet], settings: FineTuneSettings) -> Problem:
+    task = Task("network", network.model, *images)
+    return Problem(task, settings.method(0), Settings(), network, Budget(network.cost_model))
+
+
 class Watcher:
     """A fine-tuner of the module's network with everything that it reports."""
 
@@ -55,7 +64,7 @@ class Watcher:
         self.states: list[bytes] = []
         wanted = FineTuneSettings(**{"calibration_images": 128, "lr_scale": 0.3, **settings})
         self.tuner = FineTuner(
-            network, *images, RECIPE, wanted, 0,
+            problem(network, images, wanted), RECIPE, wanted,
             lambda phase, epoch: self.epochs.append(epoch), lambda model, phase, metrics: self.best.append(metrics),
         )  # fmt: skip
 

@@ -131,6 +131,6 @@ def test_a_saved_table_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) ->
     network, image = nets.chain(), torch.zeros(1, 3, 8, 8)
     measured = trace_network(network, image, latency=True).cost_model
     assert isinstance(measured, LatencyCostModel)
-    monkeypatch.setattr("amc.task.problem.measure_tables", None)
+    monkeypatch.setattr("amc.pruning.network.measure_tables", None)
     again = trace_network(network, image, latency=measured.to_json()).cost_model
     assert again.cost({"features.0.0": 3}) == measured.cost({"features.0.0": 3})

@@ -20,7 +20,7 @@ from amc.policies.plans import STRENGTHS
 from amc.policies.start import read
 from amc.search.joint import JointResult, search_jointly
 from amc.search.joint_folder import NetworkFolder
-from amc.search.network_search import Task
+from amc.task.task import Task
 from amc.tracking import read_episodes
 from amc.tracking.plans import best_episode
 from amc.transfer.run import transfer
@@ -33,7 +33,7 @@ LAYERS = {"three": 3, "five": 5}
 def tasks(**models: nn.Module) -> list[Task]:
     networks = models or {name: equal_layers(layers) for name, layers in LAYERS.items()}
     return [
-        Task(name, model, images(32, 1), images(32, 2), images(32, 3), facts={"dataset": "noise"})
+        Task.make(name, model, images(32, 1), images(32, 2), images(32, 3), facts={"dataset": "noise"})
         for name, model in networks.items()
     ]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import agents
-from amc.core.types import Cost, Metrics, PruningPlan
-from amc.search.loop import play
+from amc.core.types import Cost, Episode, Metrics, PruningPlan
+from amc.search.loop import play, play_episode
 from amc.tracking.plans import best_episode
 
 COST = Cost(macs=100, params=10)
@@ -43,20 +43,48 @@ class Counting(agents.Agent):
         raise NotImplementedError
 
 
+class Place:
+    """A network on which the agent plays."""
+
+    def __init__(self, allows: bool = True) -> None:
+        self.episodes: list[Episode] = []
+        self.allows = allows
+
+    @property
+    def finished(self) -> int:
+        return len(self.episodes)
+
+    def play_one(self, agent: agents.Agent) -> str:
+        self.episodes.append(play_episode(agent, self.finished, lambda cost: self.allows))
+        return ""
+
+
 @pytest.mark.parametrize(("proposals", "asked", "played"), [(3, 5, 3), (5, 5, 5), (9, 5, 5)])
 def test_ends_when_the_agent_has_finished(proposals: int, asked: int, played: int) -> None:
-    found = play(Counting(proposals), (), asked, COST, lambda cost: True, record=None, verbose=False)
-    assert [e.reward for e in found.episodes] == [float(i + 1) for i in range(played)]
+    place = Place()
+    play(Counting(proposals), [place], asked, verbose=False)
+    assert [e.reward for e in place.episodes] == [float(i + 1) for i in range(played)]
 
 
 def test_a_finished_agent_plays_nothing_more() -> None:
-    agent = Counting(3)
-    before = play(agent, (), 5, COST, lambda cost: True, record=None, verbose=False).episodes
-    assert play(agent, before, 5, COST, lambda cost: True, record=None, verbose=False).episodes == before
+    agent, place = Counting(3), Place()
+    play(agent, [place], 5, verbose=False)
+    play(agent, [place], 5, verbose=False)
+    assert len(place.episodes) == 3
+
+
+def test_several_networks_take_turns_also_when_it_goes_on() -> None:
+    agent, places = Counting(100), [Place(), Place(), Place()]
+    places[0].play_one(agent)  # what an earlier part of the run played
+    play(agent, places, 2, verbose=False)
+    assert [[e.reward for e in place.episodes] for place in places] == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
 
 
 def test_only_a_plan_within_the_budget_is_the_best() -> None:
-    before = play(Counting(2), (), 2, COST, lambda cost: False, record=None, verbose=False).episodes
-    found = play(Counting(1), before, 3, COST, lambda cost: True, record=None, verbose=False).episodes
+    place = Place(allows=False)
+    play(Counting(2), [place], 2, verbose=False)
+    place.allows = True
+    play(Counting(1), [place], 3, verbose=False)
+    found = place.episodes
     assert [(e.reward, e.within_budget) for e in found] == [(1.0, False), (2.0, False), (1.0, True)]
     assert best_episode(found) is found[2]

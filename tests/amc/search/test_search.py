@@ -174,12 +174,12 @@ def test_a_refused_run_leaves_the_folder_free(trained: OwnNet, tmp_path: Path) -
 def test_latency_budget(trained: OwnNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown = [[out * inp for inp in GRID] for out in GRID]  # a layer's latency in ms, here known without measuring
     layers = ("features.0", "features.3", "head")
-    monkeypatch.setattr("amc.task.problem.measure_tables", lambda *_: (dict.fromkeys(layers, grown), 4.0))
+    monkeypatch.setattr("amc.pruning.network.measure_tables", lambda *_: (dict.fromkeys(layers, grown), 4.0))
     settings = Settings(cost="latency_ms", images=64, calibration_images=64)
     result = run(trained, agent="random", budget=0.7, settings=settings, run_dir=tmp_path / "run", episodes=3)
     table = json.loads((tmp_path / "run" / "latency_table.json").read_text())
     assert table["total_ms"] == 4.0
-    monkeypatch.delattr("amc.task.problem.measure_tables")  # a resumed run must not measure again
+    monkeypatch.delattr("amc.pruning.network.measure_tables")  # a resumed run must not measure again
     assert all(0 < (e.cost.latency_ms or 0) <= 0.7 * 4.0 for e in result.episodes)
     again = run(
         trained, agent="random", budget=0.7, settings=settings, run_dir=tmp_path / "run", episodes=3, resume=True

@@ -5,20 +5,21 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from amc.cli.command import plain_of
 from amc.core.errors import AmcError
 from amc.core.files import write_safetensors
 from amc.data import load_dataset
 from amc.models import build
-from amc.task.load import load_recipe, load_task, load_untrained
+from amc.task.load import load_recipe, load_trained, load_untrained
 from amc.training.recipe import Recipe
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 TINY = {"epochs": 1, "batch_size": 64, "bf16": False}
 
 
-def configure(tmp_path: Path, **changes: Any) -> DictConfig:
+def configure(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     parts = {
         "model": OmegaConf.load(CONF / "model" / "resnet20.yaml"),
         "dataset": OmegaConf.load(CONF / "dataset" / "digits.yaml"),
@@ -32,11 +33,11 @@ def configure(tmp_path: Path, **changes: Any) -> DictConfig:
         config.training[key] = value
     for key, value in changes.items():
         OmegaConf.update(config, key.replace("__", "."), value)
-    return config
+    return plain_of(config)
 
 
 def test_trains_and_then_takes_from_the_cache(tmp_path: Path) -> None:
-    first, second = (load_task(configure(tmp_path)) for _ in range(2))
+    first, second = (load_trained(configure(tmp_path)) for _ in range(2))
     assert first.source.startswith("trained baseline resnet20-digits-")
     assert second.source == first.source.replace("trained", "cached")
     assert not first.imported_weights
@@ -49,7 +50,7 @@ def test_a_foreign_checkpoint_is_judged_on_test_images_only(tmp_path: Path) -> N
     model = build("amc.models.cifar_resnet.resnet20", 10, (3, 8, 8), seed=5)
     path = tmp_path / "foreign.safetensors"
     write_safetensors(path, model.state_dict())
-    task = load_task(configure(tmp_path, model__checkpoint=str(path)))
+    task = load_trained(configure(tmp_path, model__checkpoint=str(path)))
     assert task.imported_weights
     assert task.splits.val_from == "test"
     assert torch.equal(task.model.get_submodule("conv1").weight, model.get_submodule("conv1").weight)
@@ -62,10 +63,10 @@ def test_a_checkpoint_of_ours_keeps_its_split(tmp_path: Path) -> None:
     path = tmp_path / "ours.safetensors"
     notes = {"dataset": "digits", "val_from": "train", "train_images": images.fingerprint()}
     write_safetensors(path, model.state_dict(), notes)
-    task = load_task(configure(tmp_path, model__checkpoint=str(path)))
+    task = load_trained(configure(tmp_path, model__checkpoint=str(path)))
     assert (task.splits.val_from, task.imported_weights) == ("train", False)
     # With other training images than the noted ones, today's validation images may be among the noted ones.
-    moved = load_task(configure(tmp_path, model__checkpoint=str(path), dataset__val_images=100))
+    moved = load_trained(configure(tmp_path, model__checkpoint=str(path), dataset__val_images=100))
     assert (moved.splits.val_from, moved.imported_weights) == ("test", True)
 
 
@@ -101,6 +102,6 @@ def test_wrong_settings_are_one_line(tmp_path: Path) -> None:
         ({"dataset__name": "digit"}, "dataset=digit: unknown"),
     ):
         with pytest.raises(AmcError) as caught:
-            load_task(configure(tmp_path, **changes))
+            load_trained(configure(tmp_path, **changes))
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)

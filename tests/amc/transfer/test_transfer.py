@@ -15,12 +15,10 @@ import amc
 from amc.core.errors import AmcError
 from amc.policies.plans import STRENGTHS, walks
 from amc.pruning.layers import count_macs
-from amc.task.problem import prepare
 from amc.task.settings import Settings
-from amc.task.task import as_images
 from amc.transfer.result import TransferResult
 from amc.transfer.run import transfer
-from tests.support.small import QUICK, equal_layers, images, known_policy, saved_policy
+from tests.support.small import QUICK, equal_layers, images, known_policy, noise_problem, saved_policy
 
 PROJECTED = replace(QUICK, rule="project")
 
@@ -49,16 +47,13 @@ def test_a_policy_that_prunes_the_first_layers_does_so_on_a_deeper_network() -> 
 
 
 def test_weaker_policies_lie_between_the_uniform_plan_and_the_policys() -> None:
-    problem = prepare(
-        equal_layers(4, 64), *(as_images(images(32, i), torch.device("cpu")) for i in (1, 2)), budget=0.5,
-        importance="l1", recovery="none", settings=PROJECTED, seed=0,
-    )  # fmt: skip
-    plans = walks(known_policy(slope=3.0, start=-1.5), problem, PROJECTED, STRENGTHS)
+    problem = noise_problem(equal_layers(4, 64), PROJECTED)
+    plans = walks(known_policy(slope=3.0, start=-1.5), problem, STRENGTHS)
     first, last = ([list(plans[s].keep_ratios().values())[i] for s in STRENGTHS] for i in (0, 3))
     assert first == sorted(first, reverse=True)
     assert last == sorted(last)
     assert len(set(first)) == len(set(last)) == 5
-    assert plans[0.0] == problem.uniform_plan(PROJECTED)
+    assert plans[0.0] == problem.uniform_plan()
     assert plans[1.0] == run(known_policy(slope=3.0, start=-1.5), model=equal_layers(4, 64)).plan
 
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amc.analysis.heuristics.counts import allowed_counts, shares, uniform_plan
-from amc.pruning.budget import Budget
+from amc.analysis.heuristics.counts import allowed_counts, shares
 from tests.support import toys
 
 
@@ -30,22 +29,6 @@ def test_every_count_is_one_that_a_plan_may_have(channels: int, min_keep: float,
     assert counts[0] == group.min_channels(min_keep, unit)
     assert counts[-1] == channels
     assert all(group.round_channels(n / channels, unit) == n for n in counts)
-
-
-def test_the_uniform_plan_is_the_largest_that_fits() -> None:
-    model = toys.chain([10, 10], inputs=1, classes=1)  # 10 · 1 + 10 · 10 + 1 · 10 = 120 MACs; 7: 63, 8: 80
-    budget = Budget(model, "macs", None)
-    assert [uniform_plan(model.groups, model, "macs", limit, budget)["l0"] for limit in (79, 80, 63)] == [7, 8, 7]
-    assert uniform_plan(model.groups, model, "macs", 120, budget)["l0"] == 10
-    assert uniform_plan(model.groups, model, "macs", 1, Budget(model, "macs", None, min_keep=0.3))["l1"] == 3
-
-
-@pytest.mark.parametrize("cost", ["macs", "params"])
-def test_uniform_on_a_residual_stream(cost: str) -> None:
-    model = toys.stream(8, [6, 4])
-    limit = 0.5 * model.cost().get(cost)
-    plan = uniform_plan(model.groups, model, cost, limit, Budget(model, cost, None))
-    assert 0.35 * model.cost().get(cost) < model.cost(plan).get(cost) <= limit
 
 
 def test_shares_count_what_makes_and_what_reads_the_channels() -> None:
