@@ -11,6 +11,7 @@ from torch import nn
 
 from amc.core.checks import one_of
 from amc.core.device import has_fast_bf16
+from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet
 from amc.evaluation.prefix_cache import SharedStart
@@ -50,7 +51,7 @@ class Evaluator:
             early_stop: when to leave a plan's other images out because it is surely worse than the best so far.
 
         Raises:
-            AmcError: unknown precision.
+            AmcError: unknown precision, or outputs that are no numbers.
         """
         one_of("evaluate.precision", precision, PRECISIONS)
         self.pruner, self._surgeon = pruner, pruner.surgeon
@@ -160,5 +161,7 @@ def _safe_folds(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
     plain, folded = Surgeon(model, ()).cut({}).eval(), Surgeon(model, ()).cut({}).eval()
     fold_norms(folded, norms)
     expected, actual = plain(example), folded(example)
+    if not bool(expected.isfinite().all()):
+        raise AmcError("outputs of the network: NaN or infinite; check the weights")
     close = torch.allclose(actual, expected, rtol=0, atol=FOLD_TOLERANCE * float(expected.abs().max()))
     return norms if close else {}

@@ -47,10 +47,10 @@ class Task:
         return cls(name, model, as_images(train), as_images(val), None if test is None else as_images(test), **more)
 
     def on(self, device: torch.device) -> Task:
-        """The same on ``device``; the network itself is moved there."""
-        test = None if self.test is None else self.test.to(device)
-        model = self.model.to(device)
-        return replace(self, model=model, train=self.train.to(device), val=self.val.to(device), test=test)
+        """The same on ``device``, loaders read; the network itself is moved there."""
+        test = None if self.test is None else as_images(self.test).to(device)
+        train, val = (as_images(images).to(device) for images in (self.train, self.val))
+        return replace(self, model=self.model.to(device), train=train, val=val, test=test)
 
 
 def as_images(images: Images) -> ImageSet:

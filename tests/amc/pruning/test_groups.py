@@ -10,7 +10,7 @@ from torchvision.models import shufflenet_v2_x0_5
 
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup
-from amc.pruning import groups as graph
+from amc.pruning import proof
 from amc.pruning.groups import RESIDUAL, trace
 from amc.pruning.network import Network
 from amc.pruning.proof import OUTPUT
@@ -132,14 +132,14 @@ def test_wrong_couplings_are_proved_wrong(between: nn.Module) -> None:
 
 
 def test_a_clash_of_two_groups_freezes_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = graph._trial_cut
+    real = proof._trial_cut
 
     def clashes(surgeon: Surgeon, kept: dict[str, object], example: Tensor) -> str | None:
         if {"features.0.0", "features.1.0"} <= set(kept):
             return "they clash"
         return real(surgeon, kept, example)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(graph, "_trial_cut", clashes)
+    monkeypatch.setattr(proof, "_trial_cut", clashes)
     first, second, _ = trace(nets.chain(), IMAGE)
     assert first.frozen is None
     assert second.frozen == "together with other groups they clash"
@@ -325,12 +325,12 @@ def test_a_network_that_cannot_be_proved_is_one_line() -> None:
 
 def test_one_cut_proves_a_network_without_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     cuts: list[int] = []
-    real = graph._trial_cut
+    real = proof._trial_cut
 
     def count(surgeon: Surgeon, kept: dict[str, object], example: Tensor) -> str | None:
         cuts.append(len(kept))
         return real(surgeon, kept, example)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(graph, "_trial_cut", count)
+    monkeypatch.setattr(proof, "_trial_cut", count)
     trace(nets.residual(), IMAGE)
     assert cuts == [3]

@@ -52,7 +52,7 @@ def test_print_result_literally() -> None:
     baseline = Scored(Metrics(0.98, 0.1, 100), Metrics(0.97, 0.1, 100), Cost(4_000_000_000, 25_000_000, 10.0))
     best = Scored(Metrics(0.96, 0.1, 100), Metrics(0.9725, 0.1, 100), Cost(2_000_000_000, 10_000_000, 6.25))
     out = io.StringIO()
-    print_result(baseline, best, 100.0, {"agent": 20.0, "forward": 50.0}, "outputs/a", out)
+    print_result(baseline, best, 100.0, {"agent": 20.0, "forward": 50.0}, "run folder: outputs/a", out)
     rows = [line.split() for line in out.getvalue().splitlines() if line.strip() and "──" not in line]
     assert rows == [
         ["baseline", "best", "plan", "change"],

@@ -209,7 +209,7 @@ def test_it_can_start_from_a_policy(whole: Path, tmp_path: Path) -> None:
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     run(episodes=1, verbose=True)
     out = capsys.readouterr().out
-    for text in ("three", "five", "uncut", "uniform", "best", "nothing was recorded"):
+    for text in ("three", "five", "dense", "uniform", "best", "nothing was recorded"):
         assert text in out
 
 
@@ -235,5 +235,5 @@ def test_a_network_that_gets_nothing_right_has_no_share() -> None:
         model.fc.bias.copy_(torch.tensor([1.0, 0, 0, 0]))  # type: ignore[union-attr, operator]
     (x, _), *_ = images(32, 2)
     never = DataLoader(TensorDataset(x, torch.ones(len(x), dtype=torch.long)), 16)
-    with pytest.raises(AmcError, match="deaf: the uncut network gets no validation image right"):
+    with pytest.raises(AmcError, match="deaf: the dense network gets no validation image right"):
         run(tasks=[Task("deaf", model, images(32, 1), never)])

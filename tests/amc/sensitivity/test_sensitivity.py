@@ -96,7 +96,7 @@ def test_own_network_and_loaders(trained: nn.Module) -> None:
     assert result.curves.kept.tolist() == [[6, 4, 2], [4, 3, 2], [4, 3, 2]]
     assert len(result.pairs) == result.independence.pairs == 2
     assert result.chosen is not None
-    uncut, uniform, planned = (result.scored[name] for name in ("uncut", "uniform", "plan"))
+    uncut, uniform, planned = (result.scored[name] for name in ("dense", "uniform", "plan"))
     assert uncut.cost.macs == count_macs(trained, torch.zeros(1, 3, 6, 6))
     assert uniform.cost.macs <= planned.cost.macs <= 0.6 * uncut.cost.macs
     assert uncut.test is not None
@@ -108,8 +108,8 @@ def test_own_network_and_loaders(trained: nn.Module) -> None:
 def test_without_a_rule_there_is_no_plan(trained: nn.Module) -> None:
     result = analyse(trained, questions=Questions(keep_ratios=[0.5]), test=None)
     assert result.chosen is None
-    assert list(result.scored) == ["uncut"]
-    assert result.scored["uncut"].test is None
+    assert list(result.scored) == ["dense"]
+    assert result.scored["dense"].test is None
 
 
 def test_test_images_decide_nothing(trained: nn.Module) -> None:

@@ -171,7 +171,7 @@ def test_a_policy_scaled_to_its_network_is_allowed_with_a_warning(caplog: pytest
 def test_the_table_has_a_column_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     run(known_policy(), verbose=True)
     out = capsys.readouterr().out
-    for text in ("uncut", "uniform", "policy", "validation accuracy", "test accuracy", "parameters", "latency"):
+    for text in ("dense", "uniform", "policy", "validation accuracy", "test accuracy", "parameters", "latency"):
         assert text in out
 
 
