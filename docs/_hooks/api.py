@@ -12,6 +12,17 @@ from mkdocs.structure.files import File, Files
 REPO = Path(__file__).resolve().parents[2]
 PACKAGES = ("amc", "agents", "envs")
 SECTION = "API"
+PAGE = """\
+---
+title: {name}
+---
+
+::: {name}
+    options:
+      heading_level: 1
+      show_root_heading: true
+      show_root_full_path: true
+"""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -28,7 +39,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for path in _modules(REPO / name):
             dotted = ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__")
             package = path.name == "__init__.py"
-            text = f"# {dotted}\n\n::: {dotted}\n"
+            text = PAGE.format(name=dotted)
             if package and (rows := _contents(path.parent)):
                 text += "\n## Modules\n\n" + "\n".join(rows) + "\n"
             files.append(File.generated(config, page_of(path), content=text))
