@@ -53,7 +53,7 @@ def page_of(path: Path) -> str:
 
 
 def _modules(folder: Path) -> Iterator[Path]:
-    """The modules to document: not ``__main__``, nothing private; a package itself always, even without a file."""
+    """The modules to document: not ``__main__``, nothing private."""
     yield folder / "__init__.py"
     for path in sorted(folder.iterdir()):
         if path.is_dir() and any(path.rglob("*.py")) and not path.name.startswith("_"):

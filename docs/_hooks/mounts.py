@@ -41,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Turns links of the checkout into links of the site; what the site doesn't hold becomes plain text."""
     origin = _origin(page.file.src_uri)
     if not (REPO / origin).is_file():  # generated: its links are those of the site already
@@ -75,7 +75,11 @@ def site_uri(path: str) -> str:
         return "reference/settings.md"
     if path.split("/")[0] in ("amc", "agents", "envs"):
         folder = path.removesuffix("__init__.py").rstrip("/")
-        return f"api/{path.removesuffix('.py')}.md" if path.endswith(".py") and folder == path else f"api/{folder}/index.md"
+        return (
+            f"api/{path.removesuffix('.py')}.md"
+            if path.endswith(".py") and folder == path
+            else f"api/{folder}/index.md"
+        )
     if (REPO / path).is_dir():
         return f"{path}/README.md"
     return path

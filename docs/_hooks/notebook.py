@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
@@ -47,9 +48,9 @@ def executed(path: Path) -> nbformat.NotebookNode:
     os.environ["PYTHONPATH"] = str(REPO)
     try:
         with tempfile.TemporaryDirectory() as folder:  # what the notebook writes goes with it
-            NotebookClient(
-                notebook, timeout=TIMEOUT_SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
-            ).execute()
+            kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
+            place = {"metadata": {"path": folder}}
+            NotebookClient(notebook, km=kernel, timeout=TIMEOUT_SECONDS, resources=place).execute()
     finally:
         os.environ.pop("PYTHONPATH")
         if before is not None:
@@ -90,7 +91,7 @@ def _shown(output: Any) -> str | None:
         return f'<div class="cell-output">{html}</div>'
     text = output["text"] if output.output_type == "stream" else data.get("text/plain", "")
     text = ANSI.sub("", text).strip("\n")
-    return f'```{{ .text .cell-output }}\n{text}\n```' if text.strip() else None
+    return f"```{{ .text .cell-output }}\n{text}\n```" if text.strip() else None
 
 
 def _digest(path: Path) -> str:

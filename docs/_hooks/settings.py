@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).resolve().parents[2]
 PAGE = "reference/settings.md"
-LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_]\w*):(?:\s+(?P<value>[^#\s].*?))?\s*(?:(?:^|\s)#\s*(?P<comment>.*))?$")
+LINE = re.compile(
+    r"^(?P<indent> *)(?P<key>[A-Za-z_]\w*):(?:\s+(?P<value>[^#\s].*?))?\s*(?:(?:^|\s)#\s*(?P<comment>.*))?$"
+)
 HYDRAS_OWN = ("defaults", "hydra")
 
 INTRODUCTION = """\
