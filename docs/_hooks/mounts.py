@@ -43,6 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Turns links of the checkout into links of the site; what the site doesn't hold becomes plain text."""
+    markdown = markdown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
     origin = _origin(page.file.src_uri)
     if not (REPO / origin).is_file():  # generated: its links are those of the site already
         return markdown

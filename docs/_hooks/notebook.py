@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.manager import AsyncKernelManager
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 REPO = Path(__file__).resolve().parents[2]
 CACHE = REPO / "cache" / "docs"  # git ignores it
@@ -48,9 +48,11 @@ def executed(path: Path) -> nbformat.NotebookNode:
     os.environ["PYTHONPATH"] = str(REPO)
     try:
         with tempfile.TemporaryDirectory() as folder:  # what the notebook writes goes with it
-            kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
+            socket = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})  # no open port
             place = {"metadata": {"path": folder}}
-            NotebookClient(notebook, km=kernel, timeout=TIMEOUT_SECONDS, resources=place).execute()
+            NotebookClient(
+                notebook, kernel_name="python3", timeout=TIMEOUT_SECONDS, resources=place, config=socket
+            ).execute()
     finally:
         os.environ.pop("PYTHONPATH")
         if before is not None:
