@@ -90,6 +90,7 @@ def _shown(output: Any) -> str | None:
     data = output.get("data", {})
     if "text/html" in data:
         html = BLANK.sub("\n", STYLE.sub("", data["text/html"]))  # a blank line would end the block in Markdown
+        html = html.replace('<table border="1" class="dataframe">', "<table>")  # pandas: as the site's own tables
         return f'<div class="cell-output">{html}</div>'
     text = output["text"] if output.output_type == "stream" else data.get("text/plain", "")
     text = ANSI.sub("", text).strip("\n")
