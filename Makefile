@@ -7,8 +7,9 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: help search train test check format tensorboard bench clean
+.PHONY: help search train test check format docs docs-serve tensorboard bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +18,8 @@ help:
 	@echo "make test         run all tests on JOBS=$(JOBS) processes (quick ones: ARGS='-m \"not slow\"')"
 	@echo "make check        ruff, mypy, import-linter"
 	@echo "make format       let ruff format the code and mend what it can"
+	@echo "make docs         build the manual into site/ (runs its notebook on digits)"
+	@echo "make docs-serve   show the manual at http://127.0.0.1:8000 while it is written"
 	@echo "make tensorboard  look at the runs in runs/"
 	@echo "make bench        measure where an episode's time goes"
 	@echo "make clean        remove the virtual environment and caches"
@@ -46,6 +49,17 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# What the manual needs is installed only for it.
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean $(ARGS)
+
+docs-serve: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve $(ARGS)
+
 tensorboard: $(STAMP)
 	$(BIN)/tensorboard --logdir runs $(ARGS)
 
@@ -53,4 +67,4 @@ bench: $(STAMP)
 	$(BIN)/python experiments/bench/episode_seconds.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site
