@@ -1,19 +1,31 @@
-"""What both studies start from: a CIFAR-10 network with imported weights, and plans of given MACs for it."""
+"""The networks that studies look into: CIFAR-10 networks with imported weights, plans of given MACs for them, and what
+cuts and judges these plans.
+"""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import argparse
+from collections.abc import Mapping
 
 import numpy as np
 
 from amc.core.types import PruningPlan
 from amc.data import Splits, load_dataset
+from amc.evaluation.evaluator import Evaluator
 from amc.models import build
 from amc.pruning.network import Network, trace_network
+from amc.pruning.pruner import Cutter
+from amc.task.problem import Problem, make_cutter, prepare
+from amc.task.settings import Settings
+from amc.task.task import Task
 
-HERE = Path(__file__).parent
+
+def inputs(description: str | None, weights_of: str, required: bool = True) -> argparse.ArgumentParser:
+    """A parser for ``--data`` and ``--checkpoint``, what :func:`load` needs."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", required=required, help="CIFAR-10: a folder with train/ and test/")
+    parser.add_argument("--checkpoint", required=required, help=f"{weights_of}'s weights")
+    return parser
 
 
 def load(name: str, data: str, checkpoint: str) -> tuple[Network, Splits]:
@@ -23,14 +35,25 @@ def load(name: str, data: str, checkpoint: str) -> tuple[Network, Splits]:
     return trace_network(model, splits.train.take(1).normalised()), splits
 
 
+def free_groups(network: Network) -> list[str]:
+    """The names of the groups that can be pruned, in the order of the walk."""
+    return [group.name for group in network.groups if group.frozen is None]
+
+
+def macs_ratio(network: Network, plan: PruningPlan) -> float:
+    """MACs of the plan's network / MACs of the uncut one."""
+    return network.cost_model.cost(plan).macs / network.cost_model.cost().macs
+
+
 def plan_of(network: Network, ratios: Mapping[str, float]) -> PruningPlan:
+    """The plan with these keep ratios of all groups that can be pruned, rounded to whole channels."""
     free = [g for g in network.groups if g.frozen is None]
     return PruningPlan.make(network.groups, {g.name: g.round_channels(ratios[g.name]) for g in free})
 
 
-def project(network: Network, logits: Mapping[str, float], macs_ratio: float) -> PruningPlan:
+def project(network: Network, logits: Mapping[str, float], ratio: float) -> PruningPlan:
     """The plan with keep ratios sigmoid(logit + shift), the one shift chosen so that the MACs come just below."""
-    total = network.cost_model.cost().macs
+    limit = ratio * network.cost_model.cost().macs
 
     def shifted(shift: float) -> PruningPlan:
         return plan_of(network, {n: float(np.clip(1 / (1 + np.exp(-x - shift)), 0.1, 1)) for n, x in logits.items()})
@@ -38,24 +61,52 @@ def project(network: Network, logits: Mapping[str, float], macs_ratio: float) ->
     low, high = -12.0, 12.0
     for _ in range(40):
         middle = (low + high) / 2
-        if network.cost_model.cost(shifted(middle)).macs <= macs_ratio * total:
+        if network.cost_model.cost(shifted(middle)).macs <= limit:
             low = middle
         else:
             high = middle
     return shifted(low)
 
 
-def uniform(network: Network, macs_ratio: float) -> PruningPlan:
-    return project(network, {g.name: 0.0 for g in network.groups if g.frozen is None}, macs_ratio)
+def uniform(network: Network, ratio: float) -> PruningPlan:
+    """The plan just below so much of the MACs that keeps of every group alike."""
+    return project(network, dict.fromkeys(free_groups(network), 0.0), ratio)
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.open())) if path.exists() else []
+def scattered(network: Network, spread: float, ratio: float, rng: np.random.Generator) -> PruningPlan:
+    """A plan just below so much of the MACs whose keep ratios' logits are normal, with ``spread`` as deviation."""
+    names = free_groups(network)
+    return project(network, dict(zip(names, rng.normal(0, spread, len(names)), strict=True)), ratio)
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    rows = list(rows)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def cutter_of(
+    network: Network,
+    splits: Splits,
+    importance: str = "l1",
+    recovery: str = "least_squares",
+    calibration_images: int = 512,
+    seed: int = 0,
+) -> Cutter:
+    """Cuts the network by plans, each time from the uncut one."""
+    return make_cutter(network, splits.train, importance, recovery, calibration_images=calibration_images, seed=seed)
+
+
+def judges(network: Network, splits: Splits, seed: int = 0) -> tuple[Evaluator, Evaluator]:
+    """Plan → metrics on all validation images, and on the test images, in float32."""
+    cutter = cutter_of(network, splits, seed=seed)
+    val, test = (Evaluator(cutter, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test))
+    return val, test
+
+
+def problem_of(task: Task, keep: float, settings: Settings) -> Problem:
+    """Everything about pruning a task's network to a budget that no plan changes."""
+    return prepare(
+        task.model,
+        task.splits.train,
+        task.splits.val,
+        budget=keep,
+        importance="l1",
+        recovery="least_squares",
+        settings=settings,
+        seed=0,
+    )
