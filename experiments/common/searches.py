@@ -1,7 +1,7 @@
 """Turns the run folders of one experiment into its committed results: a table, the numbers, and the figures.
 
-    python experiments/collect.py experiments/resnet56_cifar10 runs/resnet56_cifar10
-    python experiments/collect.py experiments/recovery_uniform runs/recovery_uniform recovery
+    python -m experiments.common.searches experiments/resnet56_cifar10 runs/resnet56_cifar10
+    python -m experiments.common.searches experiments/recovery_uniform runs/recovery_uniform recovery
 
 Compares agents, or whatever else of ``summary.json`` the third argument names. Reads ``<runs>/*/`` and writes
 ``results.csv``, ``results.md`` and, of searches, ``search.png``, ``plan.png`` and ``keep_ratios.png`` into the
@@ -10,68 +10,47 @@ experiment's folder. Runs that are not finished are left out.
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
+from statistics import mean
 
-from amc.reporting.figures import save_figure, search_figure
+from amc.reporting.figures import save_figure
 from amc.tracking import read_episodes
+from experiments.common.figures import search_figure
+from experiments.common.lines import Line, grouped, write_lines
+from experiments.common.runs import finished, scores, summary_of
+from experiments.common.stats import publish, spread, table
 
-COLUMNS = (
-    "agent", "recovery", "seed", "episodes", "val_accuracy", "test_accuracy", "macs_ratio", "params_ratio",
-    "latency_ratio", "wall_seconds", "forward_seconds", "recovery_seconds", "agent_seconds",
-)  # fmt: skip
+SECONDS = ("wall_seconds", "forward_seconds", "recovery_seconds", "agent_seconds")
+HEADS = ("agent", "seeds", "val top-1 %", "test top-1 %", "MACs", "parameters", "wall s")
 
 
-def read_run(folder: Path) -> dict[str, Any]:
+def read_run(folder: Path) -> Line:
     """One line of the results."""
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = summary_of(folder)
     best, base = summary["best"], summary["baseline"]
     return {
-        "agent": summary["agent"],
-        "recovery": summary["recovery"],
-        "seed": summary["seed"],
-        "episodes": summary["episodes"],
-        "val_accuracy": best["val"]["accuracy"],
-        "test_accuracy": best["test"]["accuracy"],
-        "macs_ratio": best["macs"] / base["macs"],
-        "params_ratio": best["params"] / base["params"],
+        **{key: summary[key] for key in ("agent", "recovery", "seed", "episodes")},
+        **scores(base, best),
         "latency_ratio": best["latency_ms"] / base["latency_ms"],
-        **{key: summary[key] for key in COLUMNS if key.endswith("_seconds")},
+        **{key: summary[key] for key in SECONDS},
     }
 
 
-def spread(values: list[float], scale: float = 100) -> str:
-    """Mean ± standard deviation over seeds."""
-    text = f"{scale * mean(values):.2f}"
-    return f"{text} ± {scale * stdev(values):.2f}" if len(values) > 1 else text
-
-
-def table(lines: list[dict[str, Any]], by: str) -> str:
+def table_of(lines: list[Line], by: str) -> str:
     """The results as Markdown, a row for each value of the column ``by``."""
-    compared = defaultdict(list)
-    for line in lines:
-        compared[line[by]].append(line)
-    rows = [
-        "| agent | seeds | val top-1 % | test top-1 % | MACs | parameters | wall s |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for label, runs in compared.items():
-        val, test, wall = ([r[k] for r in runs] for k in ("val_accuracy", "test_accuracy", "wall_seconds"))
-        macs, params = (mean(r[k] for r in runs) for k in ("macs_ratio", "params_ratio"))
-        rows.append(
-            f"| {label} | {len(runs)} | {spread(val)} | {spread(test)} | × {macs:.3f} | × {params:.3f} "
-            f"| {spread(wall, 1)} |"
-        )
-    return "\n".join(rows) + "\n"
+    return table(HEADS, (row_of(label, runs) for label, runs in grouped(lines, by).items()))
 
 
-def draw(experiment: Path, lines: list[dict[str, Any]], folders: list[Path], by: str) -> None:
+def row_of(label: str, runs: list[Line]) -> tuple[object, ...]:
+    val, test, wall = ([run[key] for run in runs] for key in ("val_accuracy", "test_accuracy", "wall_seconds"))
+    macs, params = (f"× {mean(run[key] for run in runs):.3f}" for key in ("macs_ratio", "params_ratio"))
+    return label, len(runs), spread(val, 100), spread(test, 100), macs, params, spread(wall)
+
+
+def draw(experiment: Path, lines: list[Line], folders: list[Path], by: str) -> None:
     """The searches' curves, and the pictures of the first DDPG run (else of the first run)."""
     curves = defaultdict(list)
     for line, folder in zip(lines, folders, strict=True):
@@ -86,16 +65,14 @@ def draw(experiment: Path, lines: list[dict[str, Any]], folders: list[Path], by:
 def main() -> None:
     experiment, runs = Path(sys.argv[1]), Path(sys.argv[2])
     by = sys.argv[3] if len(sys.argv) > 3 else "agent"
-    folders = sorted(p.parent for p in runs.glob("*/summary.json"))
+    folders = finished(runs)
+    if not folders:
+        sys.exit(f"{runs}: no finished runs yet")
     lines = [read_run(folder) for folder in folders]
-    with (experiment / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    (experiment / "results.md").write_text(table(lines, by))
+    write_lines(experiment / "results.csv", lines)
     if max(line["episodes"] for line in lines) > 1:
         draw(experiment, lines, folders, by)
-    print(table(lines, by))
+    publish(experiment / "results.md", table_of(lines, by))
 
 
 if __name__ == "__main__":
