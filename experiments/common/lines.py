@@ -24,7 +24,7 @@ def read_lines(file: Path, keys: Sequence[str] = ()) -> list[Line]:
 
 
 def write_lines(file: Path, lines: Sequence[Line], columns: Sequence[str] | None = None) -> None:
-    """Replaces a CSV file: of each line the ``columns``, by default all that a line has, in the order of their coming."""
+    """Replaces a CSV file: the ``columns`` of each line, by default all that any line has, as they come."""
     names = columns or list(dict.fromkeys(name for line in lines for name in line))
     with file.open("w", newline="") as opened:
         writer = csv.DictWriter(opened, names, lineterminator="\n", extrasaction="ignore")

@@ -3,8 +3,9 @@
     python -m experiments.does_rl_help.surrogate runs/does_rl_help/resnet20-0.5-400 [VARIANT ...]
 
 A Gaussian process (Matérn 5/2, a length scale per layer) is fitted to plans that the searches in that folder
-evaluated; it then takes the evaluator's place, in the same environment with the same cost model, budget and reward. Writes ``surrogate.csv`` (a line per variant and seed; those that are there are not run again) and
-``surrogate.md`` beside itself.
+evaluated; it then takes the evaluator's place, in the same environment with the same cost model, budget and reward.
+Writes ``surrogate.csv`` (a line per variant and seed; those that are there are not run again) and ``surrogate.md``
+beside itself.
 """
 
 from __future__ import annotations
@@ -96,9 +97,8 @@ class StandIn:
         self._process = GaussianProcessRegressor(kernel, alpha=variance[fitted], normalize_y=False, random_state=0)
         self._mean = y.mean()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # a length scale at its bound: a layer that hardly matters
+            # A length scale at its bound: a layer that hardly matters.
+            warnings.simplefilter("ignore", ConvergenceWarning)
             self._process.fit(x[fitted], y[fitted] - self._mean)
         error = self._process.predict(x[held_out]) + self._mean - y[held_out]
         good = error[y[held_out] > np.quantile(y, 0.75)]
