@@ -49,8 +49,15 @@ def finetuned(network, splits, wanted, epochs):
         trained = tuner.run(network.model, Phase("training", plan, epochs), lambda state: None)
         report = measure(trained.model, splits.test)
         kept = json.dumps(dict(plan.kept))
-        rows.append({"plan": index, "macs_ratio": round(macs_ratio(network, plan), 4),
-                     "finetuned_test": report.accuracy, "finetuned_val": trained.metrics.accuracy, "kept": kept})  # fmt: skip
+        rows.append(
+            {
+                "plan": index,
+                "macs_ratio": round(macs_ratio(network, plan), 4),
+                "finetuned_test": report.accuracy,
+                "finetuned_val": trained.metrics.accuracy,
+                "kept": kept,
+            }
+        )
         write_lines(CSV, rows)
         print(f"plan {index}: {trained.cut_metrics.accuracy:.4f} -> {report.accuracy:.4f}", flush=True)
     return rows
