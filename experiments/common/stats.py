@@ -20,11 +20,11 @@ def spread(values: Iterable[float], scale: float = 1, sign: str = "") -> str:
     Returns:
         The mean alone of a single value, an empty text without values.
     """
-    numbers = [scale * float(value) for value in values]
+    numbers = [float(value) for value in values]
     if not numbers:
         return ""
-    text = f"{mean(numbers):{sign}.2f}"
-    return f"{text} ± {stdev(numbers):.2f}" if len(numbers) > 1 else text
+    text = f"{scale * mean(numbers):{sign}.2f}"
+    return f"{text} ± {scale * stdev(numbers):.2f}" if len(numbers) > 1 else text
 
 
 def p_value(differences: Sequence[float]) -> float:

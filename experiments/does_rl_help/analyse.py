@@ -146,18 +146,17 @@ def row_of(agent: str, runs: dict[int, Line], reference: dict[int, Line]) -> tup
         np.array([run[key] for run in runs.values()], dtype=float)
         for key in ("test_accuracy", "val_accuracy", "wall_seconds", "evaluations")
     )
-    gaps = [
-        runs[seed]["test_accuracy"] - reference[seed]["test_accuracy"] for seed in sorted(set(runs) & set(reference))
-    ]
+    shared = sorted(set(runs) & set(reference))
+    gaps = [100 * (runs[seed]["test_accuracy"] - reference[seed]["test_accuracy"]) for seed in shared]
     return (
         agent,
         len(runs),
-        spread(test, 100),
+        spread(100 * test),
         f"{trim_mean(100 * test, 0.25):.2f}",
-        spread(val, 100),
+        spread(100 * val),
         f"{evaluations.mean():.0f}",
         f"{seconds.mean() / 60:.1f}",
-        spread(gaps, 100, "+"),
+        spread(gaps, sign="+"),
     )
 
 

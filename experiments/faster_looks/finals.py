@@ -58,7 +58,7 @@ def pairs(searches: Searches, way: tuple[str, int]) -> list[float]:
 def table_of(rows: list[Line]) -> str:
     """A row for each task and agent, then what finals bring over all searches."""
     searches: Searches = grouped(rows, *SEARCH)
-    return table(("task", "agent", "seeds", *TITLES), [*task_rows(searches), *summary_rows(searches)])
+    return table(("task", "agent", "seeds", *TITLES), task_rows(searches)) + summary(searches)
 
 
 def task_rows(searches: Searches) -> Iterator[tuple[object, ...]]:
@@ -68,7 +68,8 @@ def task_rows(searches: Searches) -> Iterator[tuple[object, ...]]:
         yield task, agent, len(own), *cells
 
 
-def summary_rows(searches: Searches) -> Iterator[tuple[object, ...]]:
+def summary(searches: Searches) -> str:
+    """The table's last rows, over all searches."""
     every, ahead = list(searches.values()), [pairs(searches, way) for way in WAYS]
     gains = [
         [100 * (taken(s, *way)["test_accuracy"] - taken(s, *WAYS[0])["test_accuracy"]) for s in every]
@@ -78,10 +79,13 @@ def summary_rows(searches: Searches) -> Iterator[tuple[object, ...]]:
         [100 * (taken(s, *way)[seen] - taken(s, *way)["test_accuracy"]) for s in every]
         for way, seen in zip(WAYS, ("search_accuracy", "val_accuracy", "val_accuracy"), strict=True)
     ]
-    yield "all: gained", "", len(every), "", *map(tested, gains)
-    yield "all: searches with a plan that is", "", len(every), "", *map(moved, gains)
-    yield "all: promised beyond test", "", len(every), *(spread(promise, sign="+") for promise in promises)
-    yield "cma_es minus ddpg", "", len(ahead[0]), *map(tested, ahead)
+    rows = (
+        f"| all: gained | | {len(every)} | | {' | '.join(map(tested, gains))} |",
+        f"| all: searches with a plan that is | | {len(every)} | | {' | '.join(map(moved, gains))} |",
+        f"| all: promised beyond test | | {len(every)} | {' | '.join(spread(p, sign='+') for p in promises)} |",
+        f"| cma_es minus ddpg | | {len(ahead[0])} | {' | '.join(map(tested, ahead))} |",
+    )
+    return "\n".join(rows) + "\n"
 
 
 def tested(points: list[float]) -> str:
