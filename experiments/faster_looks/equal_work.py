@@ -1,5 +1,7 @@
 """How many images does a search need? What DDPG had found after equal work with ever more images a plan.
 
+    python -m experiments.faster_looks.equal_work --data … --checkpoint … runs/faster_looks/equal_work
+
 Reads ``<runs>/<images>-<stop|no>-seed<n>/`` of ``equal_work.sh`` into ``equal_work.csv`` beside itself, where what
 earlier calls found is kept, and draws ``equal_work.md`` from it. Work is counted in images: a plan costs those that
 were looked at and as much as OVERHEAD_IMAGES for all the rest.

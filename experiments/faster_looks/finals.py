@@ -1,5 +1,7 @@
 """What does judging a search's best plans again, on all validation images, bring?
 
+    python -m experiments.faster_looks.finals --data … --checkpoint … runs/does_rl_help/resnet20-0.5-400/ddpg-seed?
+
 Reads finished searches, ``<runs>/<network>-<keep>-<evaluations>/<agent>-seed<n>``, and scores on all validation images
 and on the test images each one's five best plans, and five unlike each other, as :mod:`amc.search.finals` chooses them.
 Writes ``finals.csv`` beside itself, where what earlier calls found is kept, and draws ``finals.md`` from it: what the
