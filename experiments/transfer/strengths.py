@@ -61,7 +61,7 @@ def draw(lines: list[Line]) -> Figure:
     for (row, keep), (column, network) in ((r, c) for r in enumerate(KEEPS) for c in enumerate(networks)):
         panel = axes[row][column]
         for colour, rule in zip(CURVES, ("response", "price"), strict=False):
-            points = sorted((x["strength"], 100 * x["accuracy"]) for x in curves[network, keep, rule])
+            points = sorted((x["strength"], 100 * x["accuracy"]) for x in curves.get((network, keep, rule), ()))
             panel.plot([s for s, _ in points], [a - points[0][1] for _, a in points], "o-", color=colour, label=rule)
         panel.axhline(0, color="black", linewidth=0.8)
         panel.set_title(f"{network}, {keep:.0%} of the MACs", fontsize=10)
