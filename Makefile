@@ -64,7 +64,7 @@ tensorboard: $(STAMP)
 	$(BIN)/tensorboard --logdir runs $(ARGS)
 
 bench: $(STAMP)
-	$(BIN)/python experiments/bench/episode_seconds.py $(ARGS)
+	$(BIN)/python -m experiments.bench.episode_seconds $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site

@@ -1,7 +1,7 @@
 """Where an episode's time goes: forward, recovery, cutting, agent, everything else, beside one dense fp32 forward.
 
-    python experiments/bench/episode_seconds.py resnet50-digits
-    python experiments/bench/episode_seconds.py resnet56-cifar10 dataset.root=… model.checkpoint=…
+    python -m experiments.bench.episode_seconds resnet50-digits
+    python -m experiments.bench.episode_seconds resnet56-cifar10 dataset.root=… model.checkpoint=…
 
 Further arguments are overrides of ``amc.search``. Prints medians over the episodes behind the warm-up, and the peak
 memory of the whole process.
@@ -9,7 +9,6 @@ memory of the whole process.
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 import tempfile
@@ -21,11 +20,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
 
+from amc.cli.command import plain_of
 from amc.core.conf import config_folder
 from amc.data import ImageSet
 from amc.search.__main__ import main_from_config
-from amc.task.load import load_task
+from amc.task.load import load_trained
 from amc.tracking import read_episodes
+from experiments.common.runs import summary_of
 
 EPISODES, WARM_UP = 40, 10
 CASES = {
@@ -36,7 +37,7 @@ CASES = {
 
 @torch.inference_mode()
 def dense_forward_seconds(model: nn.Module, images: ImageSet, batch_size: int, repeats: int = 5) -> float:
-    """Median seconds of one float32 pass of the uncut network over the images."""
+    """Median seconds of one float32 pass of the dense network over the images."""
     model = model.eval().to(memory_format=torch.channels_last)
     seconds = []
     for _ in range(repeats):
@@ -58,14 +59,14 @@ def main() -> None:
             "verbose=false",
         ]
         config = compose("search", [*CASES[case], *fixed, *overrides])
-        task = load_task(config)
-        images = task.splits.val.take(config.evaluate.images)
-        dense = dense_forward_seconds(task.model, images, config.evaluate.batch_size)
+        loaded = load_trained(plain_of(config))
+        images = loaded.splits.val.take(config.evaluate.images)
+        dense = dense_forward_seconds(loaded.model, images, config.evaluate.batch_size)
         started = time.perf_counter()
         main_from_config(config, Path(folder) / "run")
         wall = time.perf_counter() - started
         rows = read_episodes(Path(folder) / "run" / "episodes.csv")[WARM_UP:]
-        summary = json.loads((Path(folder) / "run" / "summary.json").read_text())
+        summary = summary_of(Path(folder) / "run")
     total = median(row["seconds"] for row in rows)
     print(f"{case}: {len(images)} images, medians over {len(rows)} episodes, mean MACs ratio "
           f"{sum(r['macs_ratio'] for r in rows) / len(rows):.3f}")  # fmt: skip

@@ -9,18 +9,20 @@ Reads ``<runs>/<network>-<budget>-<evaluations>/<agent>-seed<n>/`` into ``result
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import trim_mean, wilcoxon
+from scipy.stats import trim_mean
 
-from amc.reporting.figures import CURVES, GRID, save_figure
+from amc.reporting.figures import CURVES, save_figure
 from amc.tracking import read_episodes
-from experiments.kept import Line, merge
+from experiments.common.figures import tidy
+from experiments.common.lines import Line, grouped, merge
+from experiments.common.runs import finished, name_and_seed, scores, summary_of
+from experiments.common.stats import p_value, publish, spread, table
 
 HERE = Path(__file__).parent
 REFERENCE = "ddpg"
@@ -29,25 +31,26 @@ DRAWS = 2000  # bootstrap samples of the seeds
 BANDS = 3  # so many of the best agents are drawn with their confidence bands
 RUN = ("task", "agent", "seed")
 COLUMNS = (*RUN, "evaluations", "val_accuracy", "test_accuracy", "macs_ratio", "wall_seconds")
+HEADS = (
+    "agent", "seeds", "test top-1 %", "interquartile mean", "val top-1 %", "evaluations", "minutes", "minus DDPG",
+)  # fmt: skip
 CURVE_COLUMNS = (*RUN, "evaluation", "seconds", "best")
 
 
 def read_run(folder: Path) -> Line:
-    summary = json.loads((folder / "summary.json").read_text())
-    best = summary["best"]
+    summary = summary_of(folder)
+    found = scores(summary["baseline"], summary["best"])
     return {
         **run_of(folder),
         "evaluations": summary["episodes"],
-        "val_accuracy": best["val"]["accuracy"],
-        "test_accuracy": best["test"]["accuracy"],
-        "macs_ratio": best["macs"] / summary["baseline"]["macs"],
+        **{name: found[name] for name in ("val_accuracy", "test_accuracy", "macs_ratio")},
         "wall_seconds": summary["wall_seconds"],
     }
 
 
 def run_of(folder: Path) -> Line:
-    agent, _, seed = folder.name.rpartition("-seed")
-    return {"task": folder.parent.name, "agent": agent, "seed": int(seed)}
+    agent, seed = name_and_seed(folder)
+    return {"task": folder.parent.name, "agent": agent, "seed": seed}
 
 
 def read_improvements(folder: Path) -> list[Line]:
@@ -96,12 +99,10 @@ def figure_of(task: str, improvements: list[Line], agents: list[str]) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True)
     length = int(task.rpartition("-")[2])
     steps = np.arange(1, length + 1)
-    by_agent: dict[str, dict[int, list[Line]]] = {}
-    for line in improvements:
-        by_agent.setdefault(line["agent"], {}).setdefault(line["seed"], []).append(line)
+    by_agent = {agent: grouped(own, "seed") for agent, own in grouped(improvements, "agent").items()}
     means, times, bands = {}, {}, {}
-    for agent, own in by_agent.items():
-        runs = [curve(lines, length) for lines in own.values()]
+    for agent, by_seed in by_agent.items():
+        runs = [curve(lines, length) for lines in by_seed.values()]
         accuracies = 100 * np.array([accuracy for accuracy, _ in runs])
         means[agent], times[agent] = accuracies.mean(axis=0), np.mean([seconds for _, seconds in runs], axis=0)
         if len(runs) > 1:
@@ -123,8 +124,7 @@ def figure_of(task: str, improvements: list[Line], agents: list[str]) -> Figure:
     best, middle = ends[0], float(np.median(ends))
     for axes in (left, right):  # what ends far below the others is named in the legend and not drawn
         axes.set_ylim(middle - 4 * (best - middle) - 0.5, best + 0.5 * (best - middle) + 0.2)
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     left.set(xlabel="evaluations", ylabel="best validation top-1 so far, %")
     right.set(xlabel="minutes, without loading and calibration")
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
@@ -132,60 +132,49 @@ def figure_of(task: str, improvements: list[Line], agents: list[str]) -> Figure:
     return figure
 
 
-def table(lines: list[Line]) -> str:
+def table_of(lines: list[Line]) -> str:
     """Markdown: an agent a row, the best mean test accuracy first, with its distance to the reference per seed."""
-    by_agent: dict[str, dict[int, Line]] = {}
-    for line in lines:
-        by_agent.setdefault(line["agent"], {})[line["seed"]] = line
+    by_agent = {agent: {line["seed"]: line for line in own} for agent, own in grouped(lines, "agent").items()}
     reference = by_agent.get(REFERENCE, {})
-    rows = [
-        "| agent | seeds | test top-1 % | interquartile mean | val top-1 % | evaluations | minutes | minus DDPG |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
     ordered = sorted(by_agent.items(), key=lambda item: -np.mean([r["test_accuracy"] for r in item[1].values()]))
-    for agent, runs in ordered:
-        test, val, minutes, evaluations = (
-            np.array([run[key] for run in runs.values()], dtype=float) * scale
-            for key, scale in (
-                ("test_accuracy", 100),
-                ("val_accuracy", 100),
-                ("wall_seconds", 1 / 60),
-                ("evaluations", 1),
-            )
-        )
-        shared = sorted(set(runs) & set(reference)) if agent != REFERENCE else []
-        gaps = [100 * (runs[s]["test_accuracy"] - reference[s]["test_accuracy"]) for s in shared]
-        rows.append(
-            f"| {agent} | {len(runs)} | {spread(test)} | {trim_mean(test, 0.25):.2f} | {spread(val)} | "
-            f"{evaluations.mean():.0f} | {minutes.mean():.1f} | {spread(np.array(gaps), '+') if gaps else ''} |"
-        )
-    return "\n".join(rows) + "\n"
+    return table(HEADS, (row_of(agent, runs, {} if agent == REFERENCE else reference) for agent, runs in ordered))
 
 
-def spread(values: np.ndarray, sign: str = "") -> str:
-    text = f"{values.mean():{sign}.2f}"
-    return f"{text} ± {values.std(ddof=1):.2f}" if len(values) > 1 else text
+def row_of(agent: str, runs: dict[int, Line], reference: dict[int, Line]) -> tuple[object, ...]:
+    """Seed → line of an agent and of what it is compared with, as a row of the table."""
+    test, val, seconds, evaluations = (
+        np.array([run[key] for run in runs.values()], dtype=float)
+        for key in ("test_accuracy", "val_accuracy", "wall_seconds", "evaluations")
+    )
+    shared = sorted(set(runs) & set(reference))
+    gaps = [100 * (runs[seed]["test_accuracy"] - reference[seed]["test_accuracy"]) for seed in shared]
+    return (
+        agent,
+        len(runs),
+        spread(100 * test),
+        f"{trim_mean(100 * test, 0.25):.2f}",
+        spread(100 * val),
+        f"{evaluations.mean():.0f}",
+        f"{seconds.mean() / 60:.1f}",
+        spread(gaps, sign="+"),
+    )
 
 
 def significance(lines: list[Line]) -> str:
     """Each agent against the reference over all tasks and seeds that both have (Wilcoxon's signed-rank test)."""
-    reference = {(r["task"], r["seed"]): r["test_accuracy"] for r in lines if r["agent"] == REFERENCE}
-    rows = ["| agent against DDPG | pairs | mean difference, points | p |", "|---|---|---|---|"]
-    for agent in dict.fromkeys(r["agent"] for r in lines if r["agent"] != REFERENCE):
-        gaps = np.array(
-            [
-                100 * (r["test_accuracy"] - reference[r["task"], r["seed"]])
-                for r in lines
-                if r["agent"] == agent and (r["task"], r["seed"]) in reference
-            ]
-        )
+    by_agent = grouped(lines, "agent")
+    reference = {(r["task"], r["seed"]): r["test_accuracy"] for r in by_agent.pop(REFERENCE, [])}
+    rows = []
+    for agent, own in by_agent.items():
+        pairs = [(r["test_accuracy"], reference.get((r["task"], r["seed"]))) for r in own]
+        gaps = np.array([100 * (test - other) for test, other in pairs if other is not None])
         if len(gaps) >= 5 and gaps.any():
-            rows.append(f"| {agent} | {len(gaps)} | {gaps.mean():+.2f} | {wilcoxon(gaps).pvalue:.3g} |")
-    return "\n".join(rows) + "\n" if len(rows) > 2 else ""
+            rows.append((agent, len(gaps), f"{gaps.mean():+.2f}", f"{p_value(gaps):.3g}"))
+    return table(("agent against DDPG", "pairs", "mean difference, points", "p"), rows) if rows else ""
 
 
 def main() -> None:
-    folders = [file.parent for file in sorted(Path(sys.argv[1]).glob("*/*-seed*/summary.json"))]
+    folders = finished(Path(sys.argv[1]), "*/*-seed*")
     lines = merge(HERE / "results.csv", COLUMNS, RUN, [read_run(folder) for folder in folders])
     found = [line for folder in folders for line in read_improvements(folder)]
     curves = merge(HERE / "curves.csv", CURVE_COLUMNS, RUN, found)
@@ -193,17 +182,16 @@ def main() -> None:
         sys.exit(f"{sys.argv[1]}: no finished runs yet")
     agents = sorted({line["agent"] for line in curves})
     text = ""
-    for task in dict.fromkeys(line["task"] for line in lines):
-        text += f"## {task}\n\n{table([line for line in lines if line['task'] == task])}\n"
-        own = [line for line in curves if line["task"] == task]
-        if own:
-            save_figure(HERE / f"{task}.png", figure_of(task, own, agents))
+    improvements = grouped(curves, "task")
+    for task, own in grouped(lines, "task").items():
+        text += f"## {task}\n\n{table_of(own)}\n"
+        if task in improvements:
+            save_figure(HERE / f"{task}.png", figure_of(task, improvements[task], agents))
             text += f"![]({task}.png)\n\n"
     # A search of 100 evaluations is the beginning of one of 400, and no further pair.
     over_all = significance([line for line in lines if line["task"].endswith(LONG)])
     text += f"## Over all tasks of 400 evaluations\n\n{over_all}" if over_all else ""
-    (HERE / "results.md").write_text(text)
-    print(text)
+    publish(HERE / "results.md", text)
 
 
 if __name__ == "__main__":

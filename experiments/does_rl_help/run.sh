@@ -5,17 +5,18 @@
 # where they were; finished ones are left alone; partial results are drawn at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-. experiments/once.sh
+. experiments/common/once.sh
 runs=${RUNS:-runs}/does_rl_help
-python=${PYTHON:-.venv/bin/python}
 tasks=${TASKS:-resnet20-0.5-400 resnet20-0.3-400 resnet20-0.5-100 resnet50-0.5-400 resnet50-0.3-400}
 agents=${AGENTS:-uniform response price shallow deep threshold size_aware random random-clip annealing evolution tpe cma_es netadapt \
   ddpg ddpg-clip amc amc-clip td3 sac ppo}
 
 network() { # recipe and weights
   case $1 in
-    resnet20) echo "experiment=resnet20_cifar10 dataset.root=$DATA model.checkpoint=$CHECKPOINTS/resnet20-12fca82f.th" ;;
-    resnet56) echo "experiment=resnet56_cifar10 dataset.root=$DATA model.checkpoint=$CHECKPOINTS/resnet56-4bfd9763.th" ;;
+    resnet20 | resnet56)
+      local file
+      file=$(published "$1") && echo "experiment=$1_cifar10 dataset.root=$DATA model.checkpoint=$file"
+      ;;
     mobilenet_v1 | vgg16) echo "experiment=$1_cifar10 dataset.root=$DATA" ;;
     resnet50) echo "experiment=resnet50_digits" ;;
   esac
@@ -47,10 +48,11 @@ agent() { # NAME EVALUATIONS: an agent's overrides; with 100 evaluations those t
 
 for task in $tasks; do
   IFS=- read -r net keep evaluations <<<"$task"
+  recipe=$(network "$net")
   for seed in ${SEEDS:-0 1 2 3 4}; do
     for name in $agents; do
       # shellcheck disable=SC2046
-      once "$runs/$task/$name-seed$seed" amc.search $(network "$net") $(evaluator "$name") $(agent "$name" "$evaluations") \
+      once "$runs/$task/$name-seed$seed" amc.search $recipe $(evaluator "$name") $(agent "$name" "$evaluations") \
         budget.keep="$keep" seed="$seed" episodes="$evaluations" ${ARGS:-}
     done
   done

@@ -1,19 +1,19 @@
 """DDPG's settings, each alone, on a stand-in for ResNet-20 that answers in milliseconds.
 
-    python experiments/does_rl_help/surrogate.py runs/does_rl_help/resnet20-0.5-400 [VARIANT ...]
+    python -m experiments.does_rl_help.surrogate runs/does_rl_help/resnet20-0.5-400 [VARIANT ...]
 
-A Gaussian process (Matérn 5/2, a length scale per layer) is fitted to plans that the searches in that folder evaluated
-; it then takes the evaluator's place, in the same environment with the same cost model, budget and
-reward. Writes ``surrogate.csv`` (a line per variant and seed; those that are there are not run again) and
-``surrogate.md`` beside itself.
+A Gaussian process (Matérn 5/2, a length scale per layer) is fitted to plans that the searches in that folder
+evaluated; it then takes the evaluator's place, in the same environment with the same cost model, budget and reward.
+Writes ``surrogate.csv`` (a line per variant and seed; those that are there are not run again) and ``surrogate.md``
+beside itself.
 """
 
 from __future__ import annotations
 
-import csv
 import sys
 import warnings
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from amc.pruning.network import trace_network
 from amc.rewards import error_log_flops
 from amc.tracking import read_episodes
 from envs.channel_pruning import ChannelPruningEnv
+from experiments.common.lines import Line, grouped, read_lines, write_lines
+from experiments.common.stats import publish, spread, table
 
 HERE = Path(__file__).parent
 KEEP = 0.5
@@ -95,9 +97,8 @@ class StandIn:
         self._process = GaussianProcessRegressor(kernel, alpha=variance[fitted], normalize_y=False, random_state=0)
         self._mean = y.mean()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # a length scale at its bound: a layer that hardly matters
+            # A length scale at its bound: a layer that hardly matters.
+            warnings.simplefilter("ignore", ConvergenceWarning)
             self._process.fit(x[fitted], y[fitted] - self._mean)
         error = self._process.predict(x[held_out]) + self._mean - y[held_out]
         good = error[y[held_out] > np.quantile(y, 0.75)]
@@ -118,7 +119,7 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt((values**2).mean()))
 
 
-def play(variant: str, seed: int, budget: Budget, costs: CostModel, stand_in: StandIn) -> dict[str, Any]:
+def play(variant: str, seed: int, budget: Budget, costs: CostModel, stand_in: StandIn) -> Line:
     """One search: the best accuracy after so many evaluations, and the mean of the last 50, in %."""
     name, settings = VARIANTS[variant]
     rule: Any = "clip" if variant.endswith("clip") else "project"
@@ -130,19 +131,16 @@ def play(variant: str, seed: int, budget: Budget, costs: CostModel, stand_in: St
     return {"variant": variant, "seed": seed, **marks, "last_50": round(found[-50:].mean(), 3)}
 
 
-def table(lines: list[dict[str, Any]], quality: str) -> str:
-    rows = [
-        f"{quality}.\n",
-        f"| variant | seeds | {' | '.join(f'after {m}' for m in MARKS)} | mean of the last 50 |",
-        "|---" * 6 + "|",
-    ]
+def table_of(lines: list[Line]) -> str:
+    """A row for each variant that was played, in the order of VARIANTS."""
+    played = grouped(lines, "variant")
+    heads = ("variant", "seeds", *(f"after {mark}" for mark in MARKS), "mean of the last 50")
+    rows = []
     for variant in VARIANTS:
-        own = [line for line in lines if line["variant"] == variant]
-        if own:
-            cells = [np.array([float(line[column]) for line in own]) for column in COLUMNS[2:]]
-            shown = " | ".join(f"{cell.mean():.2f} ± {cell.std(ddof=1):.2f}" for cell in cells)
-            rows.append(f"| {variant} | {len(own)} | {shown} |")
-    return "\n".join(rows) + "\n"
+        if variant in played:
+            own = played[variant]
+            rows.append((variant, len(own), *(spread(line[column] for line in own) for column in COLUMNS[2:])))
+    return table(heads, rows)
 
 
 def main() -> None:
@@ -152,23 +150,14 @@ def main() -> None:
     stand_in = StandIn(runs, [g.name for g in network.groups if g.frozen is None])
     print(stand_in.quality)
     budget = Budget(network.cost_model, keep=KEEP)
-    file = HERE / "surrogate.csv"
-    if not file.exists():
-        file.write_text(",".join(COLUMNS) + "\n")
-    with file.open(newline="") as opened:
-        done = {(line["variant"], int(line["seed"])) for line in csv.DictReader(opened)}
-    for variant in wanted:
-        for seed in range(SEEDS):
-            if (variant, seed) in done:
-                continue
-            line = play(variant, seed, budget, network.cost_model, stand_in)
-            print(line)
-            with file.open("a", newline="") as opened:
-                csv.DictWriter(opened, COLUMNS, lineterminator="\n").writerow(line)
-    with file.open(newline="") as opened:
-        text = table(list(csv.DictReader(opened)), stand_in.quality)
-    (HERE / "surrogate.md").write_text(text)
-    print(text)
+    lines = read_lines(HERE / "surrogate.csv", COLUMNS)
+    done = set(grouped(lines, "variant", "seed"))
+    for variant, seed in product(wanted, range(SEEDS)):
+        if (variant, seed) not in done:
+            lines.append(play(variant, seed, budget, network.cost_model, stand_in))
+            print(lines[-1])
+            write_lines(HERE / "surrogate.csv", lines, COLUMNS)
+    publish(HERE / "surrogate.md", f"{stand_in.quality}.\n\n{table_of(lines)}")
 
 
 if __name__ == "__main__":

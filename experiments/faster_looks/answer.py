@@ -1,24 +1,24 @@
 """Which validation images does each of many plans get right? ResNet-20 / CIFAR-10, plans around half the MACs.
 
+    python -m experiments.faster_looks.answer --data … --checkpoint … --out runs/faster_looks
+
 Keeps an ``answers.npz`` with a row for each plan, and goes on where it was.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import load, project, uniform
 
 from amc.core.device import has_fast_bf16
 from amc.core.files import write_bytes, write_json
 from amc.evaluation.scoring import score
 from amc.recovery.norms import fold_norms, following_norms
-from amc.task.problem import make_pruner
+from experiments.common.networks import inputs, load, macs_ratio, pruner_of, scattered, uniform
 
 MACS_RATIO = 0.5
 SPREADS = (0.2, 1.5)  # of the logits' normal noise: from a search that has settled to one that still explores
@@ -28,16 +28,13 @@ SAVE_EVERY = 5  # plans
 def plans(network, count):
     """The uniform plan, then plans whose keep ratios' logits have more or less noise, all just below the budget."""
     rng = np.random.default_rng(0)
-    names = [g.name for g in network.groups if g.frozen is None]
-    found = [uniform(network, MACS_RATIO)]
-    for spread in rng.permutation(np.linspace(*SPREADS, count - 1)):  # mixed: the first few are fair, too
-        found.append(project(network, dict(zip(names, rng.normal(0, spread, len(names)), strict=True)), MACS_RATIO))
-    return found
+    spreads = rng.permutation(np.linspace(*SPREADS, count - 1))  # mixed: the first few are fair, too
+    return [uniform(network, MACS_RATIO), *(scattered(network, spread, MACS_RATIO, rng) for spread in spreads)]
 
 
 def answer(network, splits, wanted, path):
     """Right answers [plans, images], and the seconds that cutting and recovering, and the forward passes took."""
-    pruner = make_pruner(network, splits.train, "l1", "least_squares", calibration_images=512, seed=0)
+    pruner = pruner_of(network, splits)
     rows, seconds = [], []
     if path.exists():
         with np.load(path) as stored:
@@ -66,18 +63,15 @@ def store(path, rows, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--checkpoint", required=True, help="ResNet-20's weights")
+    parser = inputs(__doc__, "ResNet-20")
     parser.add_argument("--plans", type=int, default=150)
     parser.add_argument("--out", type=Path, required=True, help="folder for answers.npz, which is not committed")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     network, splits = load("resnet20", arguments.data, arguments.checkpoint)
     wanted = plans(network, arguments.plans)
-    total = network.cost_model.cost().macs
     facts = {
-        "macs_ratios": [network.cost_model.cost(p).macs / total for p in wanted],
+        "macs_ratios": [macs_ratio(network, plan) for plan in wanted],
         "classes_by_prefix": {
             n: np.bincount(splits.val.labels[:n].numpy(), minlength=splits.num_classes).tolist()
             for n in (100, 250, 1000, 5000)

@@ -1,5 +1,7 @@
 """How many images does a plan need? Replays random searches on answers that were computed once.
 
+    python -m experiments.faster_looks.conclude runs/faster_looks
+
 Reads ``answers.npz`` of ``answer.py``; writes ``plans.csv``, ``ranking.csv``, ``searches.csv``, ``results.md`` and
 ``faster_looks.png`` here. A replayed search draws plans at random and keeps the best by what it sees; in each of many
 draws plans and images come in another order. What a plan is worth is its accuracy on all images.
@@ -8,20 +10,18 @@ draws plans and images come in another order. What a plan is worth is its accura
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from common import write_rows
-from replay import DRAWS, Look, draws, replay
+from matplotlib.figure import Figure
 from scipy import stats
 
+from amc.core.files import read_json
 from amc.evaluation.racing import StopRule
-from amc.reporting.figures import CURVES
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from amc.reporting.figures import CURVES, GRID, save_figure
+from experiments.common.lines import write_lines
+from experiments.common.stats import publish, table
+from experiments.faster_looks.replay import DRAWS, Look, draws, replay
 
 HERE = Path(__file__).parent
 IMAGES = (100, 250, 500, 1000, 2500, 5000)
@@ -108,7 +108,8 @@ def budgets(plans):
 
 
 def draw(ranks, rows, plans):
-    figure, (left, middle, place) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    figure = Figure(figsize=(14, 4), dpi=130, layout="constrained")
+    left, middle, place = figure.subplots(1, 3)
     images = [r["images"] for r in ranks]
     left.fill_between(images, [r["spearman_p5"] for r in ranks], [r["spearman_p95"] for r in ranks], alpha=0.2)
     left.plot(images, [r["spearman"] for r in ranks], "o-", color=CURVES[0], label="against all 5,000 (5 to 95 %)")
@@ -131,35 +132,53 @@ def draw(ranks, rows, plans):
         axes.set(xscale="log", xlabel="evaluate.images")
         axes.set_xticks(IMAGES, [f"{n:,}" for n in IMAGES], minor=False)
         axes.minorticks_off()
-        axes.grid(color="#E4E4E4")
+        axes.grid(color=GRID)
     middle.legend()
     place.legend(fontsize=8)
-    figure.savefig(HERE / "faster_looks.png", dpi=130)
+    return figure
 
 
 def tables(ranks, rows, plans):
-    lines = [f"{plans} plans, {DRAWS} draws", "",
-             "| images | Spearman (5 to 95 %) | the first images | against 2,500 others | best third | points lost |",
-             "|---|---|---|---|---|---|"]  # fmt: skip
-    for r in ranks:
-        other = f"{r['spearman_other_half']:.3f}" if r["spearman_other_half"] != "" else "–"
-        lines.append(
-            f"| {r['images']:,} | {r['spearman']:.3f} ({r['spearman_p5']:.3f} … {r['spearman_p95']:.3f}) "
-            f"| {r['spearman_first_images']:.3f} | {other} | {r['spearman_best_third']:.3f} | {points(r['regret'])} |"
+    return f"{plans} plans, {DRAWS} draws\n\n{ranking_table(ranks)}\n{searches_table(rows, plans)}"
+
+
+def ranking_table(ranks):
+    heads = ("images", "Spearman (5 to 95 %)", "the first images", "against 2,500 others", "best third", "points lost")
+    cells = [
+        (
+            f"{r['images']:,}",
+            f"{r['spearman']:.3f} ({r['spearman_p5']:.3f} … {r['spearman_p95']:.3f})",
+            f"{r['spearman_first_images']:.3f}",
+            f"{r['spearman_other_half']:.3f}" if r["spearman_other_half"] != "" else "–",
+            f"{r['spearman_best_third']:.3f}",
+            points(r["regret"]),
         )
-    heads = " | ".join(f"found in {b:,} images (plans)" for b in budgets(plans))
-    columns = "images | early stop | seen | seen, best third | stopped | bias | best lost | points lost | Spearman"
-    lines += ["", f"| {columns} | {heads} |",
-              "|---" * (9 + len(SHARES)) + "|"]  # fmt: skip
-    for r in rows:
-        found = " | ".join(f"{points(r[f'found_{s}'])} ({r[f'plans_{s}']:.0f})" for s in SHARES)
-        lines.append(
-            f"| {r['images']:,} | {r['early_stop']} | {r['images_seen']:.0f} "
-            f"| {r['images_seen_best_third']:.0f} | {r['stopped']:.0%} "
-            f"| {points(r['bias_of_stopped'])} | {r['best_lost']:.1%} | {points(r['regret_all_plans'])} "
-            f"| {r['spearman']:.3f} | {found} |"
+        for r in ranks
+    ]
+    return table(heads, cells)
+
+
+def searches_table(rows, plans):
+    heads = (
+        "images", "early stop", "seen", "seen, best third", "stopped", "bias", "best lost", "points lost", "Spearman",
+        *(f"found in {budget:,} images (plans)" for budget in budgets(plans)),
+    )  # fmt: skip
+    cells = [
+        (
+            f"{r['images']:,}",
+            r["early_stop"],
+            f"{r['images_seen']:.0f}",
+            f"{r['images_seen_best_third']:.0f}",
+            f"{r['stopped']:.0%}",
+            points(r["bias_of_stopped"]),
+            f"{r['best_lost']:.1%}",
+            points(r["regret_all_plans"]),
+            f"{r['spearman']:.3f}",
+            *(f"{points(r[f'found_{share}'])} ({r[f'plans_{share}']:.0f})" for share in SHARES),
         )
-    return "\n".join(lines) + "\n"
+        for r in rows
+    ]
+    return table(heads, cells)
 
 
 def points(fraction):
@@ -172,18 +191,17 @@ def main():
     arguments = parser.parse_args()
     with np.load(arguments.answers / "answers.npz") as stored:
         right = stored["right"]
-    facts = json.loads((arguments.answers / "facts.json").read_text())
-    write_rows(HERE / "plans.csv", [
+    facts = read_json(arguments.answers / "facts.json")
+    write_lines(HERE / "plans.csv", [
         {"plan": index, "macs_ratio": round(facts["macs_ratios"][index], 4), "accuracy": own.mean(),
          **{f"first_{n}": own[:n].mean() for n in IMAGES[:-1]}}
         for index, own in enumerate(right)
     ])  # fmt: skip
     ranks, rows = ranking(right), searches(right, LOOKS + VARIANTS)
-    write_rows(HERE / "ranking.csv", rounded(ranks))
-    write_rows(HERE / "searches.csv", rounded(rows))
-    (HERE / "results.md").write_text(tables(ranks, rows, len(right)))
-    draw(ranks, rows, len(right))
-    print(tables(ranks, rows, len(right)))
+    write_lines(HERE / "ranking.csv", rounded(ranks))
+    write_lines(HERE / "searches.csv", rounded(rows))
+    save_figure(HERE / "faster_looks.png", draw(ranks, rows, len(right)))
+    publish(HERE / "results.md", tables(ranks, rows, len(right)))
 
 
 def rounded(rows):

@@ -1,5 +1,7 @@
 """How many images does a search need? What DDPG had found after equal work with ever more images a plan.
 
+    python -m experiments.faster_looks.equal_work --data … --checkpoint … runs/faster_looks/equal_work
+
 Reads ``<runs>/<images>-<stop|no>-seed<n>/`` of ``equal_work.sh`` into ``equal_work.csv`` beside itself, where what
 earlier calls found is kept, and draws ``equal_work.md`` from it. Work is counted in images: a plan costs those that
 were looked at and as much as OVERHEAD_IMAGES for all the rest.
@@ -7,24 +9,26 @@ were looked at and as much as OVERHEAD_IMAGES for all the rest.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, stdev
-
-from common import load
-from conclude import OVERHEAD_IMAGES
+from statistics import mean
 
 from amc.core.types import Episode
-from amc.evaluation.evaluator import Evaluator
-from amc.task.problem import make_pruner
 from amc.tracking.plans import best_episode, episodes_in
-from experiments.kept import Line, merge
+from experiments.common.lines import Line, grouped, merge
+from experiments.common.networks import inputs, judges, load
+from experiments.common.runs import finished, name_and_seed
+from experiments.common.stats import publish, spread, table
+from experiments.faster_looks.conclude import OVERHEAD_IMAGES
 
 HERE = Path(__file__).parent
 WORK = (60_000, 120_000, 240_000)  # images
 KEYS = ("images", "early_stop", "seed", "work")
 COLUMNS = (*KEYS, "plans", "images_a_plan", "val_accuracy", "val_5000_accuracy", "test_accuracy")
+HEADS = (
+    "images in all", "`evaluate.images`", "early stop", "seeds", "plans", "images a plan", "val top-1 %, as seen",
+    "val top-1 % on 5,000", "test top-1 %",
+)  # fmt: skip
 
 
 def by(work: float, run: list[Episode]) -> list[Episode]:
@@ -40,59 +44,46 @@ def by(work: float, run: list[Episode]) -> list[Episode]:
 def found(folders: list[Path], data: str, checkpoint: str) -> Iterator[Line]:
     """What each run had at each of WORK, on all validation images and on the test images."""
     network, splits = load("resnet20", data, checkpoint)
-    pruner = make_pruner(network, splits.train, "l1", "least_squares", calibration_images=512, seed=0)
-    judges = [Evaluator(pruner, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test)]
+    on_val, on_test = judges(network, splits)
     for folder in folders:
         run = episodes_in(folder / "episodes.csv", network.groups)
-        images, stop, seed = folder.name.replace("seed", "").split("-")
+        name, seed = name_and_seed(folder)
+        images, stop = name.split("-")
         for work in WORK:
             played = by(work, run)
             if not played:
                 continue
             best = best_episode(played)
-            val, test = (judge(best.plan).accuracy for judge in judges)
             yield {
-                **dict(zip(KEYS, (int(images), stop, int(seed), work), strict=True)),
+                **dict(zip(KEYS, (int(images), stop, seed, work), strict=True)),
                 "plans": len(played),
                 "images_a_plan": round(mean(episode.metrics.images for episode in played)),
                 "val_accuracy": best.metrics.accuracy,
-                "val_5000_accuracy": val,
-                "test_accuracy": test,
+                "val_5000_accuracy": on_val(best.plan).accuracy,
+                "test_accuracy": on_test(best.plan).accuracy,
             }
 
 
-def spread(rows: list[Line], column: str) -> str:
-    values = [100 * row[column] for row in rows]
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+def table_of(lines: list[Line]) -> str:
+    """A row for each amount of work and way to look."""
+    by_way = grouped(lines, "work", "images", "early_stop")
+    return table(HEADS, (row_of(way, by_way[way]) for way in sorted(by_way)))
 
 
-def table(rows: list[Line]) -> str:
-    text = [
-        "| images in all | `evaluate.images` | early stop | seeds | plans | images a plan | val top-1 %, as seen | "
-        "val top-1 % on 5,000 | test top-1 % |",
-        "|---" * 9 + "|",
-    ]
-    for work, images, stop in sorted({(r["work"], r["images"], r["early_stop"]) for r in rows}):
-        own = [r for r in rows if (r["work"], r["images"], r["early_stop"]) == (work, images, stop)]
-        text.append(
-            f"| {work:,} | {images} | {'on' if stop == 'stop' else 'off'} | {len(own)} | "
-            f"{mean(r['plans'] for r in own):.0f} | {mean(r['images_a_plan'] for r in own):.0f} | "
-            f"{spread(own, 'val_accuracy')} | {spread(own, 'val_5000_accuracy')} | {spread(own, 'test_accuracy')} |"
-        )
-    return "\n".join(text) + "\n"
+def row_of(way: tuple[int, int, str], own: list[Line]) -> tuple[object, ...]:
+    work, images, stop = way
+    plans, images_a_plan = (f"{mean(line[key] for line in own):.0f}" for key in ("plans", "images_a_plan"))
+    found = (spread((line[key] for line in own), 100) for key in COLUMNS[-3:])
+    return f"{work:,}", images, "on" if stop == "stop" else "off", len(own), plans, images_a_plan, *found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = inputs(__doc__, "ResNet-20")
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--checkpoint", required=True, help="ResNet-20's weights")
     arguments = parser.parse_args()
-    folders = [file.parent for file in sorted(arguments.runs.glob("*-seed*/summary.json"))]
+    folders = finished(arguments.runs, "*-seed*")
     fresh = list(found(folders, arguments.data, arguments.checkpoint)) if folders else []
-    text = table(merge(HERE / "equal_work.csv", COLUMNS, KEYS, fresh))
-    (HERE / "equal_work.md").write_text(text)
-    print(text)
+    publish(HERE / "equal_work.md", table_of(merge(HERE / "equal_work.csv", COLUMNS, KEYS, fresh)))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@
 # were; finished ones are left alone. "500-stop" has the settings of does_rl_help.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-. experiments/once.sh
+. experiments/common/once.sh
+checkpoint=$(published resnet20)
 runs=${RUNS:-runs}/faster_looks/equal_work
-python=${PYTHON:-.venv/bin/python}
 looks=${LOOKS:-500-stop:480 500-no:400 1000-stop:360 1000-no:240 2500-stop:260 5000-stop:190}
 
 settings() { # IMAGES STOP
@@ -21,9 +21,9 @@ for seed in ${SEEDS:-0 1 2 3 4}; do
     IFS=-: read -r images stop plans <<<"$look"
     # shellcheck disable=SC2046
     once "$runs/$images-$stop-seed$seed" amc.search experiment=resnet20_cifar10 dataset.root="$DATA" \
-      model.checkpoint="$CHECKPOINTS/resnet20-12fca82f.th" budget.keep=0.5 budget.rule=project finalists=0 \
+      model.checkpoint="$checkpoint" budget.keep=0.5 budget.rule=project finalists=0 \
       $(settings "$images" "$stop") seed="$seed" episodes="$plans"
   done
 done
-PYTHONPATH=experiments/recovery:. "$python" experiments/faster_looks/equal_work.py --data "$DATA" \
-  --checkpoint "$CHECKPOINTS/resnet20-12fca82f.th" "$runs"
+"$python" -m experiments.faster_looks.equal_work --data "$DATA" \
+  --checkpoint "$checkpoint" "$runs"

@@ -1,5 +1,7 @@
 """What does judging a search's best plans again, on all validation images, bring?
 
+    python -m experiments.faster_looks.finals --data … --checkpoint … runs/does_rl_help/resnet20-0.5-400/ddpg-seed?
+
 Reads finished searches, ``<runs>/<network>-<keep>-<evaluations>/<agent>-seed<n>``, and scores on all validation images
 and on the test images each one's five best plans, and five unlike each other, as :mod:`amc.search.finals` chooses them.
 Writes ``finals.csv`` beside itself, where what earlier calls found is kept, and draws ``finals.md`` from it: what the
@@ -8,20 +10,16 @@ plan was worth that the search alone would have taken, and what those are worth 
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, stdev
 
-from common import load
-from scipy.stats import wilcoxon
-
-from amc.evaluation.evaluator import Evaluator
+from amc.core.files import read_json
 from amc.search.finals import best_different
-from amc.task.problem import make_pruner
 from amc.tracking.plans import different, episodes_in
-from experiments.kept import Line, merge
+from experiments.common.lines import Line, grouped, merge
+from experiments.common.networks import inputs, judges, load
+from experiments.common.runs import name_and_seed
+from experiments.common.stats import p_value, publish, spread, table
 
 Searches = dict[tuple[str, str, int], list[Line]]  # task, agent, seed
 HERE = Path(__file__).parent
@@ -34,9 +32,7 @@ TITLES = ("the search alone", "finals of the five best", "of five unlike each ot
 
 def scored(folder: Path, name: Line, data: str, checkpoint: str) -> Iterator[Line]:
     network, splits = load(name["task"].partition("-")[0], data, checkpoint)
-    seed = json.loads((folder / "config.json").read_text())["seed"]
-    pruner = make_pruner(network, splits.train, "l1", "least_squares", calibration_images=512, seed=seed)
-    val, test = (Evaluator(pruner, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test))
+    val, test = judges(network, splits, seed=read_json(folder / "config.json")["seed"])
     played = episodes_in(folder / "episodes.csv", network.groups)
     for choice, episodes in {"best": different(played)[:5], "unlike": best_different(played, 5)}.items():
         for rank, episode in enumerate(episodes, start=1):
@@ -61,61 +57,60 @@ def pairs(searches: Searches, way: tuple[str, int]) -> list[float]:
     return found
 
 
-def spread(values: list[float], sign: str = "") -> str:
-    return f"{mean(values):{sign}.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+def table_of(rows: list[Line]) -> str:
+    """A row for each task and agent, then what finals bring over all searches."""
+    searches: Searches = grouped(rows, *SEARCH)
+    return table(("task", "agent", "seeds", *TITLES), task_rows(searches)) + summary(searches)
 
 
-def table(rows: list[Line]) -> str:
-    searches: Searches = {}
-    for row in rows:
-        searches.setdefault((row["task"], row["agent"], row["seed"]), []).append(row)
-    text = [f"| task | agent | seeds | {' | '.join(TITLES)} |", "|---" * 6 + "|"]
+def task_rows(searches: Searches) -> Iterator[tuple[object, ...]]:
     for task, agent in dict.fromkeys(key[:2] for key in searches):
         own = [search for key, search in searches.items() if key[:2] == (task, agent)]
-        cells = [spread([100 * taken(search, *way)["test_accuracy"] for search in own]) for way in WAYS]
-        text.append(f"| {task} | {agent} | {len(own)} | {' | '.join(cells)} |")
+        cells = (spread((taken(search, *way)["test_accuracy"] for search in own), 100) for way in WAYS)
+        yield task, agent, len(own), *cells
+
+
+def summary(searches: Searches) -> str:
+    """The table's last rows, over all searches."""
+    every, ahead = list(searches.values()), [pairs(searches, way) for way in WAYS]
     gains = [
-        [100 * (taken(s, *way)["test_accuracy"] - taken(s, *WAYS[0])["test_accuracy"]) for s in searches.values()]
+        [100 * (taken(s, *way)["test_accuracy"] - taken(s, *WAYS[0])["test_accuracy"]) for s in every]
         for way in WAYS[1:]
     ]
     promises = [
-        [100 * (taken(s, *way)[seen] - taken(s, *way)["test_accuracy"]) for s in searches.values()]
+        [100 * (taken(s, *way)[seen] - taken(s, *way)["test_accuracy"]) for s in every]
         for way, seen in zip(WAYS, ("search_accuracy", "val_accuracy", "val_accuracy"), strict=True)
     ]
-    moved = [
-        f"{sum(g > 0 for g in gain)} better, {gain.count(0)} the same, {sum(g < 0 for g in gain)} worse"
-        for gain in gains
-    ]
-    tested = [f"{spread(gain, '+')}, p = {wilcoxon(gain).pvalue:.2g}" for gain in gains]
-    ahead = [
-        f"{spread(ahead, '+')}, p = {wilcoxon(ahead).pvalue:.2g}" for ahead in (pairs(searches, way) for way in WAYS)
-    ]
-    text += [
-        f"| all: gained | | {len(searches)} | | {' | '.join(tested)} |",
-        f"| all: searches with a plan that is | | {len(searches)} | | {' | '.join(moved)} |",
-        f"| all: promised beyond test | | {len(searches)} | {' | '.join(spread(p, '+') for p in promises)} |",
-    ]
-    text.append(f"| cma_es minus ddpg | | {len(pairs(searches, WAYS[0]))} | {' | '.join(ahead)} |")
-    return "\n".join(text) + "\n"
+    rows = (
+        f"| all: gained | | {len(every)} | | {' | '.join(map(tested, gains))} |",
+        f"| all: searches with a plan that is | | {len(every)} | | {' | '.join(map(moved, gains))} |",
+        f"| all: promised beyond test | | {len(every)} | {' | '.join(spread(p, sign='+') for p in promises)} |",
+        f"| cma_es minus ddpg | | {len(ahead[0])} | {' | '.join(map(tested, ahead))} |",
+    )
+    return "\n".join(rows) + "\n"
+
+
+def tested(points: list[float]) -> str:
+    return f"{spread(points, sign='+')}, p = {p_value(points):.2g}"
+
+
+def moved(gains: list[float]) -> str:
+    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    return f"{better} better, {gains.count(0)} the same, {worse} worse"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = inputs(__doc__, "the network", required=False)
     parser.add_argument("searches", type=Path, nargs="*", help="<network>-<keep>-<evaluations>/<agent>-seed<n>")
-    parser.add_argument("--data", help="CIFAR-10")
-    parser.add_argument("--checkpoint", help="the network's weights")
     arguments = parser.parse_args()
     rows = merge(HERE / "finals.csv", COLUMNS, KEYS, [])
     for folder in arguments.searches:
-        agent, seed = folder.name.rsplit("-seed", 1)
-        name: Line = {"task": folder.parent.name, "agent": agent, "seed": int(seed)}
-        if not any(all(row[key] == value for key, value in name.items()) for row in rows):
+        name: Line = dict(zip(SEARCH, (folder.parent.name, *name_and_seed(folder)), strict=True))
+        if tuple(name.values()) not in grouped(rows, *SEARCH):
             found = list(scored(folder, name, arguments.data, arguments.checkpoint))
             rows = merge(HERE / "finals.csv", COLUMNS, KEYS, found)
             print(name, flush=True)
-    text = table(rows)
-    (HERE / "finals.md").write_text(text)
-    print(text)
+    publish(HERE / "finals.md", table_of(rows))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 # PLANS (150) says how many; the answers of each on 5,000 images are kept in RUNS (runs/faster_looks).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-python=${PYTHON:-.venv/bin/python}
+. experiments/common/once.sh
+checkpoint=$(published resnet20)
 answers=${RUNS:-runs}/faster_looks
-export PYTHONPATH=experiments/recovery:. # common.py: the network, plans of given MACs
-"$python" experiments/faster_looks/answer.py --data "$DATA" --checkpoint "$CHECKPOINTS/resnet20-12fca82f.th" \
+"$python" -m experiments.faster_looks.answer --data "$DATA" --checkpoint "$checkpoint" \
   --plans "${PLANS:-150}" --out "$answers"
-"$python" experiments/faster_looks/conclude.py "$answers"
+"$python" -m experiments.faster_looks.conclude "$answers"

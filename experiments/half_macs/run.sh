@@ -4,16 +4,16 @@
 # NETWORKS, SEEDS and EPOCHS choose what runs. Killed runs go on where they were; finished ones are left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-. experiments/once.sh
+. experiments/common/once.sh
 runs=${RUNS:-runs}/half_macs
-python=${PYTHON:-.venv/bin/python}
 common="dataset=cifar10 dataset.root=$DATA"
 
 for network in ${NETWORKS:-resnet20 resnet56}; do
   case $network in
-    resnet20) checkpoint=$CHECKPOINTS/resnet20-12fca82f.th images=512 epochs=12 lr_scale=0.3 ;;
-    resnet56) checkpoint=$CHECKPOINTS/resnet56-4bfd9763.th images=256 epochs=8 lr_scale=0.1 ;;
+    resnet20) images=512 epochs=12 lr_scale=0.3 ;;
+    resnet56) images=256 epochs=8 lr_scale=0.1 ;;
   esac
+  checkpoint=$(published "$network")
   once "$runs/$network/search" amc.search model="$network" $common model.checkpoint="$checkpoint" \
     importance=reconstruction recovery=sequential evaluate.calibration_images=$images evaluate.precision=bf16 \
     finalists=10 finals_recovery=sequential agent=amc budget.rule=clip
@@ -22,4 +22,4 @@ for network in ${NETWORKS:-resnet20 resnet56}; do
       epochs="${EPOCHS:-$epochs}" lr_scale=$lr_scale finetuning.weight_decay=1e-4
   done
 done
-"$python" experiments/collect_finetuned.py experiments/half_macs "$runs"
+"$python" -m experiments.common.finetunings experiments/half_macs "$runs"

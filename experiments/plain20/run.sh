@@ -4,9 +4,8 @@
 # EPISODES, EPOCHS, DENSE_EPOCHS and WAYS choose what runs. Killed runs go on where they were; finished ones are left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-. experiments/once.sh
+. experiments/common/once.sh
 runs=${RUNS:-runs}/plain20
-python=${PYTHON:-.venv/bin/python}
 common="model=plain20 dataset=cifar10 dataset.root=$DATA"
 
 dense=$runs/dense/model.safetensors
@@ -20,4 +19,4 @@ for way in ${WAYS:-deep shallow uniform ddpg}; do
   once "$runs/$way-finetuned" amc.finetune plan="$runs/$way" epochs="${EPOCHS:-4}" lr_scale=0.3 finetuning.weight_decay=1e-4 \
     distill.weight=0 # the dense network is trained too shortly to be a teacher
 done
-"$python" experiments/plain20/collect.py "$runs"
+"$python" -m experiments.plain20.collect "$runs"

@@ -3,6 +3,7 @@
 #   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/both/.th/files experiments/recovery/run.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-python=${PYTHON:-.venv/bin/python}
-"$python" experiments/recovery/recovery_by_importance.py --data "$DATA" --checkpoint "$CHECKPOINTS/resnet56-4bfd9763.th"
-"$python" experiments/recovery/reward_against_finetuned.py --data "$DATA" --checkpoint "$CHECKPOINTS/resnet20-12fca82f.th"
+. experiments/common/once.sh
+resnet56=$(published resnet56) resnet20=$(published resnet20)
+"$python" -m experiments.recovery.recovery_by_importance --data "$DATA" --checkpoint "$resnet56"
+"$python" -m experiments.recovery.reward_against_finetuned --data "$DATA" --checkpoint "$resnet20"

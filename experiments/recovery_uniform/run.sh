@@ -3,11 +3,10 @@
 #   DATA=/folder/with/train/and/test CHECKPOINT=/file/resnet56-4bfd9763.th experiments/recovery_uniform/run.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. experiments/common/once.sh
 runs=${RUNS:-runs}/recovery_uniform
-python=${PYTHON:-.venv/bin/python}
 for recovery in none bn least_squares sequential; do
-  [ -f "$runs/$recovery/summary.json" ] && continue
-  "$python" -m amc.search model=resnet56 dataset=cifar10 dataset.root="$DATA" model.checkpoint="$CHECKPOINT" \
-    agent=uniform budget.rule=clip episodes=1 recovery="$recovery" evaluate.calibration_images=2048 hydra.run.dir="$runs/$recovery"
+  once "$runs/$recovery" amc.search model=resnet56 dataset=cifar10 dataset.root="$DATA" model.checkpoint="$CHECKPOINT" \
+    agent=uniform budget.rule=clip episodes=1 recovery="$recovery" evaluate.calibration_images=2048
 done
-"$python" experiments/collect.py experiments/recovery_uniform "$runs" recovery
+"$python" -m experiments.common.searches experiments/recovery_uniform "$runs" recovery

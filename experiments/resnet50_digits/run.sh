@@ -3,4 +3,4 @@
 #   experiments/resnet50_digits/run.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-experiments/compare.sh resnet50_digits model=resnet50 dataset=digits
+experiments/common/compare.sh resnet50_digits model=resnet50 dataset=digits

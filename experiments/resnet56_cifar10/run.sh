@@ -3,5 +3,5 @@
 #   DATA=/folder/with/train/and/test CHECKPOINT=/file/resnet56-4bfd9763.th experiments/resnet56_cifar10/run.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-experiments/compare.sh resnet56_cifar10 model=resnet56 dataset=cifar10 dataset.root="$DATA" \
+experiments/common/compare.sh resnet56_cifar10 model=resnet56 dataset=cifar10 dataset.root="$DATA" \
   model.checkpoint="$CHECKPOINT"

@@ -3,9 +3,8 @@
 #   DATA=… CHECKPOINTS=… experiments/steps/run.sh      (after experiments/half_macs/run.sh with NETWORKS=resnet20)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-. experiments/once.sh
+. experiments/common/once.sh
 runs=${RUNS:-runs}
-python=${PYTHON:-.venv/bin/python}
 plan=$runs/half_macs/resnet20/search
 
 run() { # NAME OVERRIDES...
@@ -20,4 +19,4 @@ for seed in ${SEEDS:-0}; do
   run "three steps-seed$seed" seed=$seed schedule=iterative stages=[0.8,0.65]
   run "three steps with group lasso-seed$seed" seed=$seed schedule=iterative stages=[0.8,0.65] regulariser=group_lasso
 done
-"$python" experiments/steps/figure.py "$runs/steps"
+"$python" -m experiments.steps.figure "$runs/steps"

@@ -7,16 +7,18 @@ Runs that are not finished are left out; what earlier calls found is kept.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
+from typing import Any
 
 import numpy as np
 
 from amc.tracking import read_episodes
-from experiments.kept import Line, merge
+from experiments.common.lines import Line, grouped, merge
+from experiments.common.runs import finished, scores, summary_of
+from experiments.common.stats import publish, spread, table
 
 MARKS = (1, 25, 50, 100, 400)
 RUN = ("observation", "keep", "target", "way", "source", "seed")
@@ -29,11 +31,11 @@ WAYS = ("uniform", "zero-shot", "unlabelled", "five-looks", "scratch", "warm")
 
 def lines_of(runs: Path) -> Iterator[Line]:
     """A line for each network that came out of a finished run."""
-    for file in sorted(runs.glob("*/keep-*/seed*/*/**/summary.json")):
-        observation, keep, seed, target, *rest = file.relative_to(runs).parts
+    for folder in finished(runs, "*/keep-*/seed*/*/**"):
+        observation, keep, seed, target, *rest = folder.relative_to(runs).parts
         if target == "several":
             continue  # a source only
-        summary = json.loads(file.read_text())
+        summary = summary_of(folder)
         base = {
             "observation": observation,
             "keep": float(keep.removeprefix("keep-")),
@@ -41,26 +43,26 @@ def lines_of(runs: Path) -> Iterator[Line]:
             "target": target,
         }
         if rest[0] == "scratch":
-            yield {**base, "way": "scratch", "source": "", **searched(file.parent, summary)}
+            yield {**base, "way": "scratch", "source": "", **searched(folder, summary)}
             continue
         base["source"] = rest[0].removeprefix("from-")
         if rest[1] == "warm":
-            yield {**base, "way": "warm", **searched(file.parent, summary)}
+            yield {**base, "way": "warm", **searched(folder, summary)}
         else:
             looks = len(summary["strengths"])
-            yield {**base, "way": rest[1], "evaluations": looks, **scores(summary["uncut"], summary["policy"])}
+            yield {**base, "way": rest[1], "evaluations": looks, **tested(summary["uncut"], summary["policy"])}
             if rest[1] == "five-looks":  # a walk at full strength is among them; nothing was chosen by its accuracy
                 uncut = summary["uncut"]["test"]["accuracy"]
                 one = {"evaluations": 1, "uncut_test": uncut, "val_accuracy": summary["strengths"]["1"]}
                 yield {**base, "way": "zero-shot", **one}
             base["source"] = ""
-            yield {**base, "way": "uniform", "evaluations": 1, **scores(summary["uncut"], summary["uniform"])}
+            yield {**base, "way": "uniform", "evaluations": 1, **tested(summary["uncut"], summary["uniform"])}
 
 
 def searched(folder: Path, summary: Line) -> Line:
     best = best_so_far(folder)
     marks = {f"best_{mark}": float(best[mark - 1]) for mark in MARKS if mark <= len(best)}
-    found = scores(summary["baseline"], summary["best"])
+    found = tested(summary["baseline"], summary["best"])
     return {"evaluations": summary["episodes"], **found, **marks, "curve": best}
 
 
@@ -69,14 +71,8 @@ def best_so_far(folder: Path) -> np.ndarray:
     return np.maximum.accumulate([row["accuracy"] for row in read_episodes(folder / "episodes.csv")])
 
 
-def scores(uncut: Line, found: Line) -> dict[str, float]:
-    return {
-        "uncut_test": uncut["test"]["accuracy"],
-        "test_accuracy": found["test"]["accuracy"],
-        "val_accuracy": found["val"]["accuracy"],
-        "macs_ratio": found["macs"] / uncut["macs"],
-        "params_ratio": found["params"] / uncut["params"],
-    }
+def tested(uncut: Line, found: Line) -> dict[str, float]:
+    return {"uncut_test": uncut["test"]["accuracy"], **scores(uncut, found)}
 
 
 def unique(lines: Iterator[Line]) -> list[Line]:
@@ -106,72 +102,74 @@ def goal_of(line: Line) -> tuple[float, str, int]:
     return line["keep"], line["target"], line["seed"]
 
 
-def spread(values: list[float], sign: str = "") -> str:
-    """Mean ± standard deviation over seeds, in percent; nothing without values."""
-    if not values:
-        return ""
-    text = f"{100 * mean(values):{sign}.2f}"
-    return f"{text} ± {100 * stdev(values):.2f}" if len(values) > 1 else text
-
-
 def matrix(lines: list[Line], way: str, score: str, title: str) -> str:
     """For each observation and budget what such a way to a plan is above the uniform plan, source by target."""
     text = []
-    for observation, keep in sorted({(line["observation"], line["keep"]) for line in lines}):
-        own = [line for line in lines if (line["observation"], line["keep"]) == (observation, keep)]
+    for (observation, keep), own in sorted(grouped(lines, "observation", "keep").items(), key=first):
         uniform = {(r["target"], r["seed"]): r[score] for r in own if r["way"] == "uniform"}
         shots = [r for r in own if r["way"] == way and (r["target"], r["seed"]) in uniform]
         if not shots:
             continue
-        targets, sources = ([*dict.fromkeys(sorted(r[side] for r in shots))] for side in ("target", "source"))
+        targets = sorted({shot["target"] for shot in shots})
+        heads = ("from", *(f"on {target}" for target in targets), "above uniform")
+        rows = [gains_row(source, runs, targets, uniform, score) for source, runs in by_source(shots)]
         text += [
             f"### `observation={observation}`, {keep:g} of the MACs: {title} minus uniform, points",
             "",
-            f"| from | {' | '.join(f'on {target}' for target in targets)} | above uniform |",
-            "|---" * (len(targets) + 2) + "|",
+            table(heads, rows),
         ]
-        for source in sources:
-            cells: list[str] = []
-            every: list[float] = []
-            for target in targets:
-                pairs = [r for r in shots if (r["source"], r["target"]) == (source, target)]
-                gains = [r[score] - uniform[target, r["seed"]] for r in pairs]
-                cells.append(spread(gains, "+"))
-                every += gains
-            text.append(f"| {source} | {' | '.join(cells)} | {sum(g > 0 for g in every)} of {len(every)} |")
-        text.append("")
     return "\n".join(text) + "\n"
 
 
-def table(lines: list[Line]) -> str:
+def by_source(shots: list[Line]) -> list[tuple[str, list[Line]]]:
+    return sorted(grouped(shots, "source").items(), key=first)
+
+
+def first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def gains_row(
+    source: str, shots: list[Line], targets: list[str], uniform: dict[tuple[str, int], float], score: str
+) -> tuple[object, ...]:
+    """What policies of one source are above uniform on each target, and how often they are."""
+    gains = {
+        target: [r[score] - uniform[target, r["seed"]] for r in shots if r["target"] == target] for target in targets
+    }
+    every = [gain for own in gains.values() for gain in own]
+    cells = (spread(own, 100, "+") for own in gains.values())
+    return source, *cells, f"{sum(gain > 0 for gain in every)} of {len(every)}"
+
+
+def tables(lines: list[Line]) -> str:
     """For each observation, budget and target a row for each way to a plan."""
+    heads = (
+        "way", "seeds", "test top-1 %", "val top-1 %", "plans", *(f"val after {mark}" for mark in MARKS),
+        "scratch's end after",
+    )  # fmt: skip
     text = []
-    after = " | ".join(f"val after {mark}" for mark in MARKS)
-    for observation, keep, target in sorted({(r["observation"], r["keep"], r["target"]) for r in lines}):
-        own = [r for r in lines if (r["observation"], r["keep"], r["target"]) == (observation, keep, target)]
+    for (observation, keep, target), own in sorted(grouped(lines, "observation", "keep", "target").items(), key=first):
+        ways = sorted(grouped(own, "way", "source").items(), key=lambda way: (WAYS.index(way[0][0]), way[0][1]))
         text += [
             f"### {target}, {keep:g} of the MACs, `observation={observation}`",
             "",
             f"Uncut: test top-1 {100 * mean(line['uncut_test'] for line in own):.2f} %.",
             "",
-            f"| way | seeds | test top-1 % | val top-1 % | plans | {after} | scratch's end after |",
-            "|---" * (len(MARKS) + 6) + "|",
+            table(heads, (way_row(way, source, runs) for (way, source), runs in ways)),
         ]
-        ways = {(line["way"], line["source"]): None for line in own}
-        for way, source in sorted(ways, key=lambda way: (WAYS.index(way[0]), way[1])):
-            runs = [line for line in own if (line["way"], line["source"]) == (way, source)]
-            row = (
-                f"{way} from {source}" if source else way,
-                str(len(runs)),
-                spread([r["test_accuracy"] for r in runs if "test_accuracy" in r]),
-                spread([r["val_accuracy"] for r in runs]) if "best_1" not in runs[0] else "",
-                str(max(r["evaluations"] for r in runs)),
-                *(spread([r[f"best_{m}"] for r in runs if f"best_{m}" in r]) for m in MARKS),
-                ", ".join(str(r["reached"]) for r in runs if "reached" in r),
-            )
-            text.append(f"| {' | '.join(row)} |")
-        text.append("")
     return "\n".join(text)
+
+
+def way_row(way: str, source: str, runs: list[Line]) -> tuple[object, ...]:
+    return (
+        f"{way} from {source}" if source else way,
+        len(runs),
+        spread((r["test_accuracy"] for r in runs if "test_accuracy" in r), 100),
+        spread((r["val_accuracy"] for r in runs), 100) if "best_1" not in runs[0] else "",
+        max(r["evaluations"] for r in runs),
+        *(spread((r[f"best_{mark}"] for r in runs if f"best_{mark}" in r), 100) for mark in MARKS),
+        ", ".join(str(r["reached"]) for r in runs if "reached" in r),
+    )
 
 
 def main() -> None:
@@ -184,9 +182,8 @@ def main() -> None:
     walks = matrix(lines, "zero-shot", "val_accuracy", "one walk, validation images,")
     unlabelled = matrix(lines, "unlabelled", "test_accuracy", "strength by divergence, test images,")
     looks = matrix(lines, "five-looks", "test_accuracy", "five looks, test images,")
-    text = walks + unlabelled + looks + table(lines)
-    (here / "results.md").write_text(text)
-    print(text)
+    text = walks + unlabelled + looks + tables(lines)
+    publish(here / "results.md", text)
 
 
 if __name__ == "__main__":

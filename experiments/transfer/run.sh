@@ -9,10 +9,10 @@
 # Killed runs go on where they were; finished ones are left alone; partial results are collected at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. experiments/common/once.sh
 observation=${OBSERVATION:-price}
 runs=${RUNS:-runs}/transfer
 searches=$runs/$observation
-python=${PYTHON:-.venv/bin/python}
 sources=${SOURCES:-resnet20 resnet56 plain20 vgg16_cifar mobilenet_v1 resnet50_cifar10 resnet50 several}
 targets=${TARGETS:-resnet20 resnet56 plain20 vgg16_cifar mobilenet_v1 resnet50_cifar10 resnet50}
 ways=${WAYS:-zero-shot unlabelled five-looks warm}
@@ -32,8 +32,7 @@ given() { # NETWORK: its model and its data set
 
 weights() { # NETWORK: its checkpoint; those that nobody published are trained once
   case $1 in
-    resnet20) echo "$CHECKPOINTS/resnet20-12fca82f.th" ;;
-    resnet56) echo "$CHECKPOINTS/resnet56-4bfd9763.th" ;;
+    resnet20 | resnet56) published "$1" ;;
     *) echo "$runs/dense/$1/model.safetensors" ;;
   esac
 }
@@ -64,19 +63,6 @@ network() { # NETWORK: its overrides
   fi
 }
 
-once() { # FOLDER MODULE OVERRIDES...: starts the run, or goes on with it
-  local folder=$1 module=$2
-  shift 2
-  [ ! -f "$folder/summary.json" ] || return 0
-  if [ "$module" = amc.search ]; then
-    if [ -f "$folder/config.json" ]; then "$python" -m amc.search resume="$folder"
-    else "$python" -m amc.search "$@" $looks ${ARGS:-} hydra.run.dir="$folder"; fi
-  else
-    rm -f "$folder/config.json" "$folder/plan.json" # it is done again in seconds
-    "$python" -m "$module" "$@" hydra.run.dir="$folder"
-  fi
-}
-
 for net in $(printf '%s\n' $sources $targets | sort -u); do
   [ "$net" = several ] && parts=$several || parts=$net
   for part in $parts; do dense "$part"; done
@@ -87,7 +73,7 @@ for keep in $keeps; do
     for net in $(printf '%s\n' $sources $targets | sort -u); do
       # shellcheck disable=SC2046
       once "$searches/keep-$keep/seed$seed/$net/scratch" amc.search $(network "$net") observation="$observation" \
-        budget.rule=project budget.keep="$keep" seed="$seed" episodes="$episodes"
+        budget.rule=project budget.keep="$keep" seed="$seed" episodes="$episodes" $looks ${ARGS:-}
     done
   done
 done
@@ -103,14 +89,15 @@ for keep in $keeps; do
           folder=$searches/keep-$keep/seed$seed/$target/from-$from
           common="policy=$searches/keep-$learned/seed$seed/$source/scratch budget.rule=project budget.keep=$keep seed=$seed"
           for way in $ways; do
+            further=
             case $way in
-              zero-shot) set -- amc.transfer "strengths=[1]" ;;
-              unlabelled) set -- amc.transfer strength_by=divergence ;;
-              five-looks) set -- amc.transfer strength_by=accuracy ;; # a single walk at full strength is among them
-              warm) set -- amc.search episodes="$warm" ;;
+              zero-shot) set -- afresh amc.transfer "strengths=[1]" ;;
+              unlabelled) set -- afresh amc.transfer strength_by=divergence ;;
+              five-looks) set -- afresh amc.transfer strength_by=accuracy ;; # a single walk at full strength is among them
+              warm) set -- once amc.search episodes="$warm" && further="$looks ${ARGS:-}" ;;
             esac
             # shellcheck disable=SC2046,SC2086
-            once "$folder/$way" "$@" $(network "$target") $common
+            "$1" "$folder/$way" "${@:2}" $(network "$target") $common $further
           done
         done
       done

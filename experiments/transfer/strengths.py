@@ -10,21 +10,21 @@ logits are so many times the logarithms of what was measured, moved onto the bud
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
 from matplotlib.figure import Figure
 
-from amc.analysis.measured import with_measured
+from amc.analysis.measured import measure_groups
+from amc.cli.command import plain_of
 from amc.core.types import PruningPlan
-from amc.pruning.budget import Budget
-from amc.reporting.figures import CURVES, GRID, save_figure
-from amc.task.load import load_task
-from amc.task.problem import prepare
+from amc.reporting.figures import CURVES, save_figure
+from amc.task.load import load_trained
 from amc.task.settings import Settings
 from envs.projection import in_proportion, project
-from experiments.kept import Line, merge
+from experiments.common.figures import tidy
+from experiments.common.lines import Line, grouped, merge
+from experiments.common.networks import problem_of
 
 HERE = Path(__file__).parent
 NAME = ("network", "keep", "rule", "strength")
@@ -36,19 +36,16 @@ IMAGES = 2500  # of the validation split
 
 def lines_of(name: str, overrides: list[str]) -> list[Line]:
     with initialize_config_module("conf", version_base=None):
-        task = load_task(compose("transfer", overrides=overrides))
-    plain, settings, found = Settings(images=IMAGES), Settings(images=IMAGES, responses=True, prices=True), []
-    train, val = task.splits.train, task.splits.val
-    whole = prepare(
-        task.model, train, val, budget=KEEPS[0], importance="l1", recovery="least_squares", settings=plain, seed=0
-    )
+        config = plain_of(compose("transfer", overrides=overrides))
+        task = load_trained(config).task(config)
+    settings, found = Settings(images=IMAGES, responses=True, prices=True), []
     for keep in KEEPS:
-        limit = Budget(whole.network.cost_model, plain.cost, keep, plain.min_keep, plain.channel_round)
-        problem = with_measured(replace(whole, budget=limit), train, settings, None, verbose=True)
+        problem = problem_of(task, keep, settings)
+        measure_groups(problem)
         for rule, amounts in problem.measured.items():
             for strength in STRENGTHS:
-                actions = in_proportion([amounts[group.name] ** strength for group in limit.groups])
-                kept = project(actions, problem.network.cost_model, limit)
+                actions = in_proportion([amounts[group.name] ** strength for group in problem.budget.groups])
+                kept = project(actions, problem.budget)
                 metrics = problem.evaluator.in_full(PruningPlan.make(problem.network.groups, kept))
                 scores = {"accuracy": metrics.accuracy, "loss": metrics.loss}
                 found.append({"network": name, "keep": keep, "rule": rule, "strength": strength, **scores})
@@ -57,19 +54,17 @@ def lines_of(name: str, overrides: list[str]) -> list[Line]:
 
 
 def draw(lines: list[Line]) -> Figure:
-    networks = list(dict.fromkeys(line["network"] for line in lines))
+    networks, curves = list(grouped(lines, "network")), grouped(lines, "network", "keep", "rule")
     figure = Figure(figsize=(3.6 * len(networks), 5.2), layout="constrained")
     axes = figure.subplots(len(KEEPS), len(networks), sharex=True, squeeze=False)
     for (row, keep), (column, network) in ((r, c) for r in enumerate(KEEPS) for c in enumerate(networks)):
         panel = axes[row][column]
         for colour, rule in zip(CURVES, ("response", "price"), strict=False):
-            own = [x for x in lines if (x["network"], x["keep"], x["rule"]) == (network, keep, rule)]
-            points = sorted((float(x["strength"]), 100 * float(x["accuracy"])) for x in own)
+            points = sorted((x["strength"], 100 * x["accuracy"]) for x in curves.get((network, keep, rule), ()))
             panel.plot([s for s, _ in points], [a - points[0][1] for _, a in points], "o-", color=colour, label=rule)
         panel.axhline(0, color="black", linewidth=0.8)
         panel.set_title(f"{network}, {keep:.0%} of the MACs", fontsize=10)
-        panel.grid(color=GRID, linewidth=0.8)
-        panel.spines[["top", "right"]].set_visible(False)
+        tidy(panel)
     axes[0][0].legend(frameon=False)
     figure.supxlabel("strength of the rule (0: the uniform plan)", fontsize=10)
     figure.supylabel("accuracy minus uniform, points", fontsize=10)

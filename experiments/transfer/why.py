@@ -9,8 +9,6 @@ ratio is the mean over the ten best different plans of each) with the responses 
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from pathlib import Path
 
@@ -19,9 +17,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from amc.reporting.figures import CURVES, GRID, save_figure
+from amc.core.files import read_json
+from amc.reporting.figures import CURVES, save_figure
 from amc.tracking import read_episodes
-from experiments.kept import Line
+from experiments.common.figures import tidy
+from experiments.common.lines import Line, grouped, write_lines
+from experiments.common.stats import publish, table
 
 HERE = Path(__file__).parent
 RATIO = "keep_ratio/"
@@ -47,7 +48,7 @@ def lines_of(runs: Path, keep: str) -> list[Line]:
         measured = sorted(runs.glob(f"response/keep-{keep}/seed*/{network}/scratch/responses.json"))
         if not files or not measured:
             continue
-        searches, responses = [learned(file) for file in files], json.loads(measured[0].read_text())
+        searches, responses = [learned(file) for file in files], read_json(measured[0])
         for place, group in enumerate(searches[0], start=1):
             ratio = float(np.mean([search[group] for search in searches]))
             found.append(
@@ -56,21 +57,19 @@ def lines_of(runs: Path, keep: str) -> list[Line]:
     return found
 
 
-def table(lines: list[Line]) -> str:
-    text = ["| network | groups | keep ratio and place in the walk | keep ratio and response |", "|---|---|---|---|"]
-    for network in dict.fromkeys(line["network"] for line in lines):
-        own = [line for line in lines if line["network"] == network]
+def table_of(lines: list[Line]) -> str:
+    rows = []
+    for network, own in grouped(lines, "network").items():
         keep, place, response = ([line[key] for line in own] for key in ("keep_ratio", "place", "response"))
         ranks = [spearmanr(keep, other).statistic for other in (place, response)]
-        text.append(f"| {network} | {len(own)} | {ranks[0]:+.2f} | {ranks[1]:+.2f} |")
-    return "\n".join(text) + "\n"
+        rows.append((network, len(own), *(f"{rank:+.2f}" for rank in ranks)))
+    return table(("network", "groups", "keep ratio and place in the walk", "keep ratio and response"), rows)
 
 
 def draw(lines: list[Line]) -> Figure:
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for colour, network in zip(CURVES, dict.fromkeys(line["network"] for line in lines), strict=False):
-        own = [line for line in lines if line["network"] == network]
+    for colour, (network, own) in zip(CURVES, grouped(lines, "network").items(), strict=False):
         keep, response = (np.array([line[key] for line in own]) for key in ("keep_ratio", "response"))
         relative = response / np.exp(np.log(response).mean())
         left.plot((np.arange(len(own)) + 0.5) / len(own), keep, "o-", color=colour, label=network, markersize=4)
@@ -78,8 +77,7 @@ def draw(lines: list[Line]) -> Figure:
     left.set(xlabel="place in the walk (0: input, 1: output)", ylabel="keep ratio that searches came to")
     right.set(xlabel="response, relative to the network's geometric mean")
     for axes in (left, right):
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     left.legend(frameon=False)
     return figure
 
@@ -88,13 +86,9 @@ def main() -> None:
     lines = lines_of(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "0.5")
     if not lines:
         sys.exit(f"{sys.argv[1]}: no finished searches with both observations")
-    with (HERE / "why.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    (HERE / "why.md").write_text(table(lines))
+    write_lines(HERE / "why.csv", lines)
     save_figure(HERE / "why.png", draw(lines))
-    print(table(lines))
+    publish(HERE / "why.md", table_of(lines))
 
 
 if __name__ == "__main__":

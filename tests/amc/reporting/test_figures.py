@@ -11,13 +11,11 @@ from amc.core.types import LayerGroup, PruningPlan
 from amc.reporting.figures import (
     COLOURS,
     FROZEN,
-    best_so_far,
     kind_label,
     mean_keep_ratios,
     plan_figure,
     ratio_curves_figure,
     save_figure,
-    search_figure,
 )
 
 
@@ -83,20 +81,3 @@ def test_heat_map_is_groups_by_episodes() -> None:
     (image,) = figure.axes[0].images
     np.testing.assert_array_equal(image.get_array(), [[0.1, 0.2, 0.3], [1.0, 0.9, 0.8]])
     assert image.get_clim() == (0, 1)
-
-
-def test_best_so_far_over_the_shortest_seed() -> None:
-    assert best_so_far([[1, 3, 2, 9], [5, 4, 6]]).tolist() == [[1, 3, 3], [5, 5, 6]]
-
-
-def test_search_figure_has_mean_and_band_over_seeds() -> None:
-    figure = search_figure({"ddpg": [[0, 2, 1], [2, 2, 4]], "uniform": [[1, 1, 1]]})
-    (axes,) = figure.axes
-    ddpg, uniform = axes.lines
-    assert list(ddpg.get_ydata()) == [1, 2, 3]  # best so far: 0 2 2 and 2 2 4
-    assert list(uniform.get_ydata()) == [1, 1, 1]
-    (band,) = axes.collections
-    deviation = 2**0.5  # of 0 and 2, and of 2 and 4, with n - 1
-    assert band.get_paths()[0].get_extents().extents.tolist() == pytest.approx([1, 1 - deviation, 3, 3 + deviation])
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["ddpg: 3 ± 1.4 (2 seeds)", "uniform: 1"]

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Compares agents on one network, as AMC has them and its budget: experiments/compare.sh NAME OVERRIDES...
+# Compares agents on one network, as AMC has them and its budget: experiments/common/compare.sh NAME OVERRIDES...
 # AGENTS, SEEDS and EPISODES choose what runs. Killed runs go on where they were; finished ones are left alone. The
 # results go into experiments/NAME.
 set -euo pipefail
-. "$(dirname "$0")/once.sh"
+cd "$(dirname "$0")/../.."
+. experiments/common/once.sh
 name=$1
 shift
 runs=${RUNS:-runs}/$name
-python=${PYTHON:-.venv/bin/python}
 for seed in ${SEEDS:-0 1 2}; do
   for agent in ${AGENTS:-uniform random amc}; do
     once "$runs/$agent-seed$seed" amc.search "$@" agent="$agent" budget.rule=clip finalists=0 seed="$seed" episodes="${EPISODES:-400}"
   done
 done
-"$python" experiments/collect.py "experiments/$name" "$runs"
+"$python" -m experiments.common.searches "experiments/$name" "$runs"
