@@ -1,4 +1,4 @@
-"""Rewards: pure functions of a plan's metrics, its cost and the uncut network's cost. Higher is better.
+"""Rewards: pure functions of a plan's metrics, its cost and the dense network's cost. Higher is better.
 
 Which one when:
 

@@ -54,8 +54,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     | 6     | stride                   | network's min … max      | log2 / 3 (1 … 8)                       | 0   | 1   |
     | 7     | kernel size              | network's min … max      | log2 / 4 (1 … 16)                      | 0   | 1   |
     | 8     | MACs of the group, uncut | network's min … max      | ½ + log2(MACs / mean group's) / 16     | 0   | 1   |
-    | 9     | reduced so far           | share of the uncut cost  | as in ``amc``                          | 0   | 1   |
-    | 10    | rest, still removable    | share of the uncut cost  | as in ``amc``                          | 0   | 1   |
+    | 9     | reduced so far           | share of the dense cost  | as in ``amc``                          | 0   | 1   |
+    | 10    | rest, still removable    | share of the dense cost  | as in ``amc``                          | 0   | 1   |
     | 11    | last action              | keep ratio               | as in ``amc``                          | 0   | 1   |
 
     "min … max": from the network's smallest to its largest value, 0 where all groups agree. Values beyond 0 … 1 are cut
@@ -79,7 +79,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
       ``static_observation`` (whether observations hold nothing that changes along the walk), ``rules`` (name → an
       action for each group, within the budget: ``uniform``, ``shallow``, ``deep``, ``response`` and ``price``
       where these were measured, and those that were given),
-      ``cost_fraction`` (actions of all groups → what the plan they ask for costs, as a fraction of the uncut network).
+      ``cost_fraction`` (actions of all groups → what the plan they ask for costs, as a fraction of the dense network).
     * every step: ``group`` (name), ``channels`` (kept; with ``project`` before the shift), ``keep_ratio``, ``asked``
       (channels before clipping).
     * last step, besides: ``plan``, ``metrics``, ``cost``, ``original_cost``, ``reward``.
@@ -107,7 +107,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             cost_model: of the network; its groups that are not frozen are walked in their order.
             budget: made for ``cost_model``; holds ``min_keep`` and ``channel_round`` too.
             evaluate: scores a finished plan; called once per episode.
-            reward: of the plan's metrics, its cost and the uncut network's.
+            reward: of the plan's metrics, its cost and the dense network's.
             observation: the layout of the observation, see the class's table.
             enforcement: of the budget.
             plans: further heuristics' plans for ``rules``, name → group name → kept channels.
@@ -228,7 +228,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         return self._fraction(asked_plan(actions, self._budget))
 
     def _fraction(self, kept: Mapping[str, int]) -> float:
-        """The budget's cost with ``kept`` channels, as a fraction of the uncut network's."""
+        """The budget's cost with ``kept`` channels, as a fraction of the dense network's."""
         return self._cost_model.value(self._budget.cost, self._cost_model.counts(kept)) / self._full
 
 

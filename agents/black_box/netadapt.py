@@ -20,7 +20,7 @@ Plan = tuple[int, ...]  # the groups' actions × LEVELS
 
 
 class NetAdaptAgent(Agent):
-    """Takes the uncut network to the budget in steps of equal size.
+    """Takes the dense network to the budget in steps of equal size.
 
     In each step every group alone is cut to the largest action with which the step's limit is met, the others staying
     as they are; each such candidate is one episode, and the one with the best reward is where the next step begins.
@@ -35,7 +35,7 @@ class NetAdaptAgent(Agent):
     free_budget = True
 
     def __init__(self, env: Env, seed: int, episodes: int | None = None, steps: int | None = None) -> None:
-        """An agent at the uncut network.
+        """An agent at the dense network.
 
         Args:
             env: enforces no budget; its reset info must hold ``steps``, ``keep`` (the budget, a fraction) and
@@ -43,7 +43,7 @@ class NetAdaptAgent(Agent):
                 action grows.
             seed: of which groups are tried where there are too few episodes for all.
             episodes: what the steps' candidates must fit into; ``None``: 400.
-            steps: from the uncut network to the budget; ``None``: one for every ten episodes. So few that no group
+            steps: from the dense network to the budget; ``None``: one for every ten episodes. So few that no group
                 alone can save a step's share are no better than cutting all groups together: with n groups of equal
                 cost, n · (1 − keep) / (1 − min_keep) are needed.
 

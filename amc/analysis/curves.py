@@ -47,7 +47,7 @@ class Curves:
         kept: channels really kept at each ratio, ``[groups, ratios]``; small groups round several ratios to one count.
         accuracy: top-1 as a fraction, ``[groups, ratios]``.
         loss: mean cross-entropy in nats, ``[groups, ratios]``.
-        dense_accuracy, dense_loss: of the uncut network: the value at keep ratio 1.
+        dense_accuracy, dense_loss: of the dense network: the value at keep ratio 1.
         images: how many images each value was measured on.
         seconds: what measuring them took, whenever that was.
     """
@@ -83,7 +83,7 @@ class Curves:
         return self.names.index(group)
 
     def loss_at(self, group: str, keep_ratio: float | Floats) -> Any:
-        """Loss at any keep ratio in (0, 1]: the uncut network's at 1, linear between what was measured.
+        """Loss at any keep ratio in (0, 1]: the dense network's at 1, linear between what was measured.
 
         Below the smallest measured ratio the last slope goes on, but never down: fewer channels are no cure.
         """
@@ -95,11 +95,11 @@ class Curves:
         return np.maximum(found, 0.0)
 
     def loss_increase(self, group: str, keep_ratio: float | Floats) -> Any:
-        """Loss above the uncut network's, made monotone: never less with fewer channels, never below 0."""
+        """Loss above the dense network's, made monotone: never less with fewer channels, never below 0."""
         return self._at(group, keep_ratio, self.loss, self.dense_loss, worse=1, monotone=True) - self.dense_loss
 
     def accuracy_drop(self, group: str, keep_ratio: float | Floats) -> Any:
-        """Accuracy below the uncut network's, made monotone, as a fraction of at most the whole accuracy."""
+        """Accuracy below the dense network's, made monotone, as a fraction of at most the whole accuracy."""
         found = self._at(group, keep_ratio, self.accuracy, self.dense_accuracy, worse=-1, monotone=True)
         return self.dense_accuracy - np.maximum(found, 0.0)
 
@@ -108,7 +108,7 @@ class Curves:
         row = self.index(group)
         ratios = np.arange(self.kept[row].min(), self.channels[row] + 1) / self.channels[row]
         fine = self.accuracy_drop(group, ratios) <= accuracy_drop + 1e-9
-        return float(ratios[np.argmax(fine)])  # the uncut network's drop is 0: one is fine
+        return float(ratios[np.argmax(fine)])  # the dense network's drop is 0: one is fine
 
     def _at(
         self, group: str, keep_ratio: float | Floats, values: Floats, dense: float, worse: int, monotone: bool
@@ -117,7 +117,7 @@ class Curves:
         counts, first = np.unique(self.kept[row], return_index=True)
         x = np.append(counts, self.channels[row]) / self.channels[row]  # ascending, ends at 1
         y = np.append(values[row][first], dense)
-        if counts[-1] == self.channels[row]:  # a ratio that rounds to all channels is the uncut network
+        if counts[-1] == self.channels[row]:  # a ratio that rounds to all channels is the dense network
             x, y = np.delete(x, -2), np.delete(y, -2)
         slope = worse * max(worse * (y[0] - y[1]), 0.0) / (x[1] - x[0]) if len(x) > 1 else 0.0
         if monotone:
@@ -158,7 +158,7 @@ def check_keep_ratios(keep_ratios: Collection[float]) -> None:
     if not isinstance(keep_ratios, (list, tuple)) or not keep_ratios:
         raise AmcError(f"keep_ratios={keep_ratios}: give a list such as [0.9,0.7,0.5,0.3,0.1]")
     for ratio in keep_ratios:
-        require("keep_ratios", ratio, float, 0, 1, ends="()", hint="; the uncut network is measured anyway")
+        require("keep_ratios", ratio, float, 0, 1, ends="()", hint="; the dense network is measured anyway")
     if any(later >= earlier for earlier, later in pairwise(keep_ratios)):
         raise AmcError(f"keep_ratios={list(keep_ratios)}: give them in descending order, each once")
 
@@ -191,7 +191,7 @@ def measure_curves(
     Args:
         groups: of the network; frozen ones get no curve.
         evaluate: plan → metrics.
-        dense: of the uncut network.
+        dense: of the dense network.
         keep_ratios: descending, in (0, 1); each is rounded to channels that the group can keep.
         known: values that were measured before, in an earlier part of a resumed run or by another command.
         on_point: called after each newly measured value with it, how many are there by then, and of how many.

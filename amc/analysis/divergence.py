@@ -13,7 +13,7 @@ from amc.core.progress import Progress
 from amc.core.types import PruningPlan
 from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
-from amc.evaluation.prefix_cache import SharedStart
+from amc.evaluation.prefix_cache import PrefixCache
 from amc.task.problem import Problem
 
 IMAGES = 256  # of the training split; labels are not looked at
@@ -81,7 +81,7 @@ class CutOneByOne:
         for outputs, what in ((self.dense, "network"), (self.outputs, "uniform plan")):
             if not bool(outputs.isfinite().all()):
                 raise AmcError(f"outputs of the {what}: NaN or infinite; check the weights, or try another recovery")
-        self._start = SharedStart(whole, self._images, BATCH_SIZE, torch.float32)
+        self._start = PrefixCache(whole, self._images, BATCH_SIZE, torch.float32)
 
     def measure(
         self, fewer: Mapping[str, int], of: Callable[[Tensor], Tensor | float], what: str, *, verbose: bool = False

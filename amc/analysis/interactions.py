@@ -19,7 +19,7 @@ class Interaction:
 
     Attributes:
         first, second: the groups, in walk order.
-        together: loss of both cut, above the uncut network's, in nats.
+        together: loss of both cut, above the dense network's, in nats.
         apart: the sum of what each costs alone, from the curves.
         accuracy: of both cut.
     """

@@ -51,8 +51,8 @@ class LayerGroup:
         step: kept counts must be a multiple of it (grouped convolutions keep equally many per convolution group).
         residual: whether the channels are a residual stream (several producers are added up).
         in_channels, height, width, stride, kernel: of the first producer; height and width of its output.
-        macs: multiply-accumulates of all producers of the group, in the uncut network.
-        params: parameters of all producers of the group, in the uncut network.
+        macs: multiply-accumulates of all producers of the group, in the dense network.
+        params: parameters of all producers of the group, in the dense network.
         slices: every place where the channels occur.
         frozen: why the group can't be pruned; ``None`` if it can.
     """

@@ -14,8 +14,8 @@ from amc.core.device import has_fast_bf16
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet
-from amc.evaluation.prefix_cache import SharedStart
-from amc.evaluation.racing import Contest, StopRule
+from amc.evaluation.prefix_cache import PrefixCache
+from amc.evaluation.racing import Race, StopRule
 from amc.evaluation.scoring import score, score_until
 from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Surgeon, select_channels
@@ -59,12 +59,12 @@ class Evaluator:
         example = images.take(2).normalised()
         self._norms = _safe_folds(self._surgeon.model, example)
         self._seen: dict[PruningPlan, Metrics] = {}
-        self._contest = None if early_stop is None else Contest(early_stop, len(images), batch_size)
+        self._race = None if early_stop is None else Race(early_stop, len(images), batch_size)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probes or [images]):
             self.dtype = torch.bfloat16
         self.dense = self.score(self._surgeon.cut({}))
-        self._start: SharedStart | None = None  # made for the first plan that is seen in full
+        self._start: PrefixCache | None = None  # made for the first plan that is seen in full
 
     def _bf16_agrees(self, probes: Sequence[ImageSet]) -> bool:
         """Whether bf16 changes the dense network's top-1 by less than 0.1 point.
@@ -81,15 +81,15 @@ class Evaluator:
 
     def __call__(self, plan: PruningPlan) -> Metrics:
         """Accuracy and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
-        return self._evaluate(plan, self._contest)
+        return self._evaluate(plan, self._race)
 
     def in_full(self, plan: PruningPlan) -> Metrics:
-        """The same on all images; such a plan takes no part in the contest that stops others early."""
+        """The same on all images; such a plan takes no part in the race that stops others early."""
         return self._evaluate(plan, None)
 
-    def _evaluate(self, plan: PruningPlan, contest: Contest | None) -> Metrics:
+    def _evaluate(self, plan: PruningPlan, race: Race | None) -> Metrics:
         known = self._seen.get(plan)
-        if known is not None and (contest is not None or known.images == len(self._images)):
+        if known is not None and (race is not None or known.images == len(self._images)):
             return known
         started = time.perf_counter()
         kept = select_channels(plan, self.pruner.ranking)
@@ -97,7 +97,7 @@ class Evaluator:
         cut = time.perf_counter()
         self.pruner.recover(small, kept)
         recovered = time.perf_counter()
-        metrics = self._seen_in_full(small) if contest is None else self._compete(small, contest)
+        metrics = self._seen_in_full(small) if race is None else self._compete(small, race)
         done = time.perf_counter()
         seconds = {"cut": cut - started, "recovery": recovered - cut, "forward": done - recovered}
         # metrics of a repeated plan take no time
@@ -114,26 +114,26 @@ class Evaluator:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What stopping early compares with, for :meth:`load_state`; empty without it."""
-        return {} if self._contest is None else self._contest.state()
+        return {} if self._race is None else self._race.state()
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Stops plans early as after the plan that ``state`` was taken at. ``ValueError`` if it does not fit."""
-        if self._contest is not None:
-            self._contest.load_state(state, self._images.device)
+        if self._race is not None:
+            self._race.load_state(state, self._images.device)
 
     @torch.inference_mode()
     def _seen_in_full(self, model: nn.Module) -> Metrics:
         if self._start is None:
             uncut = self.prepared(self._surgeon.cut({}), self.dtype)
-            self._start = SharedStart(uncut, self._images, self._batch_size, self.dtype)
+            self._start = PrefixCache(uncut, self._images, self._batch_size, self.dtype)
         model = self.prepared(model, self.dtype)
         self._start.lend(model)
         right, loss = score(model, self._images, self._batch_size, self.dtype)
         return Metrics(int(right.sum()) / len(self._images), loss, len(self._images))
 
-    def _compete(self, model: nn.Module, contest: Contest) -> Metrics:
+    def _compete(self, model: nn.Module, race: Race) -> Metrics:
         model = self.prepared(model, self.dtype)
-        return contest.judge(*score_until(model, self._images, self._batch_size, self.dtype, contest.newcomer()))
+        return race.judge(*score_until(model, self._images, self._batch_size, self.dtype, race.challenger()))
 
     @torch.inference_mode()
     def score(self, model: nn.Module) -> Metrics:

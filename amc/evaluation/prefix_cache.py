@@ -1,6 +1,6 @@
-"""A network of which only later layers differ from the uncut one need not be run from the start.
+"""A network of which only later layers differ from the dense one need not be run from the start.
 
-Up to the first layer that differs, activations are the uncut network's: they are computed once for all networks that
+Up to the first layer that differs, activations are the dense network's: they are computed once for all networks that
 differ from the same layer on, and remembered. Sensitivity curves cut one group at a time, which halves their cost.
 """
 
@@ -19,11 +19,11 @@ from amc.data import ImageSet
 
 LARGEST_BYTES = 2 * 2**30  # of activations kept, twice while they change; what needs more is run from the start
 PROBE_IMAGES = 2
-TOLERANCE = 1e-4  # of the largest output, between the uncut network with and without memory; on a CPU they are equal
+TOLERANCE = 1e-4  # of the largest output, between the dense network with and without memory; on a CPU they are equal
 
 
-class SharedStart:
-    """Remembers how the uncut network begins, for networks that are scored on the same images."""
+class PrefixCache:
+    """Remembers how the dense network begins, for networks that are scored on the same images."""
 
     def __init__(self, uncut: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype) -> None:
         """Runs two images.
@@ -41,7 +41,7 @@ class SharedStart:
 
     @torch.inference_mode()
     def lend(self, other: nn.Module) -> bool:
-        """Lets ``other`` skip what it shares with the uncut network, in its next pass over all the images.
+        """Lets ``other`` skip what it shares with the dense network, in its next pass over all the images.
 
         What differs is found by comparing tensors, so that it does not matter who changed them. ``other`` is used up:
         after that pass it must not be run again.
@@ -60,7 +60,7 @@ class SharedStart:
         return True
 
     def _first_difference(self, other: nn.Module) -> str | None:
-        """The module called first of those that have other tensors than in the uncut network."""
+        """The module called first of those that have other tensors than in the dense network."""
         theirs = dict(other.named_modules())
         for name in self._calls:
             module = self._uncut.get_submodule(name)
@@ -94,7 +94,7 @@ class SharedStart:
         return sorted(chosen, key=lambda name: self._calls[name].ended)
 
     def _agrees(self, memory: _Memory) -> bool:
-        """Whether the uncut network still answers the same: what is not remembered is NaN, and would show."""
+        """Whether the dense network still answers the same: what is not remembered is NaN, and would show."""
         with memory.attached(self._uncut):
             try:
                 answer = self._uncut(self._probe)

@@ -16,7 +16,7 @@ from amc.core.types import Metrics
 State = Mapping[str, Tensor]
 
 
-class Contest:
+class Race:
     """Keeps the answers of the most accurate plan that was seen in full, and judges the next plan by them."""
 
     def __init__(self, rule: StopRule, images: int, batch_size: int) -> None:
@@ -25,7 +25,7 @@ class Contest:
         self._right: Tensor | None = None  # of the best plan, bool [images]
         self._losses: Tensor | None = None  # of the best plan, float32 [images]
 
-    def newcomer(self) -> Callable[[Tensor], bool]:
+    def challenger(self) -> Callable[[Tensor], bool]:
         """For one plan: takes its right answers batch by batch and says when it is surely worse than the best."""
         won = lost = seen = 0
 

@@ -49,7 +49,7 @@ def score_channels(
 
     Args:
         name: one of :data:`NAMES`.
-        model: the uncut network, in evaluation mode throughout; left as it is.
+        model: the dense network, in evaluation mode throughout; left as it is.
         groups: from :func:`amc.pruning.groups.trace`.
         images: normalised calibration images ``[n, c, h, w]``, used by ``taylor``, ``activation`` and
             ``reconstruction``.

@@ -40,7 +40,7 @@ def reconstruction_scores(
     same consumer reads (concatenation) count as present.
 
     Args:
-        model: the uncut network.
+        model: the dense network.
         groups: those to score. One that no (grouped) convolution or linear layer reads is left out.
         images: normalised calibration images ``[n, c, h, w]`` on the model's device.
         positions: output positions sampled from each image.

@@ -24,7 +24,7 @@ def check_budget(cost: str, keep: float | None, min_keep: float, channel_round: 
 
 
 class Budget:
-    """The cost that a plan may not exceed, as a fraction of the uncut network's. Pure: holds no walk state."""
+    """The cost that a plan may not exceed, as a fraction of the dense network's. Pure: holds no walk state."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Budget:
         self.limit = float("inf") if keep is None else keep * cost_model.value(cost, full)
         self.floor = {g.name: g.min_channels(min_keep, channel_round) for g in self.groups}
         lowest = cost_model.value(cost, cost_model.counts(self.floor))
-        self.smallest = lowest / cost_model.value(cost, full)  # reachable, as a fraction of the uncut network's cost
+        self.smallest = lowest / cost_model.value(cost, full)  # reachable, as a fraction of the dense network's cost
         if lowest > self.limit:
             raise AmcError(
                 f"budget.keep={keep}: can't be reached; with min_keep={min_keep} the smallest reachable value is "

@@ -90,7 +90,7 @@ class CostModel:
         return None
 
     def cost(self, plan: PruningPlan | Mapping[str, int] | None = None) -> Cost:
-        """Cost of a plan; of the uncut network without one."""
+        """Cost of a plan; of the dense network without one."""
         kept = dict(plan.kept) if isinstance(plan, PruningPlan) else (plan or {})
         counts = self.counts(kept)
         return Cost(self.macs(counts), self.params(counts), self.latency_ms(counts))

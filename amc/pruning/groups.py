@@ -42,7 +42,7 @@ def trace(
     """The coupled layer groups of ``model`` in forward order, each proved by a trial cut.
 
     Coupling comes from torch-pruning's dependency graph (Fang et al. 2023, DepGraph §3.2). Because that graph can be
-    wrong without saying so, every group is cut on a copy and compared with the uncut network in which the consumers'
+    wrong without saying so, every group is cut on a copy and compared with the dense network in which the consumers'
     weights of the removed channels are zero; a group that fails is returned frozen, with the reason.
 
     Args:

@@ -63,7 +63,7 @@ class LatencyCostModel(CostModel):
         tables: Mapping[str, Sequence[Sequence[float]]],
         total_ms: float,
     ) -> None:
-        """``tables``: layer → ``[out, in]`` over :data:`GRID`, ms; ``total_ms``: the uncut network's latency."""
+        """``tables``: layer → ``[out, in]`` over :data:`GRID`, ms; ``total_ms``: the dense network's latency."""
         super().__init__(groups, layers, rest_params)
         self.tables, self.total_ms = {n: [list(row) for row in t] for n, t in tables.items()}, total_ms
         self._rows = np.array([i for i, layer in enumerate(layers) if layer.name in tables], dtype=int)

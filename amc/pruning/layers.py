@@ -158,7 +158,7 @@ def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
 
 @dataclass(frozen=True)
 class LayerShape:
-    """What the cost of one layer depends on, read off one forward pass of the uncut network.
+    """What the cost of one layer depends on, read off one forward pass of the dense network.
 
     Attributes:
         name: dotted module path.

@@ -1,4 +1,4 @@
-"""From a description to the uncut network, and from there to the pruned one."""
+"""From a description to the dense network, and from there to the pruned one."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _shrunk(uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedI
 
 
 def _check_kernels(uncut: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Channels may be fewer than in the uncut network; nothing else may differ."""
+    """Channels may be fewer than in the dense network; nothing else may differ."""
     for name, tensor in uncut.state_dict().items():
         free = 2 if is_cuttable(uncut.get_submodule(name.rpartition(".")[0])) else 0
         large, small = tensor.shape, state[name].shape

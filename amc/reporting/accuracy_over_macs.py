@@ -47,7 +47,7 @@ def accuracy_over_macs_figure(
     """A search's episodes: accuracy over MACs on a logarithmic axis, with the least-squares line.
 
     Args:
-        macs_ratios: of every episode, as a fraction of the uncut network's.
+        macs_ratios: of every episode, as a fraction of the dense network's.
         accuracies: as fractions.
         title: above the picture.
 
@@ -68,7 +68,7 @@ def accuracy_over_macs_figure(
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
-    axes.set_xlabel("MACs as a fraction of the uncut network's (logarithmic)")
+    axes.set_xlabel("MACs as a fraction of the dense network's (logarithmic)")
     axes.set_ylabel("validation accuracy, %")
     fitted = f"accuracy = {100 * fit.slope:.2f} · ln(MACs ratio) + {100 * fit.intercept:.2f} %,  R² = {fit.r2:.3f}"
     axes.set_title(f"{title}\n{fitted}", fontsize=11, loc="left")

@@ -58,7 +58,7 @@ def mean_keep_ratios(groups: Sequence[LayerGroup], plan: PruningPlan) -> dict[st
 def plan_figure(
     groups: Sequence[LayerGroup], plan: PruningPlan, total_macs: int | None = None, title: str = "Best plan"
 ) -> Figure:
-    """Keep ratio of every group in walk order, above its share of the uncut network's MACs.
+    """Keep ratio of every group in walk order, above its share of the dense network's MACs.
 
     Colour is the layer kind, hatching a residual stream, grey a group that can't be pruned. Dashed lines and the
     subtitle give the mean keep ratios of 3×3 and of 1×1 convolutions: AMC's finding (§4.2) is that the first are
@@ -67,7 +67,7 @@ def plan_figure(
     Args:
         groups: in walk order.
         plan: which channels are kept.
-        total_macs: of the uncut network; the groups' sum by default.
+        total_macs: of the dense network; the groups' sum by default.
         title: first line above the picture.
     """
     n = len(groups)
@@ -134,7 +134,7 @@ def training_figure(history: Sequence[Mapping[str, Any]], dense_accuracy: float)
     Args:
         history: a row per epoch with ``phase``, ``epoch`` (0: cut and recovered, not trained), ``macs_ratio`` and
             ``val_accuracy``.
-        dense_accuracy: the uncut network's, as a fraction.
+        dense_accuracy: the dense network's, as a fraction.
     """
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()

@@ -15,7 +15,7 @@ from amc.reporting.console import count, show
 
 
 def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
-    """All layer groups in walk order with their share of the uncut network's cost ``total``.
+    """All layer groups in walk order with their share of the dense network's cost ``total``.
 
     Why a group can't be pruned is a numbered note below: reasons are long and mostly shared.
     """

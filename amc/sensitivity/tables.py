@@ -56,10 +56,10 @@ def csv_text(curves: Curves, cost_model: CostModel) -> str:
     ``keep_ratio``                  as asked for
     ``kept``, ``channels``          channels really kept, and of how many
     ``accuracy``, ``loss``          with this group alone cut: a fraction, nats
-    ``macs_ratio``, ``params_ratio``  of the whole network so cut, as fractions of the uncut one's
+    ``macs_ratio``, ``params_ratio``  of the whole network so cut, as fractions of the dense one's
     ==============================  ===========================================================
 
-    The uncut network is the row without a group.
+    The dense network is the row without a group.
     """
     buffer, total = io.StringIO(), cost_model.cost()
     writer = csv.writer(buffer, lineterminator="\n")

@@ -37,7 +37,7 @@ class Board(EventFile):
 
         Args:
             episode: the finished episode; its ``scalars`` are the agent's (σ, losses, baseline …).
-            original: the uncut network's cost.
+            original: the dense network's cost.
             best_reward: highest reward so far, this episode included.
         """
         ratios = episode.plan.keep_ratios()

@@ -27,7 +27,7 @@ class EpisodeLog:
     ``reward``                what the agent got
     ``accuracy``, ``loss``    validation top-1 as a fraction, cross-entropy in nats
     ``images``                validation images seen; fewer than the most: stopped early, the two above are estimates
-    ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the uncut network's
+    ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the dense network's
     ``latency_ms``            empty where no latency table was measured
     ``within_budget``         1; 0 for a plan on the way to the budget, which can't be the result
     ``seconds``               of the whole episode
@@ -43,7 +43,7 @@ class EpisodeLog:
         original: Cost,
         parts: Sequence[str] = ("cut", "recovery", "forward", "agent"),
     ) -> None:
-        """``original`` is the uncut network's cost; ``parts`` are the timings that get a column each."""
+        """``original`` is the dense network's cost; ``parts`` are the timings that get a column each."""
         self.path = Path(path)
         self._original, self._parts, self._groups = original, tuple(parts), tuple(group_names)
         self.columns = (*SCORES, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))

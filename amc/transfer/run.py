@@ -66,10 +66,10 @@ def transfer(
         train: calibration images for importance and recovery.
         val: images that the plans are scored on.
         test: images for the report only.
-        budget: largest cost as a fraction of the uncut network's; ``None``: no limit.
+        budget: largest cost as a fraction of the dense network's; ``None``: no limit.
         strengths: how far the policy departs from the uniform plan, a walk and an evaluation each; the best is taken.
             Without a budget only 1, the policy as it is.
-        strength_by: the best is that of least ``divergence`` (Kullback-Leibler) of the outputs from the uncut network's
+        strength_by: the best is that of least ``divergence`` (Kullback-Leibler) of the outputs from the dense network's
             on 1,000 training images, which needs no labels, or of most ``accuracy`` on the validation images. Of 63
             transfers the first was better in 24 and worse in 2 (``experiments/transfer``).
         importance, recovery: names.

@@ -39,7 +39,7 @@ def stream(channels: int, inside: Sequence[int]) -> CostModel:
 
 
 def curves(model: CostModel, loss: Sequence[Sequence[float]], keep_ratios: Sequence[float]) -> Curves:
-    """Curves of every group with these losses above 0 of the uncut network; accuracy is 1 − loss."""
+    """Curves of every group with these losses above 0 of the dense network; accuracy is 1 − loss."""
     values = np.array(loss, dtype=float)
     return Curves(
         names=tuple(g.name for g in model.groups),

@@ -29,7 +29,7 @@ class SizeAware:
 
     Attributes:
         plan: within the budget.
-        predicted_loss: of the plan, if losses added up: the uncut network's plus every group's increase, in nats.
+        predicted_loss: of the plan, if losses added up: the dense network's plus every group's increase, in nats.
         lower_bound: no plan of the same choices within the budget has a smaller predicted loss.
         choices: how many counts each group had to choose from, at most.
         seconds: that choosing took.

@@ -72,7 +72,7 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
 def test_a_cut_that_makes_them_no_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     own = problem()
     nan = torch.tensor(float("nan"))
-    monkeypatch.setattr("amc.analysis.divergence.SharedStart.lend", lambda self, small: small.fc.bias.data.fill_(nan))
+    monkeypatch.setattr("amc.analysis.divergence.PrefixCache.lend", lambda self, small: small.fc.bias.data.fill_(nan))
     with pytest.raises(AmcError, match=r"group features\.0\.0: cut to 2 channels, the outputs are no numbers; try an"):
         measure_responses(own)
 
@@ -247,7 +247,7 @@ def test_responses_are_measured_without_the_shared_beginning(monkeypatch: pytest
         return int(counted.get_total_flops())
 
     shared = flops()
-    monkeypatch.setattr("amc.evaluation.prefix_cache.SharedStart.lend", lambda self, other: False)
+    monkeypatch.setattr("amc.evaluation.prefix_cache.PrefixCache.lend", lambda self, other: False)
     dense = 2 * 256 * count_macs(own.network.model, own.task.train.take(1).normalised())
     # Of eight layers each skips those before its own, 3.5 passes in all; remembering and trying out cost some.
     assert 1.5 * dense < flops() - shared < 3.5 * dense

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from amc.data import ImageSet
-from amc.evaluation import prefix_cache as shared_start
-from amc.evaluation.prefix_cache import SharedStart
+from amc.evaluation import prefix_cache as prefix_cache
+from amc.evaluation.prefix_cache import PrefixCache
 from amc.evaluation.scoring import score
 from tests.support import nets
 
@@ -19,8 +19,8 @@ SET = ImageSet(IMAGES, torch.arange(30) % 4, num_classes=4)
 BATCH = 8  # 8, 8, 8, 6
 
 
-def lender(model: nn.Module) -> SharedStart:
-    return SharedStart(copy.deepcopy(model), SET, BATCH, torch.float32)
+def lender(model: nn.Module) -> PrefixCache:
+    return PrefixCache(copy.deepcopy(model), SET, BATCH, torch.float32)
 
 
 @torch.inference_mode()
@@ -190,7 +190,7 @@ def test_too_much_to_remember_is_not_remembered(monkeypatch: pytest.MonkeyPatch)
     model = nets.enliven(nets.residual(), IMAGES)
     held = 30 * (8 + 6) * 8 * 8 * 4  # images × (the stream and what is inside the block) × positions × bytes
     for limit, expected in ((held, True), (held - 1, False)):
-        monkeypatch.setattr(shared_start, "LARGEST_BYTES", limit)
+        monkeypatch.setattr(prefix_cache, "LARGEST_BYTES", limit)
         other = changed(model, "features.2.conv2")
         assert lender(model).lend(other) is expected
         assert torch.equal(answers(other), answers(changed(model, "features.2.conv2")))
@@ -198,7 +198,7 @@ def test_too_much_to_remember_is_not_remembered(monkeypatch: pytest.MonkeyPatch)
 
 def test_in_half_precision() -> None:
     model = nets.enliven(nets.residual(), IMAGES).to(torch.bfloat16)
-    start = SharedStart(copy.deepcopy(model), SET, BATCH, torch.bfloat16)
+    start = PrefixCache(copy.deepcopy(model), SET, BATCH, torch.bfloat16)
     other = changed(model, "features.2.conv1")
     expected = score(other, SET, BATCH, torch.bfloat16)
     assert start.lend(other)

@@ -187,11 +187,11 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
 ) -> None:
     score, count = Evaluator._evaluate, [0]
 
-    def counted(self: Evaluator, plan: PruningPlan, contest: None) -> Metrics:
+    def counted(self: Evaluator, plan: PruningPlan, race: None) -> Metrics:
         if count[0] == evaluations:
             raise Killed
         count[0] += 1
-        return score(self, plan, contest)
+        return score(self, plan, race)
 
     with monkeypatch.context() as patch:
         patch.setattr(Evaluator, "_evaluate", counted)
@@ -211,7 +211,7 @@ def test_a_resumed_run_measures_only_what_is_missing(
     seen: list[PruningPlan] = []
     score = Evaluator._evaluate
     monkeypatch.setattr(
-        Evaluator, "_evaluate", lambda self, plan, contest: (seen.append(plan), score(self, plan, contest))[1]
+        Evaluator, "_evaluate", lambda self, plan, race: (seen.append(plan), score(self, plan, race))[1]
     )
     result = go_on(trained, finished, cache_dir=Path("empty"))
     assert result.chosen is not None
