@@ -11,7 +11,8 @@ from torch import nn
 from amc.core.types import Cost, Metrics, PruningPlan, Scored
 from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
-from amc.evaluation.scoring import score
+from amc.evaluation.metrics import TOP1, Metric
+from amc.evaluation.scoring import measure
 from amc.pruning.latency import measure_ms
 from amc.pruning.network import Network
 from amc.pruning.surgery import Surgeon
@@ -47,6 +48,7 @@ def compare(
         [evaluator.dense, *vals.values()],
         test,
         network.example,
+        evaluator.metric,
     )
     return Compared(dict(zip((DENSE, *plans), scored, strict=True)), models)
 
@@ -60,6 +62,7 @@ def score_networks(
     vals: Sequence[Metrics],
     test: ImageSet | None,
     example: torch.Tensor,
+    metric: Metric = TOP1,
 ) -> tuple[Scored, ...]:
     """Networks side by side: validation scores as given, test scores in float32, costs, latency of one image.
 
@@ -68,19 +71,15 @@ def score_networks(
         costs, vals: of each of them.
         test: images that nothing was chosen by; ``None``: there are none.
         example: one normalised input ``[1, c, h, w]``.
+        metric: of the test images.
     """
     copies = [_copy(model) for model in models]
     latencies_ms = measure_ms(copies, example)
-    tests = [None if test is None else _score(copy, test) for copy in copies]
+    tests = [None if test is None else measure(copy, test, BATCH, metric=metric) for copy in copies]
     return tuple(
         Scored(val, tested, replace(cost, latency_ms=ms))
         for val, tested, cost, ms in zip(vals, tests, costs, latencies_ms, strict=True)
     )
-
-
-def _score(model: nn.Module, images: ImageSet) -> Metrics:
-    right, loss = score(model, images, BATCH)
-    return Metrics(int(right.sum()) / len(images), loss, len(images))
 
 
 def _copy(model: nn.Module) -> nn.Module:

@@ -14,9 +14,10 @@ from amc.core.device import has_fast_bf16
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet
+from amc.evaluation.metrics import TOP1, Metric, right_among
 from amc.evaluation.prefix_cache import PrefixCache
 from amc.evaluation.racing import Race, StopRule
-from amc.evaluation.scoring import score, score_until
+from amc.evaluation.scoring import measure, score, score_until
 from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Surgeon, select_channels
 from amc.recovery.norms import fold_norms, following_norms
@@ -38,6 +39,7 @@ class Evaluator:
         precision: str = "auto",
         probes: Sequence[ImageSet] = (),
         early_stop: StopRule | None = None,
+        metric: Metric = TOP1,
     ) -> None:
         """Scores the dense network and settles the precision.
 
@@ -48,7 +50,9 @@ class Evaluator:
             precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
             probes: what ``auto`` compares the two on, by default ``images``: of a small set, one image more or less
                 would decide.
-            early_stop: when to leave a plan's other images out because it is surely worse than the best so far.
+            early_stop: when to leave a plan's other images out because it is surely worse than the best so far;
+                only with a metric that is a mean over examples.
+            metric: what predictions are worth.
 
         Raises:
             AmcError: unknown precision, or outputs that are no numbers.
@@ -59,7 +63,9 @@ class Evaluator:
         example = images.take(2).normalised()
         self._norms = _safe_folds(self._surgeon.model, example)
         self._seen: dict[PruningPlan, Metrics] = {}
-        self._race = None if early_stop is None else Race(early_stop, len(images), batch_size)
+        self.metric = metric
+        racing = early_stop is not None and metric.per_example
+        self._race = Race(early_stop, len(images), batch_size) if racing and early_stop is not None else None
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probes or [images]):
             self.dtype = torch.bfloat16
@@ -67,17 +73,23 @@ class Evaluator:
         self._start: PrefixCache | None = None  # made for the first plan that is seen in full
 
     def _bf16_agrees(self, probes: Sequence[ImageSet]) -> bool:
-        """Whether bf16 changes the dense network's top-1 by less than 0.1 point.
+        """Whether bf16 changes the dense network's metric by less than 0.1 point.
 
         Of ``n`` images with ``f`` answers that flip between right and wrong, the change in right answers has a
-        standard error of √f if flips either way are equally likely; within that, a change says nothing.
+        standard error of √f if flips either way are equally likely; within that, a change says nothing. A metric that
+        is no mean over images is compared as it is.
         """
-        fp32, bf16 = (
-            torch.cat([self._right(self._surgeon.cut({}), images, dtype)[0] for images in probes])
-            for dtype in (torch.float32, torch.bfloat16)
-        )
-        flipped, change = int((fp32 != bf16).sum()), abs(int(bf16.sum()) - int(fp32.sum()))
-        return change < BF16_TOLERANCE * len(fp32) + math.sqrt(flipped)
+        fp32, bf16 = ([self._probed(images, dtype) for images in probes] for dtype in (torch.float32, torch.bfloat16))
+        if not self.metric.per_example:
+            pairs = zip(fp32, bf16, strict=True)
+            return all(abs(self.metric.value(a) - self.metric.value(b)) < BF16_TOLERANCE for a, b in pairs)
+        before, now = torch.cat(fp32), torch.cat(bf16)
+        flipped, change = int((before != now).sum()), abs(right_among(now) - right_among(before))
+        return change < BF16_TOLERANCE * len(before) + math.sqrt(flipped)
+
+    def _probed(self, images: ImageSet, dtype: torch.dtype) -> torch.Tensor:
+        dense = self.prepared(self._surgeon.cut({}), dtype)
+        return score(dense, images, self._batch_size, dtype, self.metric)[0]
 
     def __call__(self, plan: PruningPlan) -> Metrics:
         """Accuracy and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
@@ -128,24 +140,21 @@ class Evaluator:
             self._start = PrefixCache(uncut, self._images, self._batch_size, self.dtype)
         model = self.prepared(model, self.dtype)
         self._start.lend(model)
-        right, loss = score(model, self._images, self._batch_size, self.dtype)
-        return Metrics(int(right.sum()) / len(self._images), loss, len(self._images))
+        return measure(model, self._images, self._batch_size, self.dtype, self.metric)
 
     def _compete(self, model: nn.Module, race: Race) -> Metrics:
         model = self.prepared(model, self.dtype)
-        return race.judge(*score_until(model, self._images, self._batch_size, self.dtype, race.challenger()))
+        return race.judge(
+            *score_until(model, self._images, self._batch_size, self.dtype, race.challenger(), self.metric)
+        )
 
     @torch.inference_mode()
     def score(self, model: nn.Module) -> Metrics:
-        """Top-1 accuracy and mean cross-entropy of ``model``, which is used up: folded and cast in place.
+        """Metric and mean cross-entropy of ``model``, which is used up: folded and cast in place.
 
         It is one that the pruner or its surgeon made.
         """
-        right, loss = self._right(model, self._images, self.dtype)
-        return Metrics(int(right.sum()) / len(self._images), loss, len(self._images))
-
-    def _right(self, model: nn.Module, images: ImageSet, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
-        return score(self.prepared(model, dtype), images, self._batch_size, dtype)
+        return measure(self.prepared(model, self.dtype), self._images, self._batch_size, self.dtype, self.metric)
 
     @torch.inference_mode()
     def prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:

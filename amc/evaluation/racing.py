@@ -1,4 +1,9 @@
-"""Plans against the best plan so far: each is seen only as far as needed to tell that it is worse."""
+"""Racing: each challenger is seen only as far as needed to tell that it is worse than the incumbent.
+
+A paired sequential test, example by example. Examples that both get right, or both wrong, say nothing; of the others,
+*won* counts those that the challenger alone gets right, *lost* those that the incumbent alone does. Pairing removes
+what the examples have in common (easy and hard ones), which is most of a metric's scatter.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,13 @@ from torch import Tensor
 
 from amc.core.checks import require
 from amc.core.types import Metrics
+from amc.evaluation.metrics import right_among
 
 State = Mapping[str, Tensor]
 
 
 class Race:
-    """Keeps the answers of the most accurate plan that was seen in full, and judges the next plan by them."""
+    """Keeps the incumbent's answers, the best plan's that was seen in full, and judges each challenger by them."""
 
     def __init__(self, rule: StopRule, images: int, batch_size: int) -> None:
         """``images``: how many there are, in an order that is the same for every plan and mixes the classes."""
@@ -35,8 +41,8 @@ class Race:
                 return False
             best = self._right[seen : seen + len(right)]
             seen += len(right)
-            won += int((right & ~best).sum())
-            lost += int((best & ~right).sum())
+            won += right_among(right & ~best)
+            lost += right_among(best & ~right)
             return self._rule.stops(won, lost, seen, self._images, self._batch_size)
 
         return enough
@@ -54,13 +60,13 @@ class Race:
         """
         seen = len(right)
         if seen < self._images and self._right is not None and self._losses is not None:
-            difference = (int(right.sum()) - int(self._right[:seen].sum())) / seen
-            accuracy = estimate(int(self._right.sum()) / self._images, difference)
+            difference = (right_among(right) - right_among(self._right[:seen])) / seen
+            value = estimate(right_among(self._right) / self._images, difference)
             loss = _mean(self._losses) + _mean(losses - self._losses[:seen])
-            return Metrics(accuracy, loss, seen)
-        if self._right is None or int(right.sum()) > int(self._right.sum()):
+            return Metrics(value, loss, seen)
+        if self._right is None or right_among(right) > right_among(self._right):
             self._right, self._losses = right, losses
-        return Metrics(int(right.sum()) / seen, _mean(losses), seen)
+        return Metrics(right_among(right) / seen, _mean(losses), seen)
 
     def state(self) -> dict[str, Tensor]:
         """The best plan's answers; empty before the first plan. For :meth:`load_state`."""

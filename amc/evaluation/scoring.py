@@ -1,4 +1,4 @@
-"""How good a classifier is on a set of images."""
+"""How good a network is on a set of images."""
 
 from __future__ import annotations
 
@@ -8,28 +8,44 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from amc.core.types import Metrics
 from amc.data import ImageSet
+from amc.evaluation.metrics import TOP1, Metric, joined
 from amc.pruning.layers import frozen_eval
 
 
 @torch.inference_mode()
 def score(
-    model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32
+    model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32, metric: Metric = TOP1
 ) -> tuple[torch.Tensor, float]:
-    """Which images are classified right, bool ``[n]``, and the mean cross-entropy in nats.
+    """What the metric says of the predictions (see :class:`Metric`), and the mean cross-entropy in nats.
 
     Args:
         model: maps images ``[n, c, h, w]`` to logits ``[n, classes]``; used in evaluation mode and left as it was.
         images: at least one.
         batch_size: images in one forward pass.
         dtype: of the model's weights, and so of the images that it is given.
+        metric: by default top-1: which images are classified right, bool ``[n]``.
     """
-    right, loss = [], 0.0
+    worth: list[torch.Tensor] = []
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    loss = 0.0
     with frozen_eval(model):
         for logits, y in _answers(model, images, batch_size, dtype):
-            right.append(_is_right(logits, y))
+            if metric.per_example:
+                worth.append(metric.of(logits, y))
+            else:
+                seen.append((logits, y))
             loss += float(F.cross_entropy(logits, y, reduction="sum"))
-    return torch.cat(right), loss / len(images)
+    found = torch.cat(worth) if metric.per_example else joined(metric, *map(list, zip(*seen, strict=True)))
+    return found, loss / len(images)
+
+
+def measure(
+    model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32, metric: Metric = TOP1
+) -> Metrics:
+    """The same as one number of each; see :func:`score`."""
+    return metric.metrics(*score(model, images, batch_size, dtype, metric), len(images))
 
 
 @torch.inference_mode()
@@ -39,6 +55,7 @@ def score_until(
     batch_size: int,
     dtype: torch.dtype,
     enough: Callable[[torch.Tensor], bool],
+    metric: Metric = TOP1,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same image by image, and only as far as needed: right bool ``[m]`` and cross-entropy float32 ``[m]``, m ≤ n.
 
@@ -48,11 +65,12 @@ def score_until(
         batch_size: images in one forward pass.
         dtype: see :func:`score`.
         enough: called after each batch with its right answers ``[b]``; whether to leave the other images out.
+        metric: one that is a mean over examples.
     """
     right, losses = [], []
     with frozen_eval(model):
         for logits, y in _answers(model, images, batch_size, dtype):
-            right.append(_is_right(logits, y))
+            right.append(metric.of(logits, y))
             losses.append(F.cross_entropy(logits, y, reduction="none"))
             if enough(right[-1]):
                 break
@@ -65,8 +83,3 @@ def _answers(
     """Logits ``[b, classes]`` in float32, and labels ``[b]``."""
     for x, y in images.batches(batch_size, dtype=dtype):
         yield model(x).float(), y
-
-
-def _is_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    finite = logits.isfinite().all(1)  # the argmax of NaN would be a class like any other
-    return (logits.argmax(1) == labels) & finite

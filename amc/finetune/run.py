@@ -113,6 +113,7 @@ def _scored(problem: Problem, plan: PruningPlan, trained: Trained, phases: Phase
         (phases.tuner.score(network.model), trained.cut_metrics, trained.metrics),
         problem.task.test,
         network.example,
+        problem.task.metric,
     )
 
 

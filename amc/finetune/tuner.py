@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from amc.core.types import Metrics, PruningPlan
-from amc.data import ImageSet
-from amc.evaluation.scoring import score
+from amc.evaluation.scoring import measure
 from amc.finetune.settings import FineTuneSettings
 from amc.finetune.stages import doomed_channels
 from amc.importance import rank_groups
@@ -167,8 +166,8 @@ class FineTuner:
         return Trainer(small, self._train, self._val, recipe, seed=seed, teacher=self._teacher, penalty=penalty)
 
     def score(self, model: nn.Module) -> Metrics:
-        """Accuracy and loss on the validation images, in float32."""
-        return measure(model, self._val)
+        """Metric and loss on the validation images, in float32."""
+        return measure(model, self._val, BATCH, metric=self._problem.task.metric)
 
     def _traced(self, model: nn.Module) -> Network:
         if model is self._network.model:
@@ -202,9 +201,3 @@ def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def _plain(metrics: Metrics) -> dict[str, Any]:
     return {"accuracy": metrics.accuracy, "loss": metrics.loss, "images": metrics.images}
-
-
-def measure(model: nn.Module, images: ImageSet) -> Metrics:
-    """Accuracy and loss in float32."""
-    right, loss = score(model, images, BATCH)
-    return Metrics(int(right.sum()) / len(images), loss, len(images))

@@ -95,6 +95,7 @@ def _same_judge(problem: Problem) -> Evaluator:
         batch_size=settings.batch_size,
         precision=_precision(problem),
         early_stop=settings.stop_rule,
+        metric=problem.task.metric,
     )
 
 

@@ -76,6 +76,7 @@ class Problem:
             precision=settings.precision,
             probes=probes,
             early_stop=settings.stop_rule,
+            metric=self.task.metric,
         )
 
     @cached_property

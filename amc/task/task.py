@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from amc.data import ImageSet
+from amc.evaluation.metrics import TOP1, Metric
 
 Images = ImageSet | DataLoader[Any]
 
@@ -28,6 +29,7 @@ class Task:
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
         config: the configuration that the network alone would have, for what goes on from its folder.
         facts: further entries for its ``summary.json``.
+        metric: what predictions are worth.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Task:
     description: Mapping[str, Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    metric: Metric = TOP1
 
     @classmethod
     def make(

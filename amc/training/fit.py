@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from amc.data import ImageSet
-from amc.evaluation.scoring import score
+from amc.evaluation.scoring import measure
 from amc.training.distillation import Teacher
 from amc.training.recipe import Recipe
 from amc.training.regularise import Penalty
@@ -71,5 +71,5 @@ def train(
 
 def evaluate(model: nn.Module, images: ImageSet, *, batch_size: int = 250) -> tuple[float, float]:
     """Top-1 accuracy as a fraction and mean cross-entropy in nats, on the device that holds the images."""
-    right, loss = score(model, images, batch_size)
-    return int(right.sum()) / len(images), loss
+    found = measure(model, images, batch_size)
+    return found.accuracy, found.loss

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from amc.core.device import autocast, resolve_bf16
 from amc.core.errors import AmcError
 from amc.data import ImageSet
-from amc.evaluation.scoring import score
+from amc.evaluation.scoring import measure
 from amc.training.augment import augment
 from amc.training.distillation import Teacher
 from amc.training.recipe import SCHEDULES, Recipe
@@ -104,8 +104,8 @@ class Trainer:
             raise self._diverged("weights became infinite or NaN")
         accuracy, val_loss = None, None
         if self._val is not None:
-            right, val_loss = score(self.trained, self._val, 250)
-            accuracy = int(right.sum()) / len(self._val)
+            found = measure(self.trained, self._val, 250)
+            accuracy, val_loss = found.accuracy, found.loss
         seconds = time.perf_counter() - begun
         return Epoch(self._done, self._recipe.epochs, loss, accuracy, val_loss, lr, seconds)
 

@@ -15,9 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from amc.evaluation.scoring import score
+from amc.evaluation.scoring import measure, score
 from amc.finetune.settings import FineTuneSettings
-from amc.finetune.tuner import FineTuner, Phase, measure
+from amc.finetune.tuner import FineTuner, Phase
 from amc.reporting.figures import CURVES, GRID, save_figure
 from amc.task.problem import assemble
 from amc.task.settings import Settings
@@ -50,7 +50,7 @@ def finetuned(network, splits, wanted, epochs):
     for index, plan in list(enumerate(wanted))[len(rows) :]:
         tuner = FineTuner(problem, recipe, settings, lambda phase, epoch: None, lambda *_: None)
         trained = tuner.run(network.model, Phase("training", plan, epochs), lambda state: None)
-        report = measure(trained.model, splits.test)
+        report = measure(trained.model, splits.test, 250)
         kept = json.dumps(dict(plan.kept))
         rows.append(
             {
