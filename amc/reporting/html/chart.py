@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 Trace = dict[str, Any]
 # Okabe and Ito's palette without black and yellow, which vanish on a dark or on a white page.
@@ -13,7 +13,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 GREY = "#9AA0A6"
 FRONT = "#D55E00"
 # From matplotlib's plasma without its ends: ascending lightness, told apart with any colour vision, on white and dark.
-DEPTHS = ("#5C01A6", "#7E03A8", "#9C179E", "#B52F8C", "#CC4778", "#DE5F65", "#ED7953", "#F89540")
+DEPTHS = ("#7E03A8", "#9C179E", "#B52F8C", "#CC4778", "#DE5F65", "#ED7953", "#F89540")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Chart:
         layout: Plotly's layout; colours of text and grid are the page's.
         height: in pixels.
         choices: rows of buttons, named; the first of each row is what ``data`` shows.
-        smooth: whether a running mean of the lines can be chosen.
+        smooth: whether a running mean of the lines is shown, ``on`` or ``off``; ``None``: it can't be chosen.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Chart:
     layout: Mapping[str, Any]
     height: int
     choices: Mapping[str, Sequence[Choice]]
-    smooth: bool = False
+    smooth: Literal["on", "off"] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the page's script."""

@@ -11,6 +11,9 @@ from amc.reporting.html.runs import StoredRun
 from amc.tracking.episodes import KEEP
 from amc.tracking.stages import stages
 
+LONG = 100  # so many episodes of noise hide where the lines go: their running mean is shown first
+FEW = 3
+
 
 def curves_chart(run: StoredRun, name: str) -> Chart:
     """A legend entry is a stage or a kind, so that it stays short; a click on one hides its groups."""
@@ -18,7 +21,7 @@ def curves_chart(run: StoredRun, name: str) -> Chart:
     episodes = [int(row["episode"]) for row in run.episodes]
     values = {n: [row.get(f"{KEEP}{n}") for row in run.episodes] for n in names}
     colours = depth_colours(len(names))
-    depth_of = {n: stage for stage, members in stages(names, most=12).items() for n in members}
+    depth_of = {n: stage for stage, members in _legend_stages(names).items() for n in members}
     lines = [_line(n, episodes, values[n], colour, depth_of[n]) for n, colour in zip(names, colours, strict=True)]
     middle = {s: colours[_middle([i for i, n in enumerate(names) if depth_of[n] == s])] for s in depth_of.values()}
     entries = [_entry(stage, colour) for stage, colour in middle.items()]
@@ -38,7 +41,14 @@ def curves_chart(run: StoredRun, name: str) -> Chart:
         "hovermode": "closest",
     }
     note = "Point at a line for its group; click on a legend entry to hide its groups, twice to see them alone."
-    return Chart(name, "Keep ratios over the search", note, data, layout, 520, choices, smooth=True)
+    smooth = "on" if len(episodes) > LONG else "off"
+    return Chart(name, "Keep ratios over the search", note, data, layout, 520, choices, smooth)
+
+
+def _legend_stages(names: Sequence[str]) -> dict[str, list[str]]:
+    """The network's own stages, or six of about the same size where its layers have names of one or two stems only."""
+    own = stages(names, most=len(names) or 1)
+    return own if len(own) >= FEW else stages(names, most=max(1, -(-len(names) // 6)))
 
 
 def _choices(

@@ -83,6 +83,7 @@ async function draw() {
   for (const chart of charts) {
     originals[chart.name] = chart.data.map((trace) => trace.y || []);
     await Plotly.newPlot(chart.name, chart.data, themed(chart.layout), config);
+    if (chart.smooth === "on") { await smooth(chart, true); }
     listen(chart);
   }
   dark.addEventListener("change", () => charts.forEach((chart) => Plotly.relayout(chart.name, recolour(chart.layout))));

@@ -70,27 +70,27 @@ def _section(section: Section) -> str:
 
 def _chart(chart: Chart) -> str:
     rows = "".join(
-        f'<div class="choices" role="group" aria-label="{escape(name)}" data-chart="{escape(chart.name)}" '
-        f'data-row="{escape(name)}"><span>{escape(name)}</span>'
-        + "".join(
-            f'<button type="button" aria-pressed="{str(place == 0).lower()}">{escape(choice.label)}</button>'
-            for place, choice in enumerate(row)
-        )
-        + "</div>"
+        _buttons(chart.name, name, [choice.label for choice in row])
         for name, row in chart.choices.items()
         if len(row) > 1
     )
-    if chart.smooth:
-        rows += (
-            f'<div class="choices" role="group" aria-label="lines" data-chart="{escape(chart.name)}" data-row="lines">'
-            '<span>lines</span><button type="button" aria-pressed="true">each episode</button>'
-            '<button type="button" aria-pressed="false">running mean</button></div>'
-        )
+    if chart.smooth is not None:
+        rows += _buttons(chart.name, "lines", ("each episode", "running mean"), pressed=int(chart.smooth == "on"))
     return (
         f'<figure><h3>{escape(chart.title)}</h3><p class="note">{escape(chart.note)}</p>'
         f'<div class="rows">{rows}</div>'
         f'<div class="chart" id="{escape(chart.name)}" style="height:{chart.height}px"></div></figure>'
     )
+
+
+def _buttons(chart: str, row: str, labels: Sequence[str], pressed: int = 0) -> str:
+    buttons = "".join(
+        f'<button type="button" aria-pressed="{str(place == pressed).lower()}">{escape(label)}</button>'
+        for place, label in enumerate(labels)
+    )
+    name = escape(row)
+    opening = f'<div class="choices" role="group" aria-label="{name}" data-chart="{escape(chart)}" data-row="{name}">'
+    return f"{opening}<span>{name}</span>{buttons}</div>"
 
 
 @cache

@@ -47,14 +47,14 @@ def command_line(config: Mapping[str, Any]) -> str:
     return " ".join(map(shlex.quote, ["python", "-m", f"amc.{config['command']}", *words]))
 
 
-def without_folders(value: object) -> object:
-    """``value``; of an absolute path, its last part."""
+def without_folders(value: object, instead: str = "…") -> object:
+    """``value``; of an absolute path its last part, with ``instead`` for where it lies."""
     if isinstance(value, str) and re.match(r"(/|~|[A-Za-z]:\\)", value):
-        return "…/" + re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+        return f"{instead}/" + re.split(r"[/\\]", value.rstrip("/\\"))[-1]
     if isinstance(value, Mapping):
-        return {key: without_folders(entry) for key, entry in value.items()}
+        return {key: without_folders(entry, instead) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_folders(entry) for entry in value]
+        return [without_folders(entry, instead) for entry in value]
     return value
 
 
@@ -108,7 +108,7 @@ def _differences(key: str, value: Any, ready: Any) -> Iterator[str]:
             yield from _differences(f"{key}.{name}", entry, ready.get(name, MISSING))
     elif value != ready:
         plus = "++" if ready is MISSING and "." in key else ""
-        yield f"{plus}{key}={_quoted(without_folders(value))}"
+        yield f"{plus}{key}={_quoted(without_folders(value, 'FOLDER'))}"
 
 
 def _quoted(value: object) -> str:

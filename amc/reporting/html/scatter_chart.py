@@ -78,7 +78,7 @@ def _choice(column: str, early: Sequence[Row], full: Sequence[Row], marked: Sequ
     values: Mapping[str, Sequence[Any]] = {
         "x": [rounded([row[column] for row in rows]) for rows in shown],
         "y": [rounded([row["accuracy"] for row in rows]) for rows in shown],
-        "text": [[_words(row) for row in rows] for rows in shown],
+        "text": [[words(row) for row in rows] for rows in shown],
     }
     return Choice(LABELS[column], values, None, {"xaxis.title.text": COSTS[column]})
 
@@ -86,12 +86,13 @@ def _choice(column: str, early: Sequence[Row], full: Sequence[Row], marked: Sequ
 def _dots(rows: Sequence[Row], column: str, label: str, marker: Mapping[str, Any]) -> Trace:
     return {
         "type": "scatter", "mode": "markers", "name": label, "x": rounded([row[column] for row in rows]),
-        "y": rounded([row["accuracy"] for row in rows]), "text": [_words(row) for row in rows],
+        "y": rounded([row["accuracy"] for row in rows]), "text": [words(row) for row in rows],
         "hovertemplate": "%{text}<extra></extra>", "marker": dict(marker),
     }  # fmt: skip
 
 
-def _words(row: Row) -> str:
+def words(row: Row) -> str:
+    """An episode for whoever points at its dot."""
     lines = [f"<b>episode {int(row['episode'])}</b>", f"accuracy {row['accuracy']:.2%}", f"reward {row['reward']:.4g}"]
     lines += [f"{label} × {row[column]:.3f}" for column, label in list(LABELS.items())[:2] if column in row]
     lines += [f"latency {row['latency_ms']:.3g} ms"] if "latency_ms" in row else []
