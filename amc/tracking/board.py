@@ -27,9 +27,9 @@ class Board(EventFile):
     """Writes one run's TensorBoard events into its folder.
 
     Scalars per episode: ``search/…`` (reward, best_reward, accuracy, macs_ratio, params_ratio), ``agent/…``
-    (whatever the agent reports), ``keep_ratio_by_kind/<kind>`` (the mean of its groups: the same tags for every network,
-    so that runs can be compared) and ``keep_ratio/<group>``. The *Custom scalars* page has reward beside best reward,
-    the costs, the kinds in one chart, and the groups in a chart for each stage.
+    (whatever the agent reports), ``keep_ratio_by_kind/<kind>`` (the mean of its groups: the same tags for every
+    network, so that runs can be compared) and ``keep_ratio/<group>``. The *Custom scalars* page has reward beside best
+    reward, the costs, the kinds in one chart, and the groups in a chart for each stage.
     """
 
     def __init__(self, folder: str | Path, groups: Sequence[LayerGroup], purge_step: int | None = None) -> None:

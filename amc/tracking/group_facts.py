@@ -45,7 +45,9 @@ def write_groups(path: str | Path, groups: Sequence[LayerGroup], total: Cost) ->
 
 def facts_of(groups: Sequence[LayerGroup]) -> tuple[GroupFacts, ...]:
     """What is written down of each group."""
-    return tuple(GroupFacts(**{field.name: getattr(group, field.name) for field in fields(GroupFacts)}) for group in groups)
+    return tuple(
+        GroupFacts(**{field.name: getattr(group, field.name) for field in fields(GroupFacts)}) for group in groups
+    )
 
 
 def read_groups(path: str | Path) -> NetworkFacts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 
 MOST = 8  # TensorBoard tells the curves of one run apart by their markers alone
 
@@ -42,14 +42,14 @@ def _packed(children: list[list[str]], most: int, depth: int) -> Iterator[tuple[
     pack: list[list[str]] = []
     for child in children:
         if pack and sum(map(len, pack)) + len(child) > most:
-            yield _title(pack, depth), sum(pack, [])
+            yield _title(pack, depth), list(chain.from_iterable(pack))
             pack = []
         if len(child) > most:
             yield from _divided(child, most, depth)
         else:
             pack.append(child)
     if pack:
-        yield _title(pack, depth), sum(pack, [])
+        yield _title(pack, depth), list(chain.from_iterable(pack))
 
 
 def _children(names: Sequence[str], depth: int) -> list[list[str]]:

@@ -5,7 +5,7 @@ take a second to import. Only its JavaScript goes into the page, compressed.
 """
 
 from amc.reporting.html.compare import write_comparison
-from amc.reporting.html.report import REPORT, report_page, write_report
+from amc.reporting.html.report import REPORT, leave_report, report_page, write_report
 from amc.reporting.html.runs import read_run
 
-__all__ = ["REPORT", "read_run", "report_page", "write_comparison", "write_report"]
+__all__ = ["REPORT", "leave_report", "read_run", "report_page", "write_comparison", "write_report"]

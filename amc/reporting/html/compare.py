@@ -16,7 +16,7 @@ from amc.reporting.html.page import Section, page
 from amc.reporting.html.runs import StoredRun, read_run
 from amc.reporting.html.tables import table
 
-FACTS = ("model", "dataset", "agent", "reward", "importance", "recovery", "budget", "seed")
+FACTS = ("model", "dataset", "agent", "reward", "importance", "recovery", "budget", "episodes", "seed")
 
 
 def write_comparison(folders: Sequence[str | Path], output: str | Path) -> Path:
@@ -54,7 +54,10 @@ def labels(runs: Sequence[StoredRun]) -> list[str]:
     differing = [key for key in FACTS if len({_fact(run, key) for run in runs}) > 1]
     short = [", ".join(_words(key, _fact(run, key)) for key in differing) for run in runs]
     doubled = {label for label in short if short.count(label) > 1 or not label}
-    named = [f"{label} ({run.name})" if label in doubled and label else label or run.name for label, run in zip(short, runs, strict=True)]
+    named = [
+        f"{label} ({run.name})" if label in doubled and label else label or run.name
+        for label, run in zip(short, runs, strict=True)
+    ]
     return [label if named.count(label) == 1 else f"{label} #{place + 1}" for place, label in enumerate(named)]
 
 
@@ -85,6 +88,8 @@ def _fact(run: StoredRun, key: str) -> str:
 
 
 def _words(key: str, value: str) -> str:
+    if key == "episodes":
+        return f"{value or 'no'} episodes"
     return f"{key} {value}" if key in ("seed", "budget") else value or f"no {key}"
 
 

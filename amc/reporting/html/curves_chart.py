@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from amc.core.kinds import FAMILIES, family_of
 from amc.reporting.figures import COLOURS as KIND_COLOURS
@@ -41,7 +42,7 @@ def curves_chart(run: StoredRun, name: str) -> Chart:
         "hovermode": "closest",
     }
     note = "Point at a line for its group; click on a legend entry to hide its groups, twice to see them alone."
-    smooth = "on" if len(episodes) > LONG else "off"
+    smooth: Literal["on", "off"] = "on" if len(episodes) > LONG else "off"
     return Chart(name, "Keep ratios over the search", note, data, layout, 520, choices, smooth)
 
 
@@ -68,9 +69,7 @@ def _choices(
     ]
 
 
-def _line(
-    name: str, episodes: Sequence[int], values: Sequence[float | None], colour: str, legendgroup: str
-) -> Trace:
+def _line(name: str, episodes: Sequence[int], values: Sequence[float | None], colour: str, legendgroup: str) -> Trace:
     return {
         "type": "scatter", "mode": "lines", "x": episodes, "y": rounded(values, 4), "name": text(name),
         "line": {"color": colour, "width": 1.4}, "opacity": 0.85, "legendgroup": text(legendgroup),

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,7 +15,7 @@ from amc.core.errors import AmcError
 from amc.reporting.html.runs import StoredRun
 
 ALWAYS = ("model", "dataset", "agent")  # said even where they are the ready ones
-UNSTORED = ("command", "networks")
+APART = ("command", "networks", "cache_dir")  # said in another way, or without a meaning for the result
 MISSING = object()
 
 
@@ -39,7 +38,7 @@ def command_line(config: Mapping[str, Any]) -> str:
         ready, groups = _ready(str(config.get("command")))
     except (OSError, AmcError, yaml.YAMLError):
         return ""
-    words = [word for key, value in config.items() if key not in UNSTORED for word in _words(key, value, ready, groups)]
+    words = [word for key, value in config.items() if key not in APART for word in _words(key, value, ready, groups)]
     networks = config.get("networks") or []
     if networks:
         names = ",".join(str(network.get("name")) for network in networks)
@@ -137,8 +136,3 @@ def _call(run: StoredRun) -> str:
 def _settings(stored: Mapping[str, Any]) -> Sequence[str]:
     entries = (f"        {key}={without_folders(value)!r}," for key, value in stored.items())
     return ["    settings=Settings(", *entries, "    ),"]
-
-
-def folder_of(path: str | Path) -> str:
-    """The name of a folder, never where it lies."""
-    return Path(path).resolve().name

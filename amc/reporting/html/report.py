@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from html import escape
 from pathlib import Path
 
+from amc.core.errors import first_line
 from amc.core.files import write_bytes
 from amc.reporting.html.curves_chart import curves_chart
 from amc.reporting.html.page import Section, page
@@ -17,6 +19,7 @@ from amc.reporting.html.seconds_chart import seconds_chart
 from amc.reporting.html.tables import config_table, groups_table, result_cards
 
 REPORT = "report.html"
+log = logging.getLogger(__name__)
 
 
 def write_report(folder: str | Path) -> Path:
@@ -33,6 +36,14 @@ def write_report(folder: str | Path) -> Path:
         write_bytes(path / "networks" / part.name / REPORT, report_page(part).encode())
     write_bytes(path / REPORT, report_page(run).encode())
     return path / REPORT
+
+
+def leave_report(folder: str | Path) -> None:
+    """Writes a finished run's report. One that can't be drawn takes nothing from the run."""
+    try:
+        write_report(folder)
+    except Exception as error:  # whatever it is, everything that was found is on disk already
+        log.warning("%s: the report is not drawn: %s", Path(folder) / REPORT, first_line(error))
 
 
 def report_page(run: StoredRun) -> str:
@@ -59,7 +70,7 @@ def _network(run: StoredRun, prefix: str, headed: bool) -> list[Section]:
         charts.append(curves_chart(run, f"{prefix}-curves"))
         charts.append(progress_chart(run, f"{prefix}-progress"))
         charts.append(scatter_chart(run, f"{prefix}-scatter"))
-    if run.seconds():
+    if set(run.seconds()) - {"other"}:
         charts.append(seconds_chart(run, f"{prefix}-seconds"))
     sections = [Section(run.model if headed else "", result_cards(run), charts)]
     if run.plan:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amc.reporting.html.chart import FRONT, GREY, Chart, Choice, Trace, rounded
-from amc.reporting.html.pareto import pareto_front
+from amc.reporting.pareto import pareto_front
 from amc.reporting.html.runs import StoredRun
 from amc.tracking.episodes import Row
 

@@ -88,12 +88,9 @@ def _cell(tag: str, value: object, left: bool) -> str:
 
 
 def _show(value: object) -> str:
-    shown = without_folders(value)
-    return {None: "null", True: "true", False: "false"}.get(shown, str(shown)) if _is_flag(shown) else str(shown)
-
-
-def _is_flag(value: object) -> bool:
-    return value is None or isinstance(value, bool)
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(without_folders(value))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
