@@ -19,7 +19,7 @@ def stages(names: Sequence[str], most: int = MOST) -> dict[str, list[str]]:
         most: groups of one stage.
     """
     found: dict[str, list[str]] = {}
-    for single, parts in groupby(_children(names, 0), key=lambda child: len(child) == 1):
+    for single, parts in groupby(_children(names, 0), key=lambda child: "." not in child[0]):
         if single:
             divided = _packed(list(parts), most, 0)
         else:

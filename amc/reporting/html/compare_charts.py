@@ -86,7 +86,8 @@ def dash(place: int) -> str:
 def _line(label: str, run: StoredRun, y: list[float | None], line: Mapping[str, Any]) -> Trace:
     return {
         "type": "scatter", "mode": "lines", "name": text(label), "x": [int(row["episode"]) for row in run.episodes],
-        "y": rounded(y), "line": dict(line), "hovertemplate": "%{fullData.name}<br>episode %{x}: %{y:.4g}<extra></extra>",
+        "y": rounded(y), "line": dict(line),
+        "hovertemplate": "%{fullData.name}<br>episode %{x}: %{y:.4g}<extra></extra>",
     }  # fmt: skip
 
 

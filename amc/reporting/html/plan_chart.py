@@ -29,7 +29,7 @@ def plan_chart(run: StoredRun, name: str) -> Chart:
         "type": "bar", "orientation": "h", "y": rows, "x": ratios, "marker": {"color": by_depth}, "showlegend": False,
         "text": [f"{k} of {of}" for k, of in zip(kept, original, strict=True)], "textposition": "auto",
         "hovertext": hovers, "hovertemplate": "%{hovertext}<extra></extra>", "insidetextanchor": "end",
-        "textangle": 0, "cliponaxis": False,
+        "textangle": 0, "cliponaxis": False, "textfont": {"size": 11}, "constraintext": "none",
     }  # fmt: skip
     behind: Trace = {
         "type": "bar", "orientation": "h", "y": rows, "x": [1] * len(names), "hoverinfo": "skip",

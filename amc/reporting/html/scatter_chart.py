@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amc.reporting.html.chart import FRONT, GREY, Chart, Choice, Trace, rounded
-from amc.reporting.pareto import pareto_front
 from amc.reporting.html.runs import StoredRun
+from amc.reporting.pareto import pareto_front
 from amc.tracking.episodes import Row
 
 COSTS = {"macs_ratio": "MACs / dense", "params_ratio": "parameters / dense", "latency_ms": "latency, ms"}
