@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from amc.core.conf import config_folder
+from amc.core.conf import config_folder, quoted
 from amc.core.errors import AmcError
 from amc.reporting.html.runs import StoredRun
 
@@ -107,19 +106,14 @@ def _differences(key: str, value: Any, ready: Any) -> Iterator[str]:
             yield from _differences(f"{key}.{name}", entry, ready.get(name, MISSING))
     elif value != ready:
         plus = "++" if ready is MISSING and "." in key else ""
-        yield f"{plus}{key}={_quoted(without_folders(value, 'FOLDER'))}"
+        yield f"{plus}{key}={_plain(without_folders(value, 'FOLDER'))}"
 
 
-def _quoted(value: object) -> str:
-    """``value`` in the grammar of Hydra's overrides."""
-    if isinstance(value, str):
-        plain = re.fullmatch(r"[\w./-]+", value) and value.lower() not in ("null", "true", "false")
-        return value if plain and not re.match(r"[-\d.]", value) else "'" + value.replace("'", "\\'") + "'"
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(_quoted, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_quoted(entry)}" for key, entry in value.items()) + "}"
-    return json.dumps(value)
+def _plain(value: object) -> str:
+    """``value`` in the grammar of Hydra's overrides, without quotes where none are needed."""
+    if isinstance(value, str) and re.fullmatch(r"(?!null$|true$|false$)[A-Za-z_][\w./-]*", value, re.IGNORECASE):
+        return value
+    return quoted(value)
 
 
 def _call(run: StoredRun) -> str:

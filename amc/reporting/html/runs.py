@@ -14,6 +14,7 @@ from amc.tracking.group_facts import GROUPS, GroupFacts, NetworkFacts, read_grou
 from amc.tracking.run_dir import CONFIG, EPISODES
 
 SUMMARY, PLAN, NETWORKS = "summary.json", "plan.json", "networks"
+REQUIRED = ("episode", "reward", "accuracy", "macs_ratio", "params_ratio")
 UNTIMED = ("wall", "loading")  # the whole, and what came before it
 
 
@@ -80,7 +81,7 @@ def read_run(folder: str | Path) -> StoredRun:
     path = Path(folder)
     if not path.is_dir():
         raise AmcError(f"{path}: no such folder; give a run folder")
-    config, summary = _optional(path / CONFIG), _optional(path / SUMMARY)
+    config, summary = _optional(path / CONFIG), _summary(path / SUMMARY)
     parts = [_part(part) for part in sorted((path / NETWORKS).glob("*/"))] if (path / NETWORKS).is_dir() else []
     order = list(summary.get("models") or [])
     parts.sort(key=lambda part: order.index(part.name) if part.name in order else len(order))
@@ -102,9 +103,9 @@ def _part(
     return StoredRun(
         name=path.resolve().name,
         config=_optional(path / CONFIG) if config is None else config,
-        summary=_optional(path / SUMMARY) if summary is None else summary,
+        summary=_summary(path / SUMMARY) if summary is None else summary,
         plan=_plan(path / PLAN),
-        episodes=read_episodes(path / EPISODES) if (path / EPISODES).is_file() else (),
+        episodes=_episodes(path / EPISODES),
         network=read_groups(path / GROUPS) if (path / GROUPS).is_file() else None,
         parts=parts,
     )
@@ -117,6 +118,22 @@ def _optional(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise AmcError(f"{path}: holds no object; the file is damaged")
     return content
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    summary = _optional(path)
+    wrong = [key for key in ("baseline", "best") if not isinstance(summary.get(key, {}), dict)]
+    if wrong:
+        raise AmcError(f"{path}: {wrong[0]} holds no scores; the file is damaged")
+    return summary
+
+
+def _episodes(path: Path) -> Sequence[Row]:
+    rows = read_episodes(path) if path.is_file() else []
+    for column in REQUIRED:
+        if not all(column in row for row in rows):
+            raise AmcError(f"{path}: no column {column!r}; give the folder of a search")
+    return rows
 
 
 def _plan(path: Path) -> dict[str, tuple[int, int]]:
