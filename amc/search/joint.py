@@ -171,7 +171,11 @@ def search_networks(
         env.metadata["policy"]["trained_on"] = trained_on(facts, choices.settings.rule, outcomes)
         agent.save_policy(run.folder.path / FOLDER)
     for search in searches:
-        own_facts = {**facts, **search.task.facts, "model": search.task.name} if several else facts
+        own_facts = (
+            {**facts, **search.task.facts, "model": search.task.name}
+            if several
+            else {"model": search.task.name, **facts}
+        )
         search.write(outcomes[search.task.name], own_facts)
     return Found(outcomes, begun_with, earlier_seconds)
 

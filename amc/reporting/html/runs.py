@@ -83,7 +83,7 @@ def read_run(folder: str | Path) -> StoredRun:
         raise AmcError(f"{path}: no such folder; give a run folder")
     config, summary = _optional(path / CONFIG), _summary(path / SUMMARY)
     parts = [_part(part) for part in sorted((path / NETWORKS).glob("*/"))] if (path / NETWORKS).is_dir() else []
-    order = list(summary.get("models") or [])
+    order = _order(config, summary)
     parts.sort(key=lambda part: order.index(part.name) if part.name in order else len(order))
     run = _part(path, config, summary, parts)
     if not parts and not run.episodes and not run.plan:
@@ -109,6 +109,13 @@ def _part(
         network=read_groups(path / GROUPS) if (path / GROUPS).is_file() else None,
         parts=parts,
     )
+
+
+def _order(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """The names of a run's networks as they were given."""
+    names = summary.get("models") or config.get("models")
+    networks = config.get("networks") or []
+    return list(names or [net.get("name") for net in networks if isinstance(net, dict)])
 
 
 def _optional(path: Path) -> dict[str, Any]:
