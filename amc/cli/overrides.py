@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import torchvision
 from omegaconf import OmegaConf
 
 from amc.cli.networks import expanded, listed
-from amc.core.conf import config_folder
+from amc.core.conf import config_folder, quoted
 from amc.core.errors import AmcError
 from amc.core.files import read_json
 from amc.policies.start import _gentle, read
@@ -59,7 +57,7 @@ def _named_model(name: str) -> list[str]:
 def _several_networks(command: str, arguments: Sequence[str]) -> list[str]:
     """``model=[a,b]`` as the first model, and a list of all."""
     names = listed(_value_of("model", arguments))
-    return expanded(command, arguments, names, _composed_model, _quoted) if names else list(arguments)
+    return expanded(command, arguments, names, _composed_model, quoted) if names else list(arguments)
 
 
 def _composed_model(name: str) -> dict[str, Any]:
@@ -106,20 +104,7 @@ def _leaves(key: str, value: object) -> list[str]:
     """``value`` as overrides that set ``key``, or every entry below it."""
     if isinstance(value, dict) and value:
         return [override for name, entry in value.items() for override in _leaves(f"{key}.{name}", entry)]
-    return [f"++{key}={_quoted(value)}"]
-
-
-def _quoted(value: object) -> str:
-    """``value`` in the grammar of Hydra's overrides."""
-    if isinstance(value, str):
-        # a backslash means something only before a quote
-        escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-        return f"'{escaped}'"
-    if isinstance(value, list):
-        return f"[{','.join(map(_quoted, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_quoted(entry)}" for key, entry in value.items()) + "}"  # YAML too
-    return json.dumps(value)
+    return [f"++{key}={quoted(value)}"]
 
 
 def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:

@@ -1,7 +1,9 @@
-"""Where the configuration lies."""
+"""Where the configuration lies, and how its overrides are written."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 
@@ -10,3 +12,16 @@ def config_folder() -> Path:
     package = Path(__file__).resolve().parents[1]
     checkout = package.parent / "conf"
     return checkout if (checkout / "search.yaml").is_file() else package / "conf"
+
+
+def quoted(value: object) -> str:
+    """``value`` in the grammar of Hydra's overrides."""
+    if isinstance(value, str):
+        # a backslash means something only before a quote
+        escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+        return f"'{escaped}'"
+    if isinstance(value, list):
+        return f"[{','.join(map(quoted, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {quoted(entry)}" for key, entry in value.items()) + "}"  # YAML too
+    return json.dumps(value)

@@ -16,6 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from amc.core.files import write_bytes
+from amc.core.kinds import FAMILIES, family_of
 from amc.core.types import LayerGroup, PruningPlan
 
 # Okabe and Ito's palette: told apart with any colour vision. 3×3 and 1×1 get the strongest contrast.
@@ -34,11 +35,7 @@ GRID = "#E4E4E4"
 
 def kind_label(kind: str) -> str:
     """The legend entry for a group's ``kind``: its family, with 3×3 and 1×1 convolutions apart."""
-    if kind in ("conv3x3", "conv1x1"):
-        return f"{kind[-3]}×{kind[-1]} convolution"
-    return next(
-        (family for family in ("depthwise", "grouped", "linear") if kind.startswith(family)), "other convolution"
-    )
+    return FAMILIES[family_of(kind)]
 
 
 def mean_keep_ratios(groups: Sequence[LayerGroup], plan: PruningPlan) -> dict[str, tuple[float, float]]:

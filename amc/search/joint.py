@@ -16,6 +16,7 @@ from amc.core.errors import AmcError
 from amc.core.types import Scored
 from amc.policies.start import FOLDER, origin, settings_from, start_from, starting_policy
 from amc.reporting.console import show
+from amc.reporting.html import leave_report
 from amc.reporting.tables import networks_table
 from amc.rewards import accuracy
 from amc.search.joint_folder import network_folders
@@ -99,6 +100,7 @@ def search_jointly(
         result = JointResult(found.outcomes, time.perf_counter() - began + found.earlier_seconds)
         if run.folder is not None:
             run.folder.write_summary(_summary(result, {**facts, **found.facts}, episodes))
+            leave_report(run.folder.path)
         if verbose:
             show(networks_table({n: _columns(outcome) for n, outcome in found.outcomes.items()}))
             show(Text(run.line()))
@@ -169,7 +171,11 @@ def search_networks(
         env.metadata["policy"]["trained_on"] = trained_on(facts, choices.settings.rule, outcomes)
         agent.save_policy(run.folder.path / FOLDER)
     for search in searches:
-        own_facts = {**facts, **search.task.facts, "model": search.task.name} if several else facts
+        own_facts = (
+            {**facts, **search.task.facts, "model": search.task.name}
+            if several
+            else {"model": search.task.name, **facts}
+        )
         search.write(outcomes[search.task.name], own_facts)
     return Found(outcomes, begun_with, earlier_seconds)
 

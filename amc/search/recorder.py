@@ -14,6 +14,7 @@ from amc.core.types import Cost, Episode, LayerGroup
 from amc.reporting.accuracy_over_macs import accuracy_over_macs_figure, log_macs_fit
 from amc.reporting.figures import plan_figure, ratio_curves_figure, save_figure
 from amc.tracking import Board, EpisodeLog, RunDir
+from amc.tracking.group_facts import GROUPS, write_groups
 from amc.tracking.journal import Journal
 from amc.tracking.plans import PARTS, episodes_in
 
@@ -50,7 +51,8 @@ class Recorder:
         finished = int(checkpoint["episodes"]) if checkpoint else 0
         self._log.truncate(finished)
         episodes = episodes_in(self._log.path, self._groups) if finished else []
-        self._board = Board(self._run_dir.path, self._names, purge_step=finished)
+        write_groups(self._run_dir.kept_file(GROUPS), self._groups, self._original)
+        self._board = Board(self._run_dir.path, self._groups, purge_step=finished)
         return episodes, checkpoint
 
     def episode(

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from matplotlib.figure import Figure
 from torch import nn
 
 from amc.core.types import Episode, LayerGroup, PruningPlan, Scored
+from amc.reporting import result_views as views
+from amc.reporting.result_figures import What
 from amc.search.finals import Finals
 from amc.tracking.versions import versions
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class SearchResult:
-    """What a search found.
+    """What a search found. It shows itself: printed, as a table in a notebook, by :meth:`plot`.
 
     Attributes:
         plan: the best plan.
@@ -35,6 +41,28 @@ class SearchResult:
     groups: tuple[LayerGroup, ...]
     seconds: Mapping[str, float]
     wall_seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        return views.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return views.as_html(self)
+
+    def plot(self, what: What = "all") -> Figure:
+        """A figure, which a notebook shows and ``savefig`` saves.
+
+        Args:
+            what: ``plan`` (the keep ratio of every group), ``curves`` (reward, accuracy and keep ratios over the
+                episodes), ``scatter`` (accuracy over MACs with the Pareto front), or ``all`` of them.
+
+        Raises:
+            AmcError: something else.
+        """
+        return views.as_figure(self, what)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row per episode, with the columns of ``episodes.csv``. Raises ``AmcError`` if pandas is missing."""
+        return views.as_dataframe(self)
 
 
 def summary_of(result: SearchResult, best: Episode, facts: Mapping[str, Any]) -> dict[str, Any]:

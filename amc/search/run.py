@@ -12,6 +12,7 @@ from torch import nn
 
 from amc.core.device import resolve_device
 from amc.reporting.console import show
+from amc.reporting.html import leave_report
 from amc.reporting.tables import print_result
 from amc.rewards import Reward, resolved
 from amc.search.joint import search_networks
@@ -87,6 +88,8 @@ def search(
     with Run(run_dir, cache_dir, resume, verbose).opened(own) as run:
         outcome = search_networks([task], choices.settled(), run, policy, facts).outcomes[name]
         result = outcome.result
+        if run.folder is not None:
+            leave_report(run.folder.path)
         if verbose:
             if outcome.finals is not None:
                 show(Text(outcome.finals.line()))

@@ -1,15 +1,20 @@
-"""TensorBoard: scalars per episode, every group's keep ratio in one chart, figures, hyper-parameters."""
+"""TensorBoard: scalars per episode, keep ratios by kind and by stage, figures, hyper-parameters."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch.utils.tensorboard import summary as summaries
 
-from amc.core.types import Cost, Episode
+from amc.core.kinds import FAMILIES, family_of
+from amc.core.types import Cost, Episode, LayerGroup
 from amc.tracking.episodes import KEEP
 from amc.tracking.event_file import EventFile, scalars
+from amc.tracking.stages import stages
+
+BY_KIND = "keep_ratio_by_kind/"
 
 # TensorBoard shows only the keys that the first run had: every run must write the same ones.
 HPARAMS = (
@@ -22,15 +27,21 @@ class Board(EventFile):
     """Writes one run's TensorBoard events into its folder.
 
     Scalars per episode: ``search/…`` (reward, best_reward, accuracy, macs_ratio, params_ratio), ``agent/…``
-    (whatever the agent reports) and ``keep_ratio/<group>``. The *Custom scalars* page has reward beside best reward,
-    the costs, and all keep ratios in one chart.
+    (whatever the agent reports), ``keep_ratio_by_kind/<kind>`` (the mean of its groups: the same tags for every
+    network, so that runs can be compared) and ``keep_ratio/<group>``. The *Custom scalars* page has reward beside best
+    reward, the costs, the kinds in one chart, and the groups in a chart for each stage.
     """
 
-    def __init__(self, folder: str | Path, group_names: Sequence[str], purge_step: int | None = None) -> None:
-        """``purge_step``: the episode that a resumed run starts with; later points of the killed one vanish."""
+    def __init__(self, folder: str | Path, groups: Sequence[LayerGroup], purge_step: int | None = None) -> None:
+        """Of ``groups``, in walk order, those that can't be pruned are left out.
+
+        ``purge_step``: the episode that a resumed run starts with; later points of the killed one vanish.
+        """
         super().__init__(folder, purge_step)
-        self._groups = tuple(group_names)
-        self.add(summaries.custom_scalars(_layout()))
+        free = [group for group in groups if group.frozen is None]
+        self._groups = [group.name for group in free]
+        self._kinds = {family: [g.name for g in free if family_of(g.kind) == family] for family in FAMILIES}
+        self.add(summaries.custom_scalars(_layout(self._groups)))
 
     def episode(self, episode: Episode, original: Cost, best_reward: float) -> None:
         """Adds one episode's scalars and flushes, so that a killed run shows all that it finished.
@@ -48,6 +59,7 @@ class Board(EventFile):
             "search/macs_ratio": episode.cost.macs / original.macs,
             "search/params_ratio": episode.cost.params / original.params,
             **{f"agent/{name}": value for name, value in episode.scalars.items()},
+            **{f"{BY_KIND}{kind}": _mean([ratios[n] for n in names]) for kind, names in self._kinds.items() if names},
             **{f"{KEEP}{name}": ratios[name] for name in self._groups},
         }
         self.scalars(values, episode.index)
@@ -71,12 +83,20 @@ class Board(EventFile):
             self.add(summary)
 
 
-def _layout() -> dict[str, dict[str, list[object]]]:
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _layout(names: Sequence[str]) -> dict[str, dict[str, list[object]]]:
     # The entries are regular expressions.
     return {
         "search": {
             "reward": ["Multiline", ["search/reward", "search/best_reward"]],
             "accuracy and cost": ["Multiline", ["search/accuracy", "search/macs_ratio", "search/params_ratio"]],
         },
-        "keep ratios": {"all groups": ["Multiline", [f"{KEEP}.*"]]},
+        "keep ratios by kind": {"mean of each kind": ["Multiline", [f"{BY_KIND}.*"]]},
+        "keep ratios by stage": {
+            title: ["Multiline", [f"^{re.escape(KEEP + name)}$" for name in members]]
+            for title, members in stages(names).items()
+        },
     }

@@ -46,7 +46,7 @@ class EpisodeLog:
         """``original`` is the dense network's cost; ``parts`` are the timings that get a column each."""
         self.path = Path(path)
         self._original, self._parts, self._groups = original, tuple(parts), tuple(group_names)
-        self.columns = (*SCORES, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
+        self.columns = columns_of(parts, group_names)
 
     def append(self, episode: Episode) -> None:
         """Adds a row and hands it to the operating system at once, so that a killed process loses none.
@@ -57,15 +57,7 @@ class EpisodeLog:
         Raises:
             AmcError: the file can't be written (full disk).
         """
-        ratios = episode.plan.keep_ratios()
-        cost, metrics, original = episode.cost, episode.metrics, self._original
-        values: list[float | None] = [
-            episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss), metrics.images,
-            cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
-            int(episode.within_budget),
-            float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in self._parts),
-            *(ratios[name] for name in self._groups),
-        ]  # fmt: skip
+        values = row_of(episode, self._original, self._parts, self._groups)
         try:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 if file.tell() == 0:
@@ -88,6 +80,26 @@ class EpisodeLog:
         if len(rows) - 1 < episodes:
             raise AmcError(f"{self.path}: has {len(rows) - 1} episodes, the checkpoint {episodes}; the file is damaged")
         write_bytes(self.path, "".join(map(_line, rows[: episodes + 1])).encode())
+
+
+def columns_of(parts: Sequence[str], group_names: Sequence[str]) -> tuple[str, ...]:
+    """The names of :func:`row_of`'s values."""
+    return (*SCORES, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
+
+
+def row_of(
+    episode: Episode, original: Cost, parts: Sequence[str], group_names: Sequence[str]
+) -> list[float | int | None]:
+    """An episode as a row of ``episodes.csv``; ``original`` is the uncut network's cost."""
+    ratios = episode.plan.keep_ratios()
+    cost, metrics = episode.cost, episode.metrics
+    return [
+        episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss), metrics.images,
+        cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
+        int(episode.within_budget),
+        float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in parts),
+        *(ratios[name] for name in group_names),
+    ]  # fmt: skip
 
 
 def read_episodes(path: str | Path) -> list[Row]:

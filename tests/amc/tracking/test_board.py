@@ -22,7 +22,6 @@ GROUPS = [
     LayerGroup("conv1", "conv3x3", 8, 1, False, 3, 8, 8, 1, 3, 100, 10),
     LayerGroup("layer1.0.conv1", "conv1x1", 4, 1, False, 8, 8, 8, 1, 1, 100, 10),
 ]
-NAMES = [g.name for g in GROUPS]
 ORIGINAL = Cost(200, 40)
 
 
@@ -40,7 +39,7 @@ def points(folder: Path, tag: str) -> list[tuple[int, float]]:
 
 
 def test_scalars_are_on_disk_before_the_board_is_closed(tmp_path: Path) -> None:
-    board = Board(tmp_path, NAMES)
+    board = Board(tmp_path, GROUPS)
     board.episode(episode(0, -2.0), ORIGINAL, -2.0)
     board.episode(episode(1, -3.0), ORIGINAL, -2.0)
     expected = {
@@ -50,6 +49,8 @@ def test_scalars_are_on_disk_before_the_board_is_closed(tmp_path: Path) -> None:
         "search/macs_ratio": [0.25, 0.25],
         "search/params_ratio": [0.75, 0.75],
         "agent/sigma": [0.5, 0.5],
+        "keep_ratio_by_kind/conv3x3": [0.25, 0.25],
+        "keep_ratio_by_kind/conv1x1": [1.0, 1.0],
         "keep_ratio/conv1": [0.25, 0.25],
         "keep_ratio/layer1.0.conv1": [1.0, 1.0],
     }
@@ -60,17 +61,17 @@ def test_scalars_are_on_disk_before_the_board_is_closed(tmp_path: Path) -> None:
 
 
 def test_resuming_takes_back_what_came_after_the_checkpoint(tmp_path: Path) -> None:
-    with closing(Board(tmp_path, NAMES)) as killed:
+    with closing(Board(tmp_path, GROUPS)) as killed:
         for index in range(4):
             killed.episode(episode(index, float(index)), ORIGINAL, float(index))
-    with closing(Board(tmp_path, NAMES, purge_step=2)) as resumed:
+    with closing(Board(tmp_path, GROUPS, purge_step=2)) as resumed:
         resumed.episode(episode(2, 20.0), ORIGINAL, 20.0)
     assert points(tmp_path, "search/reward") == [(0, 0.0), (1, 1.0), (2, 20.0)]
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path: Path) -> None:
     for reward in (1.0, 2.0):
-        with closing(Board(tmp_path, NAMES, purge_step=0)) as board:
+        with closing(Board(tmp_path, GROUPS, purge_step=0)) as board:
             board.episode(episode(0, reward), ORIGINAL, reward)
     assert points(tmp_path, "search/reward") == [(0, 2.0)]
 
@@ -78,7 +79,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path: Path) ->
 def test_a_full_disk_is_one_line_and_loses_nothing(
     tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    with closing(Board(tmp_path, NAMES)) as board:
+    with closing(Board(tmp_path, GROUPS)) as board:
         board.episode(episode(0, 1.0), ORIGINAL, 1.0)
         (size,) = (path.stat().st_size for path in tmp_path.iterdir())
         with full_disk(size), pytest.raises(AmcError, match=r"tfevents\S+: can't be written"):
@@ -86,21 +87,52 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
     assert points(tmp_path, "search/reward")[0] == (0, 1.0)
 
 
-def test_one_chart_has_every_groups_curve(tmp_path: Path) -> None:
-    with closing(Board(tmp_path, NAMES)) as board:
-        board.episode(episode(0, 0.0), ORIGINAL, 0.0)
-    found = events(tmp_path)
+def charts(folder: Path) -> dict[str, dict[str, list[str]]]:
     layout = layout_pb2.Layout()
-    layout.ParseFromString(found.Tensors(CONFIG_SUMMARY_TAG)[0].tensor_proto.string_val[0])
-    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
-    tags = found.Tags()["scalars"]
-    matched = [tag for tag in tags if any(re.match(pattern, tag) for pattern in charts["all groups"])]
-    assert matched == ["keep_ratio/conv1", "keep_ratio/layer1.0.conv1"]
-    assert charts["reward"] == ["search/reward", "search/best_reward"]
+    layout.ParseFromString(events(folder).Tensors(CONFIG_SUMMARY_TAG)[0].tensor_proto.string_val[0])
+    return {c.title: {chart.title: list(chart.multiline.tag) for chart in c.chart} for c in layout.category}
+
+
+def matched(folder: Path, patterns: list[str]) -> list[str]:
+    return [tag for tag in events(folder).Tags()["scalars"] if any(re.match(pattern, tag) for pattern in patterns)]
+
+
+def test_a_chart_has_the_kinds_and_each_stage_has_one_of_its_groups(tmp_path: Path) -> None:
+    with closing(Board(tmp_path, GROUPS)) as board:
+        board.episode(episode(0, 0.0), ORIGINAL, 0.0)
+    found = charts(tmp_path)
+    kinds = found["keep ratios by kind"]["mean of each kind"]
+    assert matched(tmp_path, kinds) == ["keep_ratio_by_kind/conv3x3", "keep_ratio_by_kind/conv1x1"]
+    stages = found["keep ratios by stage"]
+    assert list(stages) == ["conv1", "layer1"]
+    assert matched(tmp_path, stages["layer1"]) == ["keep_ratio/layer1.0.conv1"]
+    assert matched(tmp_path, stages["conv1"]) == ["keep_ratio/conv1"]
+    assert found["search"]["reward"] == ["search/reward", "search/best_reward"]
+
+
+def test_a_kinds_value_is_the_mean_of_its_groups_that_can_be_pruned(tmp_path: Path) -> None:
+    def group(name: str, kind: str, frozen: str | None = None) -> LayerGroup:
+        return LayerGroup(name, kind, 4, 1, False, 3, 8, 8, 1, 3, 10, 10, (), frozen)
+
+    groups = [
+        group("a", "conv3x3"), group("b", "depthwise5x5"), group("c", "conv3x3"), group("d", "conv3x3", "the output"),
+        group("e", "linear"), group("f", "conv7x7"),
+    ]  # fmt: skip
+    plan = PruningPlan.make(groups, {"a": 1, "b": 3, "c": 2, "e": 2, "f": 1})
+    played = Episode(0, 0.0, plan, Metrics(0.5, 1.0, 10), Cost(1, 1), 1.0)
+    with closing(Board(tmp_path, groups)) as board:
+        board.episode(played, Cost(2, 2), 0.0)
+    by_kind = {tag: points(tmp_path, tag)[0][1] for tag in matched(tmp_path, ["keep_ratio_by_kind/.*"])}
+    assert by_kind == {
+        "keep_ratio_by_kind/conv3x3": 0.375,  # (1/4 + 2/4) / 2
+        "keep_ratio_by_kind/depthwise": 0.75,
+        "keep_ratio_by_kind/linear": 0.5,
+        "keep_ratio_by_kind/other": 0.25,
+    }
 
 
 def test_figures_become_images_of_their_size(tmp_path: Path) -> None:
-    with closing(Board(tmp_path, NAMES)) as board:
+    with closing(Board(tmp_path, GROUPS)) as board:
         board.figure("best_plan", Figure(figsize=(2, 1), dpi=50), 3)
     (image,) = events(tmp_path).Images("best_plan")
     assert (image.step, image.width, image.height) == (3, 100, 50)
@@ -109,7 +141,7 @@ def test_figures_become_images_of_their_size(tmp_path: Path) -> None:
 def test_hparams_are_always_the_same_keys(tmp_path: Path) -> None:
     values = {**dict.fromkeys(HPARAMS, "x"), "budget.keep": None}
     results = {**dict.fromkeys(HPARAM_METRICS, 0.5), "best/test_accuracy": None}
-    with closing(Board(tmp_path, NAMES)) as board:
+    with closing(Board(tmp_path, GROUPS)) as board:
         board.hparams(values, results)
         with pytest.raises(ValueError, match="need exactly"):
             board.hparams({**values, "extra": 1}, results)

@@ -1,0 +1,19 @@
+"""Families of layer kinds: what curves, charts and means are grouped by."""
+
+from __future__ import annotations
+
+FAMILIES = {
+    "conv3x3": "3×3 convolution",
+    "conv1x1": "1×1 convolution",
+    "depthwise": "depthwise",
+    "grouped": "grouped",
+    "linear": "linear",
+    "other": "other convolution",
+}
+
+
+def family_of(kind: str) -> str:
+    """The family of a group's ``kind``: 3×3 and 1×1 convolutions apart, other kinds whatever their size."""
+    if kind in ("conv3x3", "conv1x1"):
+        return kind
+    return next((family for family in ("depthwise", "grouped", "linear") if kind.startswith(family)), "other")

@@ -1,0 +1,36 @@
+"""``python -m amc.report RUN_DIR...``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from amc.core.errors import AmcError
+from amc.report.run import COMPARISON, report
+from amc.reporting.console import show
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """``python -m amc.report`` and the console script."""
+    parser = argparse.ArgumentParser(
+        prog="python -m amc.report",
+        description="A page about a run, or one that compares several. It needs nothing but a browser.",
+    )
+    parser.add_argument("folders", nargs="+", metavar="RUN_DIR", help="folder of a search, finished or not")
+    parser.add_argument(
+        "--output", metavar="FILE", help=f"the page; by default RUN_DIR/report.html, or {COMPARISON} for several"
+    )
+    given = parser.parse_args(argv)
+    try:
+        written = report(given.folders, given.output)
+    except AmcError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    show(Text(str(written)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The command that repeats a run: the stored configuration as overrides of the ready one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from amc.core.conf import config_folder, quoted
+from amc.core.errors import AmcError
+from amc.reporting.html.runs import StoredRun
+
+ALWAYS = ("model", "dataset", "agent")  # said even where they are the ready ones
+APART = ("command", "networks", "cache_dir")  # said in another way, or without a meaning for the result
+MISSING = object()
+
+
+def repeated_by(run: StoredRun) -> str:
+    """A command line, or a call where the run was started from Python. Empty if the folder doesn't say."""
+    config = run.config
+    if not config or config.get("command") == "joint":
+        return ""
+    if "settings" in config:
+        return _call(run)
+    return command_line(config)
+
+
+def command_line(config: Mapping[str, Any]) -> str:
+    """``python -m amc.<command> …`` with what differs from the ready configuration of the installed version.
+
+    A file outside of the run is given by its name alone: where it lies is this machine's business.
+    """
+    try:
+        ready, groups = _ready(str(config.get("command")))
+    except (OSError, AmcError, yaml.YAMLError):
+        return ""
+    words = [word for key, value in config.items() if key not in APART for word in _words(key, value, ready, groups)]
+    networks = config.get("networks") or []
+    if networks:
+        names = ",".join(str(network.get("name")) for network in networks)
+        words = [f"model=[{names}]", *(word for word in words if not word.startswith("model"))]
+    return " ".join(map(shlex.quote, ["python", "-m", f"amc.{config['command']}", *words]))
+
+
+def without_folders(value: object, instead: str = "…") -> object:
+    """``value``; of an absolute path its last part, with ``instead`` for where it lies."""
+    if isinstance(value, str) and re.match(r"(/|~|[A-Za-z]:\\)", value):
+        return f"{instead}/" + re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    if isinstance(value, Mapping):
+        return {key: without_folders(entry, instead) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(entry, instead) for entry in value]
+    return value
+
+
+def _ready(command: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The command's own values, and the option that it takes of each group."""
+    if not command.isidentifier():
+        raise AmcError(f"{command}: no command")
+    content = yaml.safe_load((config_folder() / f"{command}.yaml").read_text(encoding="utf-8"))
+    defaults = [entry for entry in content.pop("defaults", []) if isinstance(entry, dict)]
+    groups = {str(group): str(option) for entry in defaults for group, option in entry.items() if " " not in group}
+    return content, groups
+
+
+def _words(key: str, value: Any, ready: Mapping[str, Any], groups: Mapping[str, str]) -> Iterator[str]:
+    if key not in groups or not isinstance(value, Mapping):
+        yield from _differences(key, value, ready.get(key, MISSING))
+        return
+    chosen, values = _option(key, value)
+    if chosen != groups[key] or key in ALWAYS:
+        yield f"{key}={chosen}"
+    for name, entry in value.items():
+        if name != "name":
+            yield from _differences(f"{key}.{name}", entry, values.get(name, MISSING))
+
+
+def _option(group: str, value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """How the command line names the group's option, and what is then in it."""
+    name = str(value.get("name"))
+    file = config_folder() / group / f"{name}.yaml"
+    if re.fullmatch(r"\w+", name) and file.is_file():
+        return name, {"name": name, **(yaml.safe_load(file.read_text(encoding="utf-8")) or {})}
+    net = value.get("net")
+    target = str((net.get("_target_") if isinstance(net, Mapping) else None) or value.get("_target_") or name)
+    if target == f"torchvision.models.{name}":
+        target, base = name, "torchvision"
+    else:
+        base = "custom"
+    file = config_folder() / group / f"{base}.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    named = {"_target_": value.get("_target_")}
+    if isinstance(net, Mapping):
+        named = {"net": {**(content.get("net") or {}), "_target_": net.get("_target_")}}
+    return target, {**content, **named}
+
+
+def _differences(key: str, value: Any, ready: Any) -> Iterator[str]:
+    if isinstance(ready, str) and ("${" in ready or ready == "???"):
+        ready = MISSING
+    if isinstance(value, Mapping) and isinstance(ready, Mapping):
+        for name, entry in value.items():
+            yield from _differences(f"{key}.{name}", entry, ready.get(name, MISSING))
+    elif value != ready:
+        plus = "++" if ready is MISSING and "." in key else ""
+        yield f"{plus}{key}={_plain(without_folders(value, 'FOLDER'))}"
+
+
+def _plain(value: object) -> str:
+    """``value`` in the grammar of Hydra's overrides, without quotes where none are needed."""
+    if isinstance(value, str) and re.fullmatch(r"(?!null$|true$|false$)[A-Za-z_][\w./-]*", value, re.IGNORECASE):
+        return value
+    return quoted(value)
+
+
+def _call(run: StoredRun) -> str:
+    """The call from Python; network and images are the caller's own."""
+    facts = {key: run.config.get(key) for key in ("reward", "importance", "recovery", "agent", "seed")}
+    budget = run.config.get("budget") or {}
+    episodes = run.summary.get("episodes")
+    given = {"budget": budget.get("keep"), **facts, **({} if episodes is None else {"episodes": episodes})}
+    lines = [f"    {key}={value!r}," for key, value in given.items()]
+    settings = _settings(run.config["settings"])
+    return "\n".join(["search(", "    model,", "    train=train, val=val, test=test,", *lines, *settings, ")"])
+
+
+def _settings(stored: Mapping[str, Any]) -> Sequence[str]:
+    entries = (f"        {key}={without_folders(value)!r}," for key, value in stored.items())
+    return ["    settings=Settings(", *entries, "    ),"]

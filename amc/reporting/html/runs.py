@@ -1,0 +1,151 @@
+"""What a run folder says, read from its files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amc.core.errors import AmcError
+from amc.core.files import read_json
+from amc.tracking.episodes import KEEP, Row, read_episodes
+from amc.tracking.group_facts import GROUPS, GroupFacts, NetworkFacts, read_groups
+from amc.tracking.run_dir import CONFIG, EPISODES
+
+SUMMARY, PLAN, NETWORKS = "summary.json", "plan.json", "networks"
+REQUIRED = ("episode", "reward", "accuracy", "macs_ratio", "params_ratio")
+UNTIMED = ("wall", "loading")  # the whole, and what came before it
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One network's part of a run.
+
+    Attributes:
+        name: of the folder, never where it lies.
+        config: as it was started; empty where it is not known.
+        summary: empty as long as the run is not finished.
+        plan: group → (kept, original channels), in walk order; empty before the first episode.
+        episodes: as in ``episodes.csv``; none in a transfer.
+        network: facts about the groups; ``None`` in a run of an earlier version, which did not write them down.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    plan: Mapping[str, tuple[int, int]]
+    episodes: Sequence[Row]
+    network: NetworkFacts | None
+    parts: Sequence[StoredRun] = field(default=())
+
+    @property
+    def model(self) -> str:
+        """The network's name, or those of all."""
+        if self.parts:
+            return ", ".join(part.model for part in self.parts)
+        return str(self.fact("model") or self.name)
+
+    @property
+    def facts(self) -> dict[str, GroupFacts]:
+        """Group → what is known of it."""
+        return {} if self.network is None else {group.name: group for group in self.network.groups}
+
+    @property
+    def groups(self) -> list[str]:
+        """Those with a column in ``episodes.csv``, in walk order."""
+        return [column.removeprefix(KEEP) for column in (self.episodes or [{}])[0] if column.startswith(KEEP)]
+
+    def fact(self, key: str) -> Any:
+        """An entry of the summary, or of the configuration as long as there is none; a group's is its name."""
+        value = self.summary.get(key, self.config.get(key))
+        return value.get("name", value) if isinstance(value, Mapping) and key != "budget" else value
+
+    def seconds(self) -> dict[str, float]:
+        """Part → where the time went; of a run that is not finished, its episodes' alone."""
+        found = {key.removesuffix("_seconds"): value for key, value in self.summary.items() if key.endswith("_seconds")}
+        if not found:
+            columns = [column for column in (self.episodes or [{}])[0] if column.endswith("_seconds")]
+            found = {c.removesuffix("_seconds"): sum(row.get(c, 0.0) for row in self.episodes) for c in columns}
+        parts = {part: float(value) for part, value in found.items() if part not in UNTIMED and value}
+        other = float(self.summary.get("wall_seconds") or 0) - sum(parts.values())
+        return parts | ({"other": other} if other > 0.01 * sum(parts.values()) else {})
+
+
+def read_run(folder: str | Path) -> StoredRun:
+    """Everything a report shows of the run in ``folder``, finished or not.
+
+    Raises:
+        AmcError: no run, one of a command that has no report, or damaged files.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise AmcError(f"{path}: no such folder; give a run folder")
+    config, summary = _optional(path / CONFIG), _summary(path / SUMMARY)
+    parts = [_part(part) for part in sorted((path / NETWORKS).glob("*/"))] if (path / NETWORKS).is_dir() else []
+    order = _order(config, summary)
+    parts.sort(key=lambda part: order.index(part.name) if part.name in order else len(order))
+    run = _part(path, config, summary, parts)
+    if not parts and not run.episodes and not run.plan:
+        found = "no run" if not config else f"a run of {config.get('command', 'a command')} without a plan"
+        raise AmcError(f"{path}: holds {found} (no {EPISODES}, no {PLAN}); give the folder of a search or a transfer")
+    if not parts and not run.episodes and "wall_seconds" not in summary and summary.get("command") is None:
+        raise AmcError(f"{path}: has a plan but neither {EPISODES} nor {SUMMARY}; give the folder of a search")
+    return run
+
+
+def _part(
+    path: Path,
+    config: Mapping[str, Any] | None = None,
+    summary: Mapping[str, Any] | None = None,
+    parts: Sequence[StoredRun] = (),
+) -> StoredRun:
+    return StoredRun(
+        name=path.resolve().name,
+        config=_optional(path / CONFIG) if config is None else config,
+        summary=_summary(path / SUMMARY) if summary is None else summary,
+        plan=_plan(path / PLAN),
+        episodes=_episodes(path / EPISODES),
+        network=read_groups(path / GROUPS) if (path / GROUPS).is_file() else None,
+        parts=parts,
+    )
+
+
+def _order(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """The names of a run's networks as they were given."""
+    names = summary.get("models") or config.get("models")
+    networks = config.get("networks") or []
+    return list(names or [net.get("name") for net in networks if isinstance(net, dict)])
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise AmcError(f"{path}: holds no object; the file is damaged")
+    return content
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    summary = _optional(path)
+    wrong = [key for key in ("baseline", "best") if not isinstance(summary.get(key, {}), dict)]
+    if wrong:
+        raise AmcError(f"{path}: {wrong[0]} holds no scores; the file is damaged")
+    return summary
+
+
+def _episodes(path: Path) -> Sequence[Row]:
+    rows = read_episodes(path) if path.is_file() else []
+    for column in REQUIRED:
+        if not all(column in row for row in rows):
+            raise AmcError(f"{path}: no column {column!r}; give the folder of a search")
+    return rows
+
+
+def _plan(path: Path) -> dict[str, tuple[int, int]]:
+    try:
+        groups = _optional(path).get("groups", {})
+        return {str(name): (int(entry["keep"]), int(entry["of"])) for name, entry in groups.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AmcError(f"{path}: no plan ({error!r}); the file is damaged") from error

@@ -1,0 +1,73 @@
+"""``groups.json``: what a run's report needs to know about the dense network's layer groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from amc.core.errors import AmcError
+from amc.core.files import read_json, write_json
+from amc.core.types import Cost, LayerGroup
+
+GROUPS = "groups.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class GroupFacts:
+    """One layer group of the dense network; see :class:`amc.core.types.LayerGroup`."""
+
+    name: str
+    kind: str
+    channels: int
+    residual: bool
+    macs: int
+    params: int
+    frozen: str | None
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """All groups in walk order, and the dense network's MACs and parameters, layers without a group included."""
+
+    macs: int
+    params: int
+    groups: tuple[GroupFacts, ...]
+
+
+def write_groups(path: str | Path, groups: Sequence[LayerGroup], total: Cost) -> None:
+    """Writes ``groups.json``; ``total`` is the dense network's cost. Raises ``AmcError`` if it can't be written."""
+    entries = [asdict(facts) for facts in facts_of(groups)]
+    write_json(path, {"format": FORMAT, "macs": total.macs, "params": total.params, "groups": entries})
+
+
+def facts_of(groups: Sequence[LayerGroup]) -> tuple[GroupFacts, ...]:
+    """What is written down of each group."""
+    return tuple(
+        GroupFacts(**{field.name: getattr(group, field.name) for field in fields(GroupFacts)}) for group in groups
+    )
+
+
+def read_groups(path: str | Path) -> NetworkFacts:
+    """What :func:`write_groups` wrote. Raises ``AmcError`` if it is missing or damaged."""
+    data = read_json(path)
+    try:
+        groups = tuple(map(_group, data["groups"]))
+        return NetworkFacts(int(data["macs"]), int(data["params"]), groups)
+    except (KeyError, TypeError, ValueError) as error:
+        raise AmcError(f"{path}: no layer groups ({error!r}); the file is damaged") from error
+
+
+def _group(entry: dict[str, Any]) -> GroupFacts:
+    frozen = entry["frozen"]
+    return GroupFacts(
+        name=str(entry["name"]),
+        kind=str(entry["kind"]),
+        channels=int(entry["channels"]),
+        residual=bool(entry["residual"]),
+        macs=int(entry["macs"]),
+        params=int(entry["params"]),
+        frozen=None if frozen is None else str(frozen),
+    )
