@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 import amc
 from amc.cli.run import run
@@ -22,9 +23,14 @@ from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
 from amc.data import load_dataset
 from amc.finetune.__main__ import main_from_config
+from amc.finetune.run import finetune as plain
+from amc.finetune.settings import FineTuneSettings
 from amc.pruning.layers import count_macs
+from amc.pruning.network import trace_network
 from amc.search import __main__ as searching
 from amc.training.fit import evaluate
+from amc.training.recipe import Recipe
+from tests.support.small import images as noise
 
 BASE = ["model=resnet20", "dataset=digits", "training.epochs=1", "device=cpu", "verbose=false", "seed=3"]
 QUICK = ["epochs=2", "calibration_images=64", "recovery=bn", "finetuning.bf16=false"]
@@ -203,11 +209,6 @@ def test_wrong_input_is_one_line(capsys: pytest.CaptureFixture[str], overrides: 
 
 
 def test_from_python_without_a_folder() -> None:
-    from amc.finetune.run import finetune as plain
-    from amc.finetune.settings import FineTuneSettings
-    from amc.pruning.network import trace_network
-    from amc.training.recipe import Recipe
-
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 10))
     splits = load_dataset("digits", val_images=100, train_images=128)
@@ -222,3 +223,20 @@ def test_from_python_without_a_folder() -> None:
     assert result.model[0].out_channels == 4  # type: ignore[index]
     with pytest.raises(AmcError, match="plan"):
         plain(model, "nowhere.json", train=splits.train, val=splits.val, verbose=False)
+
+
+def test_loaders_do_as_image_sets() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 4))
+    result = plain(
+        model, plan_of_half(model), train=noise(64, 1), val=noise(32, 2), test=noise(32, 3), verbose=False,
+        recipe=Recipe(bf16=False), settings=FineTuneSettings(epochs=1, calibration_images=32, recovery="bn"),
+    )  # fmt: skip
+    assert result.tuned.test is not None
+    x, y = next(iter(DataLoader(noise(32, 3).dataset, 32)))
+    with torch.no_grad():
+        assert result.tuned.test.accuracy == int((result.model(x).argmax(1) == y).sum()) / 32
+
+
+def plan_of_half(model: torch.nn.Module) -> PruningPlan:
+    return PruningPlan.make(trace_network(model, torch.zeros(1, 3, 8, 8)).groups, {"0": 4})

@@ -20,6 +20,7 @@ from amc.policies.plans import STRENGTHS
 from amc.policies.start import read
 from amc.search.joint import JointResult, search_jointly
 from amc.search.joint_folder import NetworkFolder
+from amc.search.run import search
 from amc.task.task import Task
 from amc.tracking import read_episodes
 from amc.tracking.plans import best_episode
@@ -103,6 +104,19 @@ def test_finals_are_held_on_every_network(tmp_path: Path) -> None:
         with torch.no_grad():
             hits = sum(int((found.model(x).argmax(1) == y).sum()) for x, y in images(48, 5))
         assert found.best.val.accuracy == hits / 48
+
+
+def test_a_networks_summary_has_all_that_a_single_searchs_has(whole: Path, tmp_path: Path) -> None:
+    (task,) = tasks(three=equal_layers(3))
+    given = {"train": images(32, 1), "val": images(32, 2), "test": images(32, 3), "episodes": 2}
+    search(task.model, **given, settings=SMALL, run_dir=tmp_path / "single", verbose=False)  # type: ignore[arg-type]
+    single, joint = (
+        json.loads((f / "summary.json").read_text()) for f in (tmp_path / "single", whole / "networks/three")
+    )
+    assert set(single) <= set(joint)
+    seconds = {key for key in single if key.endswith("_seconds")}
+    assert {"cut_seconds", "recovery_seconds", "forward_seconds", "agent_seconds", "finals_seconds"} <= seconds
+    assert all(joint[key] >= 0 for key in seconds)
 
 
 def test_a_recorded_run(recorded: tuple[Path, JointResult]) -> None:

@@ -13,9 +13,11 @@ import torch
 import agents
 from agents.policy.files import read_policy
 from amc.core.errors import AmcError
+from amc.core.types import Cost, Metrics
 from amc.pruning.latency import GRID
 from amc.pruning.layers import count_macs
 from amc.reporting.accuracy_over_macs import log_macs_fit
+from amc.rewards import Reward, error_log_latency
 from amc.task.settings import Settings
 from amc.tracking import read_episodes
 from amc.tracking.plans import best_episode
@@ -207,3 +209,19 @@ def test_wrong_input(trained: OwnNet) -> None:
         run(trained, recovery="magic")
     with pytest.raises(AmcError, match="observation=all"):
         Settings(observation="all")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reward", [error_log_latency, "amc.rewards.error_log_latency", "error_log_latency"])
+def test_a_reward_gets_what_it_needs_however_it_is_named(trained: OwnNet, reward: str | Reward) -> None:
+    result = run(trained, reward=reward, episodes=2, agent="random", settings=replace(QUICK, agent={}))
+    assert all(episode.cost.latency_ms is not None for episode in result.episodes)
+
+
+def test_an_own_reward_says_what_it_needs(trained: OwnNet) -> None:
+    def slow_is_bad(metrics: Metrics, cost: Cost, original: Cost) -> float:
+        return -cost.get("latency_ms")
+
+    with pytest.raises(AmcError, match="latency_ms is not known"):
+        run(trained, reward=slow_is_bad, episodes=1)
+    slow_is_bad.needs = ("latency_ms",)  # type: ignore[attr-defined]
+    assert run(trained, reward=slow_is_bad, episodes=1).episodes[0].reward < 0
