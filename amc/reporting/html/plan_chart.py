@@ -14,6 +14,7 @@ from amc.reporting.html.runs import StoredRun
 from amc.tracking.group_facts import GroupFacts
 
 ROW = 19  # pixels for one group's bar
+LONG_ENOUGH = 0.4  # of the longest
 
 
 def plan_chart(run: StoredRun, name: str) -> Chart:
@@ -27,7 +28,7 @@ def plan_chart(run: StoredRun, name: str) -> Chart:
     rows = [text(n) for n in names]
     bars: Trace = {
         "type": "bar", "orientation": "h", "y": rows, "x": ratios, "marker": {"color": by_depth}, "showlegend": False,
-        "text": [f"{k} of {of}" for k, of in zip(kept, original, strict=True)], "textposition": "auto",
+        "text": [f"{k} of {of}" for k, of in zip(kept, original, strict=True)], "textposition": _places(ratios, 1),
         "hovertext": hovers, "hovertemplate": "%{hovertext}<extra></extra>", "insidetextanchor": "end",
         "textangle": 0, "cliponaxis": False, "textfont": {"size": 11}, "constraintext": "none",
     }  # fmt: skip
@@ -47,7 +48,7 @@ def plan_chart(run: StoredRun, name: str) -> Chart:
     layout = {
         "barmode": "overlay", "bargap": 0.22, "showlegend": bool(legend),
         "xaxis": {"title": {"text": "keep ratio"}, "range": [0, 1.02], "fixedrange": True},
-        "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": " ", "dtick": 1, "fixedrange": True},
+        "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": " ", "dtick": 1, "fixedrange": True, "showgrid": False},
     }  # fmt: skip
     note = "Point at a bar for the layer's facts. Pale: the dense network." + (
         "" if run.facts else " This run was recorded without the layers' kinds, MACs and parameters."
@@ -102,14 +103,20 @@ def _lengths(
             shares = [getattr(run.facts[n], what) / total if n in run.facts and total else 0.0 for n in names]
             cut = [share * ratio for share, ratio in zip(shares, ratios, strict=True)]
             label = "MACs" if what == "macs" else "parameters"
-            title = f"share of the dense {label}, times the keep ratio"
+            title = f"share of the {label} × keep ratio"
             found.append(_length(label, shares, cut, 1.02 * max(shares, default=1), title))
     return found
 
 
 def _length(label: str, behind: Sequence[float], front: Sequence[float], most: float, title: str = "") -> Choice:
     axis: dict[str, Any] = {"xaxis.title.text": title or label, "xaxis.range": [0, most]}
-    return Choice(label, {"x": [list(behind), list(front)]}, (0, 1), axis)
+    texts: list[Any] = [None, _places(front, most)]
+    return Choice(label, {"x": [list(behind), list(front)], "textposition": texts}, (0, 1), axis)
+
+
+def _places(lengths: Sequence[float], most: float) -> list[str]:
+    """Words go into the bars that are long enough for them on a phone, and beside the others."""
+    return ["inside" if length > LONG_ENOUGH * most else "outside" for length in lengths]
 
 
 def _share(part: float, whole: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from amc.core.errors import first_line
 from amc.core.files import write_bytes
 from amc.reporting.html.curves_chart import curves_chart
+from amc.reporting.html.heat_chart import heat_chart
 from amc.reporting.html.page import Section, page
 from amc.reporting.html.plan_chart import plan_chart
 from amc.reporting.html.progress_chart import progress_chart
@@ -68,6 +69,7 @@ def _network(run: StoredRun, prefix: str, headed: bool) -> list[Section]:
         charts.append(plan_chart(run, f"{prefix}-plan"))
     if run.episodes:
         charts.append(curves_chart(run, f"{prefix}-curves"))
+        charts.append(heat_chart(run, f"{prefix}-heat"))
         charts.append(progress_chart(run, f"{prefix}-progress"))
         charts.append(scatter_chart(run, f"{prefix}-scatter"))
     if set(run.seconds()) - {"other"}:

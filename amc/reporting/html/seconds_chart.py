@@ -20,7 +20,13 @@ def seconds_chart(run: StoredRun, name: str) -> Chart:
     }  # fmt: skip
     layout = {
         "xaxis": {"title": {"text": "seconds"}, "fixedrange": True, "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": " ", "fixedrange": True},
+        "yaxis": {
+            "autorange": "reversed",
+            "automargin": True,
+            "ticksuffix": " ",
+            "fixedrange": True,
+            "showgrid": False,
+        },
         "bargap": 0.25,
     }
     note = "forward: pruned networks on validation images; recording: rows, checkpoints and TensorBoard."

@@ -56,7 +56,7 @@ def page_of(folder: Path) -> Page:
 
 def test_a_finished_search_has_everything(tmp_path: Path) -> None:
     page = page_of(search_folder(tmp_path / "run"))
-    assert list(page.charts()) == ["plan", "curves", "progress", "scatter", "seconds"]
+    assert list(page.charts()) == ["plan", "curves", "heat", "progress", "scatter", "seconds"]
     assert "79.00%" in page.text
     assert "dense 94.00%, -15.00 points" in page.text
     assert "× 0.400" in page.text  # 400 of 1,000 MACs
@@ -94,6 +94,12 @@ def test_colours_are_switched_between_kind_and_depth(tmp_path: Path) -> None:
     by_kind = charts["curves"]["choices"]["colour"][1]["restyle"]
     assert by_kind["line.color"] == ["#D55E00", "#0072B2"]
     assert by_kind["legendgroup"] == ["3×3 convolution", "1×1 convolution"]
+
+
+def test_the_heat_map_has_a_row_for_each_group(tmp_path: Path) -> None:
+    cells = page_of(search_folder(tmp_path / "run")).charts()["heat"]["data"][0]
+    assert (cells["y"], cells["x"]) == (["layer1.conv1", "layer2.conv1"], [0, 1, 2])
+    assert cells["z"] == [[0.5, 0.5, 0.5], [1.0, 0.5, 0.25]]
 
 
 def test_the_front_leaves_out_what_racing_stopped_early(tmp_path: Path) -> None:
@@ -139,7 +145,7 @@ def test_a_run_over_several_networks_has_each_and_a_page_of_each(tmp_path: Path)
     assert write_report(tmp_path / "run") == tmp_path / "run" / "report.html"
     text = (tmp_path / "run" / "report.html").read_text()
     assert re.findall("<h2>([ab])</h2>", text) == ["b", "a"]  # in the run's order
-    assert text.count('class="chart"') == 10
+    assert text.count('class="chart"') == 12
     for name in ("a", "b"):
         assert f"<h1>{name}: joint</h1>" in (tmp_path / "run" / "networks" / name / "report.html").read_text()
 
