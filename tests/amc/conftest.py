@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -76,3 +77,20 @@ def saved(tiny: Network, tmp_path: Path) -> tuple[Path, nn.Module]:
     small, plan = randomly_cut(tiny.model, tiny.groups)
     save(tmp_path / "pruned", small, plan)
     return tmp_path / "pruned", small
+
+
+@pytest.fixture(scope="session")
+def baselines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of trained baselines: one for all tests, in every process that runs some of them."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "baselines"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def own_folder(baselines: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Commands run in a folder of their own, with the baselines of all tests."""
+    monkeypatch.setenv("AMC_CACHE", str(baselines))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

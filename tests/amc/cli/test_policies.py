@@ -16,6 +16,7 @@ from amc.policies.start import read
 from amc.search.__main__ import main_from_config
 from amc.tracking import read_episodes
 from amc.transfer import __main__ as transfer
+from tests.support import commands
 from tests.support.small import saved_policy
 
 # One epoch of small networks: baselines that every test shares through the cache.
@@ -23,15 +24,7 @@ IMAGES = ["dataset=digits", "training.epochs=1", "device=cpu", "verbose=false"]
 AGENT = ["agent.hidden=[8,8]", "agent.warmup_episodes=1"]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AMC_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def search(*overrides: str) -> None:
@@ -44,14 +37,8 @@ def transferred(*overrides: str) -> None:
 
 def refused(capsys: pytest.CaptureFixture[str], command: str, *overrides: str) -> str:
     """The one line that a wrong call prints; it must exit with 2."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as exit_:
-        (transferred if command == "transfer" else search)(*overrides)
-    assert exit_.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1, error
-    return error
+    main = transfer.main_from_config if command == "transfer" else main_from_config
+    return commands.refused(capsys, command, main, [*IMAGES, *overrides])
 
 
 @pytest.mark.slow

@@ -22,21 +22,14 @@ from amc.cli.run import run
 from amc.models import build
 from amc.search.__main__ import main_from_config
 from amc.tracking import read_episodes
+from tests.support import commands
 
 # One epoch of a small network: a baseline that every test shares through the cache.
 BASE = ["model=resnet20", "dataset=digits", "training.epochs=1", "agent.warmup_episodes=3", "device=cpu"]
 UNTIMED = re.compile("seconds|latency")
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AMC_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def search(*overrides: str) -> None:
@@ -45,14 +38,7 @@ def search(*overrides: str) -> None:
 
 def refused(capsys: pytest.CaptureFixture[str], *overrides: str, base: list[str] = BASE) -> str:
     """The one line that a wrong call prints; it must exit with 2."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as exit_:
-        run("search", main_from_config, [*base, "verbose=false", *overrides])
-    assert exit_.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1, error
-    return error
+    return commands.refused(capsys, "search", main_from_config, [*base, "verbose=false", *overrides])
 
 
 def test_dry_run_prints_the_groups_and_stops(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from amc.pruning.network import trace_network
 from amc.search import __main__ as searching
 from amc.training.fit import evaluate
 from amc.training.recipe import Recipe
+from tests.support import commands
 from tests.support.small import images as noise
 
 BASE = ["model=resnet20", "dataset=digits", "training.epochs=1", "device=cpu", "verbose=false", "seed=3"]
@@ -38,11 +39,11 @@ UNTIMED = re.compile("seconds|latency")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished search in ``search`` and its trained baseline in ``cache``."""
+def place(baselines: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished search in ``search``."""
     place = tmp_path_factory.mktemp("finetune")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AMC_CACHE", str(place / "cache"))
+        patch.setenv("AMC_CACHE", str(baselines))
         patch.chdir(place)
         run("search", searching.main_from_config, [
             *BASE, "agent=random", "episodes=4", "importance=l2", "evaluate.images=100", "freeze=[layer3.2.conv1]",
@@ -52,8 +53,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AMC_CACHE", str(place / "cache"))
+def _here(place: Path, baselines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMC_CACHE", str(baselines))
     monkeypatch.chdir(place)
 
 
@@ -64,20 +65,13 @@ def finetune(folder: str, *overrides: str) -> dict[str, Any]:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as exit_:
-        run("finetune", main_from_config, [*QUICK, "hydra.run.dir=refused", *overrides])
-    assert exit_.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1, error
-    return error
+    return commands.refused(capsys, "finetune", main_from_config, [*QUICK, "hydra.run.dir=refused", *overrides])
 
 
 @pytest.fixture(scope="module")
-def finished(place: Path) -> dict[str, Any]:
+def finished(place: Path, baselines: Path) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AMC_CACHE", str(place / "cache"))
+        patch.setenv("AMC_CACHE", str(baselines))
         patch.chdir(place)
         return finetune("run", "verbose=false")
 

@@ -29,7 +29,7 @@ from amc.sensitivity.__main__ import main_from_config
 from amc.sensitivity.result import SensitivityResult
 from amc.sensitivity.run import sensitivity
 from amc.task.settings import Settings
-from tests.support import nets
+from tests.support import commands, nets
 
 Loader = DataLoader[tuple[torch.Tensor, ...]]
 QUICK = Settings(images=48, calibration_images=48, precision="fp32")
@@ -59,15 +59,7 @@ def trained() -> nn.Module:
     return model.eval()
 
 
-@pytest.fixture(scope="session")
-def baselines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _here(baselines: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AMC_CACHE", str(baselines))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def analyse(model: nn.Module, **arguments: Any) -> SensitivityResult:
@@ -277,14 +269,7 @@ def test_another_command_takes_the_curves_from_the_cache(capsys: pytest.CaptureF
 
 
 def refused(capsys: pytest.CaptureFixture[str], *overrides: str, base: list[str] = BASE) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as exit_:
-        run("sensitivity", main_from_config, [*base, *overrides])
-    assert exit_.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1, error
-    return error
+    return commands.refused(capsys, "sensitivity", main_from_config, [*base, *overrides])
 
 
 def test_a_run_folder_is_never_overwritten_and_can_be_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
