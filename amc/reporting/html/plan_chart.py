@@ -48,7 +48,10 @@ def plan_chart(run: StoredRun, name: str) -> Chart:
     layout = {
         "barmode": "overlay", "bargap": 0.22, "showlegend": bool(legend),
         "xaxis": {"title": {"text": "keep ratio"}, "range": [0, 1.02], "fixedrange": True},
-        "yaxis": {"autorange": "reversed", "automargin": True, "ticksuffix": " ", "dtick": 1, "fixedrange": True, "showgrid": False},
+        "yaxis": {
+            "autorange": "reversed", "automargin": True, "ticksuffix": " ", "dtick": 1, "fixedrange": True,
+            "showgrid": False,
+        },
     }  # fmt: skip
     note = "Point at a bar for the layer's facts. Pale: the dense network." + (
         "" if run.facts else " This run was recorded without the layers' kinds, MACs and parameters."
