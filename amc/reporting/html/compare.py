@@ -16,7 +16,7 @@ from amc.reporting.html.page import Section, page
 from amc.reporting.html.runs import StoredRun, read_run
 from amc.reporting.html.tables import table
 
-FACTS = ("model", "dataset", "agent", "reward", "importance", "recovery", "budget", "episodes", "seed")
+FACTS = ("model", "command", "dataset", "agent", "reward", "importance", "recovery", "budget", "episodes", "seed")
 
 
 def write_comparison(folders: Sequence[str | Path], output: str | Path) -> Path:
@@ -52,7 +52,7 @@ def comparison_page(runs: Sequence[StoredRun]) -> str:
 def labels(runs: Sequence[StoredRun]) -> list[str]:
     """What each run differs by; its folder's name too where that is not enough."""
     differing = [key for key in FACTS if len({_fact(run, key) for run in runs}) > 1]
-    short = [", ".join(_words(key, _fact(run, key)) for key in differing) for run in runs]
+    short = [", ".join(_words(key, _fact(run, key)) for key in differing if _fact(run, key)) for run in runs]
     doubled = {label for label in short if short.count(label) > 1 or not label}
     named = [
         f"{label} ({run.name})" if label in doubled and label else label or run.name
@@ -81,6 +81,8 @@ def _networks(run: StoredRun) -> Sequence[StoredRun]:
 
 def _fact(run: StoredRun, key: str) -> str:
     value = run.fact(key)
+    if key == "command":
+        return "" if value in ("search", "joint") else str(value or "")
     if key == "budget" and isinstance(value, Mapping):
         keep = value.get("keep")
         return "none" if keep is None else f"{keep:g} {value.get('cost', '')}".strip()
@@ -89,8 +91,8 @@ def _fact(run: StoredRun, key: str) -> str:
 
 def _words(key: str, value: str) -> str:
     if key == "episodes":
-        return f"{value or 'no'} episodes"
-    return f"{key} {value}" if key in ("seed", "budget") else value or f"no {key}"
+        return f"{value} episodes"
+    return f"{key} {value}" if key in ("seed", "budget") else value
 
 
 def _shared(runs: Sequence[StoredRun]) -> str:

@@ -25,6 +25,9 @@ def repeated_by(run: StoredRun) -> str:
         return ""
     if "settings" in config:
         return _call(run)
+    asked = config.get("episodes")
+    if isinstance(asked, int):  # a run that went on has more than it began with
+        config = {**config, "episodes": max(asked, *(len(part.episodes) for part in (run, *run.parts)))}
     return command_line(config)
 
 

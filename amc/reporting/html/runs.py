@@ -15,6 +15,7 @@ from amc.tracking.run_dir import CONFIG, EPISODES
 
 SUMMARY, PLAN, NETWORKS = "summary.json", "plan.json", "networks"
 REQUIRED = ("episode", "reward", "accuracy", "macs_ratio", "params_ratio")
+ALSO_CALLED = {"baseline": ("dense", "uncut"), "best": ("policy",)}  # in a transfer
 UNTIMED = ("wall", "loading")  # the whole, and what came before it
 
 
@@ -129,6 +130,9 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _summary(path: Path) -> dict[str, Any]:
     summary = _optional(path)
+    for name, others in ALSO_CALLED.items():
+        found = [summary[other] for other in others if other in summary]
+        summary |= {name: found[0]} if found and name not in summary else {}
     wrong = [key for key in ("baseline", "best") if not isinstance(summary.get(key, {}), dict)]
     if wrong:
         raise AmcError(f"{path}: {wrong[0]} holds no scores; the file is damaged")

@@ -33,6 +33,8 @@ def set_accuracy(folder: Path, accuracy: float) -> Path:
 def test_runs_are_named_by_what_they_differ_in(tmp_path: Path) -> None:
     runs = [read_run(search_folder(tmp_path / str(seed), seed=seed)) for seed in (0, 1)]
     assert labels(runs) == ["seed 0", "seed 1"]
+    transfer = read_run(search_folder(tmp_path / "transfer", finished=False, command="transfer"))
+    assert labels([runs[0], transfer]) == ["0", "transfer"]
     again = [read_run(search_folder(tmp_path / name)) for name in ("a", "b")]
     assert labels(again) == ["a", "b"]
     assert labels([again[0], again[0]]) == ["a #1", "a #2"]

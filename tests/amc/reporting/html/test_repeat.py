@@ -68,6 +68,12 @@ def test_a_run_from_python_is_a_call(tmp_path: Path) -> None:
     assert "        finalists=3,\n" in call
 
 
+def test_a_run_that_went_on_is_repeated_with_all_its_episodes(tmp_path: Path) -> None:
+    for asked, expected in ((2, 3), (5, 5)):  # three were played
+        line = repeated_by(read_run(search_folder(tmp_path / str(asked), episodes=asked)))
+        assert f" episodes={expected} " in f"{line} "
+
+
 @pytest.mark.parametrize("config", [{}, {"command": "../../etc"}, {"command": "unknown"}, {"command": "joint"}])
 def test_where_the_command_is_unknown_nothing_is_said(tmp_path: Path, config: dict[str, Any]) -> None:
     folder = search_folder(tmp_path / "run", **config)
