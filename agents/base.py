@@ -1,4 +1,4 @@
-"""What every agent is: something that plays episodes, can be stopped between two of them, and goes on exactly."""
+"""Agent interface: plays episodes, can be stopped between two of them, and resumes exactly."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What all learning agents have in common.
+    """Settings of all learning agents.
 
     Attributes:
         hidden: units of each hidden layer, of actor and critic alike.
@@ -50,7 +50,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class Settings(NetworkSettings):
-    """What off-policy agents have in common; the values are AMC's (§3.2 and §4) where the paper gives them.
+    """Settings of off-policy agents; the values are AMC's (§3.2 and §4) where the paper gives them.
 
     Attributes:
         actor_learning_rate, critic_learning_rate: of Adam.

@@ -1,4 +1,4 @@
-"""What an action in [0, 1] asks for, and the one action that meets a budget everywhere."""
+"""Actions in [0, 1] as channel counts, and the uniform action that meets a budget."""
 
 from __future__ import annotations
 

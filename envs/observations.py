@@ -1,4 +1,4 @@
-"""What the agent sees of a layer group, all in [0, 1]: AMC's features (AMC §3.1) in two scales, or a measurement.
+"""Observations of a layer group, all in [0, 1]: AMC's features (AMC §3.1) in two scales, or a measurement.
 
 What depends on the network alone is computed once (the functions here, one per layout). In AMC's layouts three more
 features, fractions, change along the walk.

@@ -1,4 +1,4 @@
-"""Whether a policy's JSON and weights are what they should be, and fit each other."""
+"""Checks of a policy's JSON and weights."""
 
 from __future__ import annotations
 

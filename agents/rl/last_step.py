@@ -1,4 +1,4 @@
-"""What an agent needs of an environment beside what Stable-Baselines3 takes from it."""
+"""Access to an environment's last step, beyond what Stable-Baselines3 passes on."""
 
 from __future__ import annotations
 

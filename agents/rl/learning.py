@@ -1,4 +1,4 @@
-"""What agents on Stable-Baselines3's algorithms share, on-policy or off: one ``learn()`` per episode."""
+"""Base of all Stable-Baselines3 agents, on-policy or off: one ``learn()`` per episode."""
 
 from __future__ import annotations
 

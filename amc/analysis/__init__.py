@@ -1,4 +1,4 @@
-"""How much each layer group alone can lose: sensitivity curves, the plans they suggest, and what they leave out."""
+"""Sensitivity of layer groups: curves, heuristics made of them, interactions, responses and prices."""
 
 from amc.analysis.curve_cache import curve_fingerprint, curves_for
 from amc.analysis.curves import Curves, Point, measure_curves

@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """What every prunable group alone costs when it is cut, everything else uncut.
+    """Sensitivity curves: metric and loss with each group pruned alone, everything else dense.
 
     Attributes:
         names: groups in walk order.

@@ -1,4 +1,4 @@
-"""What a network answers by other plans, and when one layer group of a plan keeps fewer channels, group by group."""
+"""Output divergence of a plan from the dense network, and of a plan with one layer group pruned further."""
 
 from __future__ import annotations
 

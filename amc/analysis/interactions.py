@@ -1,4 +1,4 @@
-"""Whether groups can be judged one by one: pairs cut together against the sum of what each loses alone."""
+"""Interactions between layer groups: loss of a pair pruned together against the sum of each alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Independence:
-    """How far losses add up.
+    """Additivity of losses over pairs of groups.
 
     Attributes:
         pairs: how many were measured.
@@ -53,7 +53,7 @@ class Independence:
 
 @dataclass(frozen=True)
 class PairSample:
-    """Which pairs are cut together.
+    """A random sample of pairs of groups.
 
     Attributes:
         pairs: how many; all there are if there are fewer.

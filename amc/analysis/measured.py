@@ -1,4 +1,4 @@
-"""What is measured of every layer group before a search, where something needs it."""
+"""Responses and prices of all layer groups, measured where an observation or a heuristic needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs a network's answers to save at one layer group, where a budget has already cut them all."""
+"""Price of a layer group: output divergence per saved cost when it is halved in the uniform plan of a budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration to a task and a run: what every command does with it, once for all."""
+"""The steps all commands share: configuration → task and run folder."""
 
 from __future__ import annotations
 

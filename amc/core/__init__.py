@@ -1,1 +1,1 @@
-"""What everything else stands on: types, errors, checks, files."""
+"""Types, errors, checks and files that every other package uses."""

@@ -1,4 +1,4 @@
-"""Which device and which floating-point format to compute with."""
+"""Choice of device and floating-point format."""
 
 from __future__ import annotations
 

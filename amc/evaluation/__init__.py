@@ -1,1 +1,1 @@
-"""What a network scores, and how far a plan is looked at to tell."""
+"""Metrics, scoring of plans, racing, and comparison of networks."""

@@ -1,4 +1,4 @@
-"""What a prediction is worth: the one place that knows what a task's metric is."""
+"""Metrics of predictions: the only module that knows what a task's metric is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amc.core.types import Metrics
 
 @dataclass(frozen=True)
 class Metric:
-    """How good predictions are.
+    """A metric of predictions.
 
     Attributes:
         name: for people and files.

@@ -94,7 +94,7 @@ def _mean(losses: Tensor) -> float:
 
 @dataclass(frozen=True)
 class StopRule:
-    """How sure one must be, and of what.
+    """Stop rule of the paired sequential test: margin, confidence, and a minimum of images.
 
     Attributes:
         margin: a plan is given up only if it is worse by more than this, a fraction of the images.

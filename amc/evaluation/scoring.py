@@ -1,4 +1,4 @@
-"""How good a network is on a set of images."""
+"""Metric and loss of a network on a set of images."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ BATCH_SIZES = (1, 5)  # that the exported network is tried with
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a network takes up.
+    """Size, cost and latency of a network.
 
     Attributes:
         file_bytes: size of the exported file.

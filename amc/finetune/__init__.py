@@ -1,4 +1,4 @@
-"""From a plan to a small, accurate, loadable network."""
+"""Fine-tuning: plan → small, accurate, loadable network."""
 
 from amc.finetune.result import FineTuneResult
 from amc.finetune.run import finetune

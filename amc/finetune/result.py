@@ -1,4 +1,4 @@
-"""What a fine-tuning came to, and how it is written down."""
+"""Result of a fine-tuning: summary and table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from amc.tracking.versions import versions
 
 @dataclass(frozen=True)
 class FineTuneResult:
-    """What a fine-tuning came to.
+    """Result of a fine-tuning.
 
     Attributes:
         model: the small network, in evaluation mode.

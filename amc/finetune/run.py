@@ -1,4 +1,4 @@
-"""From a plan to a small, accurate, loadable network."""
+"""Fine-tuning of a pruned network (AMC §4)."""
 
 from __future__ import annotations
 

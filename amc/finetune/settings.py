@@ -15,7 +15,7 @@ SCHEDULES = ("oneshot", "iterative")
 
 @dataclass(frozen=True)
 class FineTuneSettings:
-    """How to get from a plan to a trained small network.
+    """Fine-tuning settings, validated on construction.
 
     Attributes:
         epochs: passes over the training images in all, shared evenly by the stages.

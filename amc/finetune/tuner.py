@@ -1,4 +1,4 @@
-"""From plans to a trained small network: cut, recover, train; in one step or in several."""
+"""One fine-tuning phase: prune, recover, train, keep the best epoch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a phase came to.
+    """Result of a phase.
 
     Attributes:
         model: weights of the epoch with the best validation accuracy, the recovered network itself counted as epoch 0.

@@ -1,4 +1,4 @@
-"""From a plan to a pruned network: choose the channels, cut, recover."""
+"""Pruner: plan → pruned network, by choosing channels, slicing and recovery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a description to the dense network, and from there to the pruned one."""
+"""Rebuilding a pruned network from its description, weights and plan."""
 
 from __future__ import annotations
 

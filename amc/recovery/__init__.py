@@ -1,4 +1,4 @@
-"""What is done to a cut network's weights before it is evaluated: nothing, batch-norm statistics, least squares."""
+"""Recovery of a pruned network before evaluation: none, batch-norm recalibration, least squares."""
 
 from __future__ import annotations
 

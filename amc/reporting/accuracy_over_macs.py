@@ -1,4 +1,4 @@
-"""How accuracy grows with cost: a straight line over the logarithm of the MACs."""
+"""Accuracy over ln(MACs), with a straight-line fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a search: its best plans are judged again, on images that did not choose them."""
+"""Finals: the best plans of a search are scored again, on all validation images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Finals:
-    """What the finals found: the finalists, the best first, and what judged them."""
+    """Result of the finals: finalists, best first, and the evaluator that scored them."""
 
     finalists: tuple[Finalist, ...]
     evaluator: Evaluator

@@ -40,7 +40,7 @@ REWARD = "accuracy / uncut accuracy"
 
 @dataclass(frozen=True)
 class JointResult:
-    """What a search over several networks found: name → best plan, and the uniform plan's scores beside it."""
+    """Result of a joint search: name of a network → its best plan and the uniform plan's scores."""
 
     networks: Mapping[str, Outcome]
     wall_seconds: float
@@ -109,7 +109,7 @@ def search_jointly(
 
 @dataclass(frozen=True)
 class Found:
-    """What the search over one or more networks came to.
+    """Results of a search over one or more networks.
 
     Attributes:
         outcomes: name of a network → its best plan.

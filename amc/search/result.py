@@ -1,4 +1,4 @@
-"""What a search found, measured on images and a device, and how it is written down."""
+"""Search result, summary and HParams entries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """What a search found. It shows itself: printed, as a table in a notebook, by :meth:`plot`.
+    """Result of a search. It shows itself: printed, as a table in a notebook, by :meth:`plot`.
 
     Attributes:
         plan: the best plan.
@@ -119,7 +119,7 @@ def trained_on(facts: Mapping[str, Any], enforcement: str, outcomes: Mapping[str
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one network's search came to.
+    """Result of one network's search, with what the run folder needs.
 
     Attributes:
         result: for the user.

@@ -23,7 +23,7 @@ START_HEURISTICS = ("uniform", "shallow", "deep", *MEASURED, *CURVE_HEURISTICS) 
 
 @dataclass(frozen=True)
 class Choices:
-    """What is searched for, and by whom; validated on construction.
+    """Search choices, validated on construction.
 
     Attributes:
         budget: largest cost as a fraction of the dense network's; ``None``: no limit.

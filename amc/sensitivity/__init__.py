@@ -1,4 +1,4 @@
-"""What each layer group alone can lose, and plans made of that."""
+"""Sensitivity analysis of layer groups, and heuristics made of it."""
 
 from amc.analysis.heuristics.choose import Questions
 from amc.sensitivity.result import SensitivityResult

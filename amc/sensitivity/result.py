@@ -1,4 +1,4 @@
-"""What a sensitivity analysis found, and how it is shown and written down."""
+"""Result of a sensitivity analysis: summary and tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from amc.tracking.versions import versions
 
 @dataclass(frozen=True)
 class SensitivityResult:
-    """What an analysis found.
+    """Result of a sensitivity analysis.
 
     Attributes:
         curves: of every prunable group.

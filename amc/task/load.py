@@ -1,4 +1,4 @@
-"""From a configuration to data, a network and its weights: what every command begins with."""
+"""Configuration → images, network and weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RECIPES = ("digits", "cifar10", "imagenet", "imagefolder")
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """What a configuration names.
+    """Network and images as configured.
 
     Attributes:
         model: on the device of the images, in evaluation mode.

@@ -1,4 +1,4 @@
-"""How networks are cut and recovered: what every command that cuts has in common."""
+"""Pruning method: importance, recovery and calibration."""
 
 from __future__ import annotations
 

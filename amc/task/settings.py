@@ -1,4 +1,4 @@
-"""What a search can be told beside network and data, checked before anything expensive starts."""
+"""Search settings, validated on construction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from envs.observations import MEASURED
 
 @dataclass(frozen=True)
 class Settings:
-    """What is seldom changed.
+    """Search settings that are seldom changed.
 
     Attributes:
         cost: what the budget limits: ``macs``, ``params`` or ``latency_ms`` (measures a table first).

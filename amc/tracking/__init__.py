@@ -1,4 +1,4 @@
-"""What a run leaves behind: its folder, a row per episode, checkpoints, TensorBoard."""
+"""Run folders: episode log, checkpoints, TensorBoard."""
 
 from amc.tracking.board import Board
 from amc.tracking.episodes import EpisodeLog, read_episodes

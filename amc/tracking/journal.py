@@ -13,7 +13,7 @@ PRECISIONS = {"bfloat16": "bf16", "float32": "fp32"}
 
 
 class Journal:
-    """What a run of a command remembers on disk. Without a folder it remembers nothing."""
+    """Checkpoint of a run with its fingerprint. Without a folder nothing is kept."""
 
     def __init__(self, folder: RunDir | None) -> None:
         """Reads what an earlier part of the run left. Raises ``AmcError`` if that is damaged."""

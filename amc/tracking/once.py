@@ -1,4 +1,4 @@
-"""What is measured of every layer group before a search: each once in a run's life, which keeps it in a file."""
+"""Measurements that a run makes once and keeps in a file for a resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a command works, and how much of it is shown."""
+"""One run of a command: folder, cache, resume, verbosity."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Baseline:
-    """Where a baseline's weights lie, whether they were there already, and its accuracy on validation images."""
+    """A baseline's weight file, whether it was cached, and its validation accuracy."""
 
     path: Path
     cached: bool

@@ -20,7 +20,7 @@ __all__ = ["Epoch", "Recipe", "TrainResult", "evaluate", "train"]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training did, epoch by epoch; ``seconds`` is its wall time."""
+    """Training history by epoch; ``seconds`` is its wall time."""
 
     history: tuple[Epoch, ...]
     seconds: float

@@ -1,4 +1,4 @@
-"""How to train: learning-rate schedules and everything else that a training can be told."""
+"""Training recipes: learning-rate schedules and hyper-parameters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCHEDULES = {"onecycle": one_cycle, "cosine": cosine}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: SGD with Nesterov momentum.
+    """Training recipe for SGD with Nesterov momentum.
 
     Attributes:
         epochs: passes over the training images.

@@ -1,4 +1,4 @@
-"""What a transfer came to, and how it is written down."""
+"""Result of a transfer: summary and figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from amc.tracking.versions import versions
 
 @dataclass(frozen=True)
 class TransferResult:
-    """What a policy came to on a network that it may never have seen.
+    """Result of a policy on a network that it may never have seen.
 
     Attributes:
         plan: the policy's.

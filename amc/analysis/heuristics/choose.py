@@ -1,4 +1,4 @@
-"""What a sensitivity analysis can be asked, and the rules that make a plan of its curves."""
+"""Settings of a sensitivity analysis, and the choice of a heuristic that turns its curves into a plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RULES = ("threshold", "size_aware")
 
 @dataclass(frozen=True)
 class Questions:
-    """What to measure, and what to make of it.
+    """Analysis settings, validated on construction.
 
     Attributes:
         keep_ratios: of each group alone, descending, below 1.

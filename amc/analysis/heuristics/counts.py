@@ -1,4 +1,4 @@
-"""Which counts a group may keep, and plans at a common limit."""
+"""Channel counts that a group may keep, and plans at a common sensitivity limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sensitivity curves tell a search: the rules' plans, and how much the network suffers from each group's cut."""
+"""Sensitivity curves for a search: the heuristics' plans, and a sensitivity prior for each group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HALF = 0.5  # the keep ratio at which groups are compared
 
 @dataclass(frozen=True)
 class Hints:
-    """What was learnt before the first episode.
+    """Results of the sensitivity analysis before the first episode.
 
     Attributes:
         plans: rule → group name → kept channels, each within the budget.

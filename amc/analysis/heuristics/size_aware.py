@@ -25,7 +25,7 @@ ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class SizeAware:
-    """What the rule chose.
+    """The size-aware heuristic's plan, with its predicted loss.
 
     Attributes:
         plan: within the budget.
