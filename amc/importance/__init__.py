@@ -20,6 +20,7 @@ from amc.pruning.groups import dependency_groups
 from amc.pruning.layers import Mixing, is_transposed, watched
 from amc.pruning.network import Network
 from amc.pruning.surgery import Ranking, rank_channels
+from amc.recovery.calibration import Calibration
 
 Scores = dict[str, npt.NDArray[np.float64]]
 # torch-pruning's criteria: sources in their docstrings. Weights of all layers of a group count, consumers too.
@@ -83,7 +84,7 @@ def _reconstruction(
     seed: int,
 ) -> Scores:
     try:
-        scores = reconstruction_scores(model, groups, images, batch_size=batch_size, seed=seed)
+        scores = reconstruction_scores(model, groups, images, Calibration(batch_size=batch_size, seed=seed))
     except ValueError as error:
         raise AmcError(f"importance=reconstruction: {error}; check the model's weights and the images") from error
     rest = [g for g in groups if g.name not in scores]

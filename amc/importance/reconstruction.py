@@ -12,6 +12,7 @@ from torch import nn
 
 from amc.core.types import LayerGroup
 from amc.importance.elimination import Loss, removal_order
+from amc.recovery.calibration import Calibration
 from amc.recovery.gather import Gatherer, consumers
 from amc.recovery.norms import following_norms, norm_of
 from amc.recovery.rows import bias_of, layer_of
@@ -25,11 +26,7 @@ def reconstruction_scores(
     model: nn.Module,
     groups: Sequence[LayerGroup],
     images: torch.Tensor,
-    *,
-    positions: int = 32,
-    damping: float = 1e-3,
-    batch_size: int = 128,
-    seed: int = 0,
+    calibration: Calibration | None = None,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Group name → score of each channel: its place in the order of removal, the first to go has 0.
 
@@ -43,14 +40,14 @@ def reconstruction_scores(
         model: the dense network.
         groups: those to score. One that no (grouped) convolution or linear layer reads is left out.
         images: normalised calibration images ``[n, c, h, w]`` on the model's device.
-        positions: output positions sampled from each image.
-        damping: ridge strength relative to the mean diagonal of the Gram matrix.
-        batch_size: images in one forward pass.
-        seed: of the sampled positions.
+        calibration: by default :class:`~amc.recovery.calibration.Calibration`'s own.
 
     Raises:
         ValueError: the activations are not finite.
     """
+    calibration = calibration or Calibration()
+    positions, damping = calibration.positions, calibration.damping
+    batch_size, seed = calibration.batch_size, calibration.seed
     layers = consumers(model, groups)
     norms = following_norms(model, images)
     gathered = Gatherer(model, layers, positions, seed).run(images, batch_size)

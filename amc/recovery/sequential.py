@@ -12,6 +12,7 @@ from torch import nn
 
 from amc.pruning.layers import watched
 from amc.pruning.surgery import Kept, Surgeon
+from amc.recovery.calibration import Calibration
 from amc.recovery.ends import find_ends
 from amc.recovery.events import Call, Events
 from amc.recovery.lockstep import Arrive, in_lockstep
@@ -36,28 +37,23 @@ class SequentialLeastSquares:
         self,
         surgeon: Surgeon,
         images: torch.Tensor,
-        *,
-        positions: int = 20,
-        damping: float = 1e-3,
-        batch_size: int = 128,
-        seed: int = 0,
+        calibration: Calibration | None = None,
     ) -> None:
         """Runs the dense network once and keeps its values at sampled positions.
 
         Args:
             surgeon: of the dense model.
             images: normalised calibration images ``[n, c, h, w]``.
-            positions: output positions sampled from each image, in each layer.
-            damping: ridge strength relative to the mean diagonal of the Gram matrix.
-            batch_size: images in one chunk.
-            seed: of the sampled positions.
+            calibration: its batch size is that of one chunk; by default 20 positions.
         """
+        calibration = calibration or Calibration(positions=20)
+        damping, batch_size = calibration.damping, calibration.batch_size
         self._surgeon, self._images, self._damping, self._batch_size = surgeon, images, damping, batch_size
         self._norms = following_norms(surgeon.model, images)
         self._ends = find_ends(surgeon.model, images)
         self._picks: dict[str, torch.Tensor] = {}  # layer → [n, positions]
         self._goals: dict[str, torch.Tensor] = {}  # layer → [n · positions, out]
-        self._observe(surgeon.model, positions, torch.Generator().manual_seed(seed))
+        self._observe(surgeon.model, calibration.positions, torch.Generator().manual_seed(calibration.seed))
 
     @torch.no_grad()
     def _observe(self, model: nn.Module, positions: int, generator: torch.Generator) -> None:

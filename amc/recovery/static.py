@@ -12,6 +12,7 @@ from torch import nn
 
 from amc.core.types import LayerGroup
 from amc.pruning.surgery import Kept, Surgeon
+from amc.recovery.calibration import Calibration
 from amc.recovery.gather import Gatherer, consumers
 from amc.recovery.norms import absorb_bias, following_norms, norm_of
 from amc.recovery.rows import Reconstructible, bias_of, layer_of
@@ -42,11 +43,7 @@ class StaticLeastSquares:
         groups: Sequence[LayerGroup],
         ranking: Mapping[str, npt.NDArray[np.int64]],
         images: torch.Tensor,
-        *,
-        positions: int = 32,
-        damping: float = 1e-3,
-        batch_size: int = 128,
-        seed: int = 0,
+        calibration: Calibration | None = None,
     ) -> None:
         """Gathers and factors one system for each consumer.
 
@@ -55,13 +52,16 @@ class StaticLeastSquares:
             groups: the model's groups.
             ranking: group name → channels by falling importance; plans keep prefixes of it.
             images: normalised calibration images ``[n, c, h, w]`` on the model's device.
-            positions: output positions sampled from each image.
-            damping: ridge strength relative to the mean diagonal of the Gram matrix.
+            calibration: by default :class:`Calibration`'s own.
         """
+        calibration = calibration or Calibration()
+        damping = calibration.damping
         self._surgeon = surgeon
         self._norms = following_norms(surgeon.model, images)
         self._layers = consumers(surgeon.model, groups)
-        rows = Gatherer(surgeon.model, self._layers, positions, seed).run(images, batch_size)
+        rows = Gatherer(surgeon.model, self._layers, calibration.positions, calibration.seed).run(
+            images, calibration.batch_size
+        )
         self._blocks = {layer: self._factor(layer, rows.pop(layer), groups, ranking, damping) for layer in self._layers}
 
     def _has_bias(self, layer: str) -> bool:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from amc.importance.reconstruction import reconstruction_scores
 from amc.pruning.groups import trace
+from amc.recovery.calibration import Calibration
 from tests.support import nets
 
 IMAGES = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -26,7 +27,7 @@ def _the_same_networks_each_time() -> None:
 def order_of(model: nn.Module, name: str, **settings: float) -> list[int]:
     """In which order the group's channels go, with all output positions of all images."""
     groups = [g for g in trace(model, IMAGES) if g.frozen is None]
-    scores = reconstruction_scores(model, groups, IMAGES, positions=1000, **settings)  # type: ignore[arg-type]
+    scores = reconstruction_scores(model, groups, IMAGES, Calibration(positions=1000, **settings))  # type: ignore[arg-type]
     return np.argsort(scores[name]).tolist()
 
 
@@ -214,7 +215,7 @@ def test_a_constant_channel_goes_first_where_a_bias_can_stand_for_it() -> None:
 def test_all_channels_get_a_place(make: Callable[[], nn.Module]) -> None:
     model = nets.enliven(make(), IMAGES)
     groups = [g for g in trace(model, IMAGES) if g.frozen is None]
-    first, second = (reconstruction_scores(model, groups, IMAGES, positions=7, seed=3) for _ in range(2))
+    first, second = (reconstruction_scores(model, groups, IMAGES, Calibration(positions=7, seed=3)) for _ in range(2))
     assert set(first) == {g.name for g in groups}
     for g in groups:
         assert sorted(first[g.name]) == list(range(g.channels))

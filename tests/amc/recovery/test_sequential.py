@@ -13,6 +13,7 @@ from amc.pruning.groups import trace
 from amc.pruning.network import Network
 from amc.pruning.surgery import Surgeon
 from amc.recovery import ends, make_recovery
+from amc.recovery.calibration import Calibration
 from amc.recovery.sequential import SequentialLeastSquares
 from tests.support import nets
 
@@ -154,7 +155,7 @@ def test_an_error_in_the_network_is_raised_once_and_leaves_nothing_behind(error:
     model = nets.enliven(nets.chain(breaks), IMAGES)
     groups = trace(model, IMAGES)
     surgeon = Surgeon(model, groups)
-    recovery = SequentialLeastSquares(surgeon, IMAGES, batch_size=16)
+    recovery = SequentialLeastSquares(surgeon, IMAGES, Calibration(positions=20, batch_size=16))
     kept = {"features.0.0": np.arange(5)}
     small = surgeon.cut(kept)
     next(m for m in small.modules() if isinstance(m, Breaks)).armed = True
@@ -178,7 +179,7 @@ def test_wide_layers_need_no_gram_matrix() -> None:
     groups = trace(model, IMAGES)
     surgeon = Surgeon(model, groups)
     small, plain = surgeon.cut(kept), surgeon.cut(kept)
-    SequentialLeastSquares(surgeon, IMAGES[:10], damping=1e-6).recover(small, kept)
+    SequentialLeastSquares(surgeon, IMAGES[:10], Calibration(positions=20, damping=1e-6)).recover(small, kept)
     assert logit_error(model, small, IMAGES[:10]) < 1e-3 * logit_error(model, plain, IMAGES[:10])
 
 
@@ -195,7 +196,7 @@ def test_every_family_is_recovered(get_ready: Callable[[str], Network], network:
             for g in ready.groups if g.frozen is None}  # fmt: skip
     surgeon = Surgeon(ready.model, ready.groups)
     plain, small = surgeon.cut(kept), surgeon.cut(kept)
-    SequentialLeastSquares(surgeon, images, positions=4, batch_size=16).recover(small, kept)
+    SequentialLeastSquares(surgeon, images, Calibration(positions=4, batch_size=16)).recover(small, kept)
     assert logit_error(ready.model, small, images) < 0.1 * logit_error(ready.model, plain, images)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.modules())
     cut = [n for n in ends.find_ends(ready.model, images) if surgeon.kept_positions(n, "in", kept) is not None]

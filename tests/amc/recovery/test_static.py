@@ -16,6 +16,7 @@ from amc.pruning.network import Network
 from amc.pruning.surgery import Ranking, Surgeon
 from amc.recovery import gather as gather_module
 from amc.recovery import make_recovery
+from amc.recovery.calibration import Calibration
 from amc.recovery.static import StaticLeastSquares
 from tests.support import nets
 
@@ -99,7 +100,7 @@ def test_no_layer_is_worse_than_left_alone(consumer: str, seed: int) -> None:
     free = [g for g in groups if g.frozen is None]
     ranking = ranked(tuple(free), rng)
     kept = {g.name: np.sort(ranking[g.name][: g.step * int(rng.integers(1, g.channels // g.step + 1))]) for g in free}
-    static = StaticLeastSquares(surgeon, groups, ranking, IMAGES, positions=1000)
+    static = StaticLeastSquares(surgeon, groups, ranking, IMAGES, Calibration(positions=1000))
     fitted = surgeon.cut(kept)
     static.recover(fitted, kept)
     alone = layer_errors(model, surgeon.cut(kept), surgeon, kept)
@@ -132,7 +133,7 @@ def test_a_duplicate_channel_costs_nothing(consumer: str) -> None:
     small = surgeon.cut(kept)
     with torch.no_grad():
         before = (small(IMAGES) - model(IMAGES)).abs().max()
-        StaticLeastSquares(surgeon, groups, ranking, IMAGES, damping=1e-6).recover(small, kept)
+        StaticLeastSquares(surgeon, groups, ranking, IMAGES, Calibration(damping=1e-6)).recover(small, kept)
         after = (small(IMAGES) - model(IMAGES)).abs().max()
     assert after < 0.02 * before
 
@@ -171,7 +172,9 @@ def test_wide_layers_are_solved_by_rows(monkeypatch: pytest.MonkeyPatch, bias: b
     for largest in (6000, 10):
         monkeypatch.setattr(gather_module, "MAX_GRAM_FEATURES", largest)
         small = surgeon.cut(kept)
-        StaticLeastSquares(surgeon, groups, ranking, IMAGES, damping=1e-6, batch_size=10).recover(small, kept)
+        StaticLeastSquares(surgeon, groups, ranking, IMAGES, Calibration(damping=1e-6, batch_size=10)).recover(
+            small, kept
+        )
         results.append(small[3].weight.detach())
     torch.testing.assert_close(results[0], results[1], rtol=1e-2, atol=1e-3)
     monkeypatch.setattr(gather_module, "MAX_ROWS", 7)
