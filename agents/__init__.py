@@ -46,7 +46,7 @@ def make(name: str, env: Env, seed: int, episodes: int | None = None, **settings
         env: actions are one number in [0, 1]; the reward comes with the last step; see the agent's class for what
             the reset info must hold.
         seed: of everything the agent draws; the global random states are neither used nor changed.
-        episodes: how many will be played at most, for agents that divide them up; ``None``: not known.
+        episodes: the most that will be played, for agents that plan ahead; ``None``: not known.
         settings: of the agent, as in ``conf/agent/<name>.yaml``.
 
     Raises:
@@ -60,7 +60,7 @@ def make(name: str, env: Env, seed: int, episodes: int | None = None, **settings
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuses, before there is an environment, what :func:`make` would refuse whatever the environment.
+    """Checks an agent's settings as :func:`make` does, before there is an environment.
 
     Raises:
         ValueError: unknown agent or setting, or a value that makes no sense.
@@ -78,7 +78,7 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> None:
 
 
 def has_free_budget(name: str) -> bool:
-    """Whether the agent called ``name`` sees to the budget itself, see :attr:`Agent.free_budget`."""
+    """Whether the agent called ``name`` meets the budget by itself, see :attr:`Agent.free_budget`."""
     return _class_of(name).free_budget
 
 
@@ -91,7 +91,7 @@ def _class_of(name: str) -> type[Agent]:
 
 
 def _settings_of(cls: type[Agent]) -> list[str]:
-    """The names that ``cls`` takes beside environment, seed and number of episodes."""
+    """Names of the settings that ``cls`` takes besides environment, seed and number of episodes."""
     settings_type = getattr(cls, "settings_type", None)
     if settings_type is not None:
         return [field.name for field in fields(settings_type)]

@@ -23,7 +23,7 @@ class EpisodeOutcome:
     Attributes:
         info: the environment's info of the last step.
         reward: the last step's reward; steps before it give none.
-        scalars: what the agent reports of itself, such as ``sigma``, ``actor_loss``, ``critic_loss``, ``baseline``.
+        scalars: values that the agent logs, such as ``sigma``, ``actor_loss``, ``critic_loss``, ``baseline``.
     """
 
     info: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Agent(ABC):
 
     name: ClassVar[str]
     free_budget: ClassVar[bool] = False
-    """Whether the agent sees to the budget itself: its environment then enforces nothing."""
+    """Whether the agent meets the budget by itself: its environment then enforces nothing."""
 
     @property
     def finished(self) -> bool:
@@ -60,7 +60,7 @@ class Agent(ABC):
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on where the agent that gave ``state`` was.
+        """Continues from ``state``, a saved agent's.
 
         Raises:
             ValueError: the state of another kind of agent.

@@ -1,4 +1,4 @@
-"""Agents that don't learn: what a learned policy has to beat."""
+"""Heuristics and random search: the agents that a learned policy has to beat."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RandomAgent(Agent):
     name = "random"
 
     def __init__(self, env: Env, seed: int, spread: float | None = None) -> None:
-        """An agent that never learns.
+        """An agent that doesn't learn.
 
         Args:
             env: its reset info must hold ``uniform_action`` when ``spread`` is given.
@@ -63,7 +63,7 @@ class RandomAgent(Agent):
 
 
 class OnePlanAgent(Agent):
-    """Has one plan to propose, and then nothing more."""
+    """Proposes a single plan, then is finished."""
 
     _played = False
 
@@ -127,21 +127,21 @@ class UniformAgent(OnePlanAgent):
 
 
 class RuleAgent(OnePlanAgent):
-    """Plays the actions that a rule of the environment gives.
+    """Plays the actions of one of the environment's heuristics.
 
-    The rules are the environment's, as only it knows the network; their actions meet the budget. AMC's §4.1 compares
-    with *uniform*, *shallow* and *deep*.
+    Heuristics belong to the environment, as only it knows the network; their actions meet the budget. AMC's §4.1
+    compares with *uniform*, *shallow* and *deep*.
     """
 
     def __init__(self, env: Env, seed: int) -> None:
         """An agent that is the same for every ``seed``.
 
         Args:
-            env: its reset info must hold the rule's actions, ``rules[name]``.
+            env: its reset info must hold the heuristic's actions, ``rules[name]``.
             seed: not used; every agent takes one.
 
         Raises:
-            ValueError: the environment has no such rule.
+            ValueError: the environment has no such heuristic.
         """
         self._env, self._actions = env, rule_actions(env.reset(seed=seed)[1], self.name, f"agent={self.name}")
 
@@ -165,13 +165,13 @@ class DeepAgent(RuleAgent):
 
 
 class ResponseAgent(RuleAgent):
-    """Cuts what the outputs hardly notice: a group's odds of keeping a channel are in proportion to its response."""
+    """Cuts groups of low output divergence: the odds of keeping a channel are in proportion to the group's response."""
 
     name = "response"
 
 
 class PriceAgent(RuleAgent):
-    """Cuts where it is cheap within the budget: a group's odds of keeping a channel are in proportion to its price."""
+    """Cuts groups that are cheap within the budget: the odds of keeping a channel are in proportion to the price."""
 
     name = "price"
 

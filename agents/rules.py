@@ -1,4 +1,4 @@
-"""The plans that an environment's rules of thumb make, as actions."""
+"""Actions of an environment's heuristics."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 
 def rule_actions(start: Mapping[str, Any], name: str, wanted: str) -> list[float]:
-    """The actions of a rule in a reset's info.
+    """The actions of a heuristic in a reset's info.
 
     Args:
         start: the info.
-        name: of the rule.
+        name: of the heuristic.
         wanted: the setting that asks for it, for the message.
 
     Raises:
-        ValueError: the environment has no such rule.
+        ValueError: the environment has no such heuristic.
     """
     rules = start.get("rules") or {}
     if name not in rules:

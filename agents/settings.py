@@ -59,10 +59,10 @@ class Settings(NetworkSettings):
         batch_size: transitions in one update.
         buffer_episodes: how many episodes the replay buffer holds.
         warmup_episodes: episodes played without the actor before learning begins; ``None``, with ``warmup=rules``: each
-            rule once, on each network.
+            heuristic once, on each network.
         baseline_decay: share of the rewards' moving average that remains at each episode.
-        warmup: what warm-up plays: ``random``, uniformly random actions; ``rules``, each of the environment's rules
-            once and then, in turn, each with noise.
+        warmup: what warm-up plays: ``random``, uniformly random actions; ``rules``, each of the environment's
+            heuristics once and then, in turn, each with noise.
         warmup_sigma: standard deviation of that noise, a truncated normal on the action's [0, 1].
         updates_per_step: updates of the networks for each step that was collected.
         reward_scale: ``none``; or ``std``, which divides rewards, after the baseline is taken off, by the standard

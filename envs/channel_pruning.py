@@ -29,14 +29,14 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     ## Action space
 
     ``Box(0, 1, (1,), float32)``. Action ``a`` asks for the keep ratio ``min_keep + a · (1 − min_keep)``, rounded to
-    whole channels (``channel_round``; grouped convolutions to a multiple of their groups). The budget is enforced by
-    one of three ways:
+    whole channels (``channel_round``; grouped convolutions to a multiple of their groups). The budget's
+    enforcement is one of three:
 
     * ``clip``: each action is clipped so that the budget can still be met by pruning the groups to come as far as
       allowed (AMC, Algorithm 1).
     * ``project``: the finished walk is moved onto the budget by one common shift of the actions' logits, see
       :func:`envs.projection.project`; during the walk everything counts as it was asked for.
-    * ``free``: nothing is enforced; the agent minds the budget itself, by ``cost_fraction``.
+    * ``free``: nothing is enforced; the agent meets the budget by itself, with ``cost_fraction``.
 
     ## Observation space
 
@@ -53,7 +53,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     | 5     | width of the output      | network's min … max      | halvings since the largest / 8         | 0   | 1   |
     | 6     | stride                   | network's min … max      | log2 / 3 (1 … 8)                       | 0   | 1   |
     | 7     | kernel size              | network's min … max      | log2 / 4 (1 … 16)                      | 0   | 1   |
-    | 8     | MACs of the group, uncut | network's min … max      | ½ + log2(MACs / mean group's) / 16     | 0   | 1   |
+    | 8     | MACs of the group, dense | network's min … max      | ½ + log2(MACs / mean group's) / 16     | 0   | 1   |
     | 9     | reduced so far           | share of the dense cost  | as in ``amc``                          | 0   | 1   |
     | 10    | rest, still removable    | share of the dense cost  | as in ``amc``                          | 0   | 1   |
     | 11    | last action              | keep ratio               | as in ``amc``                          | 0   | 1   |
@@ -76,7 +76,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
 
     * ``reset``: ``steps`` (length of an episode), ``min_keep``, ``uniform_action`` (the largest action that, given to
       all groups, meets the budget without being clipped), ``keep`` (the budget, 1 without one),
-      ``static_observation`` (whether observations hold nothing that changes along the walk), ``rules`` (name → an
+      ``static_observation`` (whether observations hold nothing that changes along the walk), ``rules`` (heuristic → an
       action for each group, within the budget: ``uniform``, ``shallow``, ``deep``, ``response`` and ``price``
       where these were measured, and those that were given),
       ``cost_fraction`` (actions of all groups → what the plan they ask for costs, as a fraction of the dense network).
@@ -111,10 +111,10 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             observation: the layout of the observation, see the class's table.
             enforcement: of the budget.
             plans: further heuristics' plans for ``rules``, name → group name → kept channels.
-            prior: group name → how much the network suffers from this group's cut, in [0, 1]; adds a last number,
+            prior: group name → sensitivity of the network to this group's cut, in [0, 1]; adds a last number,
                 ``sensitivity``, to the observation.
-            measured: ``response``, ``price`` → group name → how much the outputs suffer from this group's cut, greater
-                than 0; for the rule and the observation of that name.
+            measured: ``response``, ``price`` → group name → the output divergence by this group's cut, greater than 0;
+                for the heuristic and the observation of that name.
 
         Raises:
             AmcError: unknown layout or enforcement, or the layout of something that was not measured.
@@ -142,7 +142,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         self.metadata = {**type(self).metadata, "policy": _policy_facts(observation, features, budget, enforcement)}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """Forgets all decisions. Returns the observation of the first group and the info that the class lists."""
+        """Starts an episode. Returns the observation of the first group and the info that the class lists."""
         super().reset(seed=seed)
         self._kept, self._asked, self._last_keep, self._walking = {}, [], 1.0, True
         info = {
@@ -206,7 +206,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         return np.clip(np.array([*self._static[place], *walk, *prior], dtype=np.float32), 0, 1)
 
     def _walk_features(self) -> list[float]:
-        """What changes along the walk: reduced, rest, last action."""
+        """Features that change along the walk: reduced, rest, last action."""
         now = self._fraction(self._kept)
         smallest = self._fraction({**self._budget.floor, **self._kept})
         return [1 - now, now - smallest, self._last_keep]

@@ -18,7 +18,7 @@ LAYOUT_VERSION = 1  # raise it when a feature changes its place or meaning: stor
 STATIC = ("index", "type", "in_channels", "out_channels", "height", "width", "stride", "kernel", "macs")
 DYNAMIC = ("reduced", "rest", "last_action")
 FEATURES = STATIC + DYNAMIC
-MEASURED = ("response", "price")  # of each group before a search: an observation and a rule of that name each
+MEASURED = ("response", "price")  # of each group before a search: an observation and a heuristic of that name each
 PRIOR = "sensitivity"  # behind the others, where the environment was given a prior
 
 # From layers that mix all channels to those that mix none.
@@ -81,7 +81,7 @@ LAYOUTS: dict[str, Callable[[Sequence[LayerGroup]], Features]] = {"amc": amc, "p
 
 
 def measured(groups: Sequence[LayerGroup], amounts: Mapping[str, float]) -> Features:
-    """How much each group matters to this network's outputs, and how much work it is; nothing of the architecture.
+    """Measured importance of each group to this network's outputs, and its MACs; nothing of the architecture.
 
     A group's place, width or kernel tells a policy what to keep in the family of networks that it was trained on, and
     the opposite in another: residual networks keep their last blocks, plain ones their first. Nor does anything change
@@ -101,7 +101,7 @@ def measured(groups: Sequence[LayerGroup], amounts: Mapping[str, float]) -> Feat
 
 
 def features_of(layout: str) -> tuple[str, ...]:
-    """The names of what the observation holds, in their order; without the prior."""
+    """Names of the observation's features, in order; without the prior."""
     return (layout, "macs") if layout in MEASURED else FEATURES
 
 

@@ -13,7 +13,7 @@ from agents.settings import require
 
 @dataclass(frozen=True)
 class AnnealingSettings:
-    """Settings of simulated annealing. What has a first and a last value falls geometrically over the episodes.
+    """Settings of simulated annealing. Values with a first and a last fall geometrically over the episodes.
 
     Attributes:
         temperature, last_temperature: in standard deviations of the rewards seen so far: a step down by as much is
@@ -36,7 +36,7 @@ class AnnealingSettings:
 
 
 class Annealing:
-    """Metropolis' rule around one current point."""
+    """Metropolis acceptance around one current point."""
 
     def __init__(self, size: int, episodes: int, settings: AnnealingSettings) -> None:
         self._settings, self._episodes = settings, episodes
@@ -59,7 +59,7 @@ class Annealing:
             self._current, self._reward = point, reward
 
     def _probability(self, change: float) -> float:
-        """Of taking a step that changes the reward by ``change`` < 0."""
+        """Probability of accepting a step that changes the reward by ``change`` < 0."""
         spread = math.sqrt(self._squares / self._told)
         temperature = self._cooled(self._settings.temperature, self._settings.last_temperature)
         return math.exp(change / (temperature * spread)) if spread > 0 else 0.0

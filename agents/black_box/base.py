@@ -2,7 +2,7 @@
 
 A plan is a point x in R^n, one number per group: action = sigmoid(x + logit(uniform action)), so that x = 0 is the
 uniform plan and no bounds are needed. Every searcher's first proposal is the uniform plan; so none ends worse than it.
-A searcher whose settings have a ``start`` takes that rule's plan in the place of the uniform one.
+A searcher whose settings have a ``start`` begins with that heuristic's plan instead of the uniform one.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Searcher(Protocol):
         """The reward of a point, ``[n]``, that need not be one the searcher proposed."""
 
     def scalars(self) -> dict[str, float]:
-        """What the searcher reports of itself."""
+        """Scalars that the searcher logs."""
 
 
 class MakeSearcher(Protocol):
-    """What makes a searcher: its class."""
+    """Constructor of a searcher."""
 
     def __call__(self, size: int, episodes: int, settings: Any) -> Searcher:
         """A searcher in R^size that will be asked ``episodes`` times; ``settings``: of its ``settings_type``."""
@@ -60,10 +60,10 @@ class BlackBoxAgent(Agent):
     searcher: ClassVar[MakeSearcher]
 
     def __init__(self, env: Env, seed: int, episodes: int | None = None, **settings: Any) -> None:
-        """An agent that has tried nothing yet.
+        """An agent before its first episode.
 
         Args:
-            env: its reset info must hold ``steps`` and ``uniform_action``, and ``rules`` for another start.
+            env: its reset info must hold ``steps`` and ``uniform_action``, and, for another start, ``rules``.
             seed: of the searcher.
             episodes: how many will be played; ``None``: 400.
             settings: fields of ``settings_type``.

@@ -20,7 +20,7 @@ class CMAESSettings:
     Attributes:
         sigma: standard deviation at the start, on logits.
         population: plans per generation; ``None``: 4 + ⌊3 ln n⌋ for n groups.
-        start: the rule whose plan is the first mean.
+        start: the heuristic whose plan is the first mean.
     """
 
     sigma: float = 0.7

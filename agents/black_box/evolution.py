@@ -1,4 +1,4 @@
-"""A steady-state evolution strategy: (µ+1) selection, uniform crossover (Syswerda 1989), Gaussian mutation."""
+"""Steady-state evolution strategy: (µ+1) selection, uniform crossover (Syswerda 1989), Gaussian mutation."""
 
 from __future__ import annotations
 

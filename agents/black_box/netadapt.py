@@ -20,7 +20,7 @@ Plan = tuple[int, ...]  # the groups' actions × LEVELS
 
 
 class NetAdaptAgent(Agent):
-    """Takes the dense network to the budget in steps of equal size.
+    """Prunes the dense network to the budget in steps of equal size.
 
     In each step every group alone is cut to the largest action with which the step's limit is met, the others staying
     as they are; each such candidate is one episode, and the one with the best reward is where the next step begins.
@@ -108,7 +108,7 @@ class NetAdaptAgent(Agent):
             self._candidates = self._affordable(alone) or [self._cut_together()]
 
     def _cut_alone(self, group: int) -> Plan | None:
-        """The current plan with one group cut down to the limit; ``None`` if that can't be met."""
+        """The current plan with one group cut to the limit; ``None`` if it can't be met."""
 
         def cut(level: int) -> Plan:
             return (*self._plan[:group], level, *self._plan[group + 1 :])
@@ -125,7 +125,7 @@ class NetAdaptAgent(Agent):
         return cut(_largest(lambda factor: self._meets(cut(factor)), LEVELS) or 0)
 
     def _affordable(self, plans: list[Plan]) -> list[Plan]:
-        """As many as this step may play, so that the later ones get their share."""
+        """As many plans as this step may play, so that episodes remain for later steps."""
         quota = max(1, (self._episodes - self._played) // (self._steps - self._step + 1))
         if len(plans) <= quota:
             return plans

@@ -1,1 +1,1 @@
-"""Learned policies: what they are, their files, and the checks of these."""
+"""Learned policies, their files and the checks of these."""

@@ -9,7 +9,7 @@ import torch
 
 ALTERED = "the file was altered; copy it again or train again"
 
-# Where → what must be there, of which type.
+# Entry → its required type.
 ENTRIES: dict[str, dict[str, type]] = {
     "": {
         "agent": str, "agent_class": str, "episodes": int, "observation": dict, "action": dict, "network": dict,
@@ -22,7 +22,7 @@ ENTRIES: dict[str, dict[str, type]] = {
 
 
 def need(holds: bool, problem: str) -> None:
-    """Raises ``ValueError`` with ``problem`` if something does not hold."""
+    """Raises ``ValueError`` with ``problem`` unless ``holds``."""
     if not holds:
         raise ValueError(problem)
 

@@ -56,7 +56,7 @@ def read_policy(folder: str | Path, env: Env | None = None) -> Policy:
 
     Args:
         folder: holds ``policy.json`` and ``policy.safetensors``.
-        env: where the policy is to act; checks that it shows what the policy reads.
+        env: where the policy is to act; its observation must be the one that the policy reads.
 
     Raises:
         ValueError: one line that says what is wrong and what to do: a file is missing, cut off or altered, the two
@@ -126,7 +126,7 @@ def _policy(content: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> 
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Whoever reads ``path`` sees the old file or the new one, never half of one."""
+    """Replaces ``path`` atomically: readers see the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""A learned policy without the agent that learned it: what it is, and the action it takes."""
+"""A learned policy without its agent: metadata, weights and the action it takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agents.streams import one_thread
 
 @dataclass(frozen=True)
 class Policy:
-    """What :func:`agents.policy.files.read_policy` found, checked.
+    """A validated policy, from :func:`agents.policy.files.read_policy`.
 
     Attributes:
         agent: the name of the agent that learned it, and ``agent_class``, its class.
@@ -67,7 +67,7 @@ class Policy:
         return linear(x, self.weights[f"actor.{name}.weight"], self.weights[f"actor.{name}.bias"])
 
     def require_observation(self, observation: Mapping[str, Any]) -> None:
-        """Checks that an environment shows what this policy reads.
+        """Checks that an environment's observation is the one this policy reads.
 
         Args:
             observation: the environment's ``metadata["policy"]["observation"]``.

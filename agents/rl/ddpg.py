@@ -29,7 +29,7 @@ class EpisodicDDPG(TruncatedNormalExploration, DDPG):
 
 
 class DDPGAgent(ExploringAgent):
-    """DDPG as in AMC, but for where it begins and how it explores."""
+    """DDPG as in AMC, except for its start and its exploration."""
 
     name = "ddpg"
     algorithm = EpisodicDDPG

@@ -22,7 +22,7 @@ class Episodic(OffPolicyAlgorithm):
     """Delta on an SB3 off-policy algorithm; put it before the algorithm among the base classes.
 
     * Warm-up counts episodes, not environment steps, and neither explores by the actor nor trains. It plays random
-      actions or, with ``warmup=rules``, theirs.
+      actions or, with ``warmup=rules``, those of the environment's heuristics.
     * When warm-up is over, the actor can be fitted to the best of its episodes (``actor_start``).
     * Actor and critic have a learning rate each; a collected step is worth ``updates_per_step`` updates.
     * Nothing reads or moves the global random states: numpy's is replaced by ``rng``, torch's is put aside while
@@ -36,7 +36,7 @@ class Episodic(OffPolicyAlgorithm):
 
     @property
     def warmup_episodes(self) -> int:
-        """As set, or as many as there are rules to play once on each network; these have the same number of them."""
+        """As set, or one per heuristic and network; all networks have equally many heuristics."""
         if self.settings.warmup_episodes is not None:
             return self.settings.warmup_episodes
         return len(self.walk.start["rules"]) * int(self.walk.start.get("networks", 1))

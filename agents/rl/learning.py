@@ -29,7 +29,7 @@ class LearningAgent(Agent):
 
     settings_type: ClassVar[type[NetworkSettings]]
     losses: ClassVar[Mapping[str, str]]
-    """What the agent reports after an update: its name here → its name in SB3's log."""
+    """Scalars logged after an update: name here → name in SB3's log."""
 
     def __init__(self, env: Env, seed: int, **settings: Any) -> None:
         """An untrained agent.
@@ -72,11 +72,11 @@ class LearningAgent(Agent):
         """The names of the linear layers from observation to action, in the actor's weights."""
 
     def _scalars_before(self) -> dict[str, float]:
-        """What the agent reports for the episode about to be played."""
+        """Scalars known before the episode is played."""
         return {}
 
     def _scalars_after(self) -> dict[str, float]:
-        """What the agent reports when it has played and learnt."""
+        """Scalars known after playing and learning."""
         return {}
 
     @property

@@ -1,4 +1,4 @@
-"""Warm-up by an environment's rules: plans that meet the budget, and plans around them."""
+"""Warm-up by an environment's heuristics: plans that meet the budget, and plans around them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from agents.rl.exploration import truncated_normal
 
 
 def rule_vectors(start: Mapping[str, Any]) -> list[npt.NDArray[np.float64]]:
-    """The action vectors of the rules in a reset's info, each ``[steps]``, in their order.
+    """The action vectors of the heuristics in a reset's info, each ``[steps]``, in their order.
 
     Raises:
-        ValueError: the environment offers no rules, or one of another length than its episodes.
+        ValueError: the environment has no heuristics, or one of another length than its episodes.
     """
     rules = start.get("rules")
     if not rules:
@@ -31,8 +31,8 @@ def rule_action(
 ) -> float:
     """The action at ``step`` of a network's warm-up episode ``episode``.
 
-    The first episodes play the rules as they are, each once; those after them the rules in turn, with a truncated
-    normal of standard deviation ``sigma`` around each action.
+    The first episodes play each heuristic once as it is; later ones play them in turn, with a truncated normal of
+    standard deviation ``sigma`` around each action.
     """
     mean = rules[episode % len(rules)][step : step + 1]
     action = mean if episode < len(rules) else truncated_normal(mean, sigma, rng)

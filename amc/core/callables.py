@@ -1,4 +1,4 @@
-"""Users' own code by its dotted path."""
+"""User callables by dotted path."""
 
 from __future__ import annotations
 

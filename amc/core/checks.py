@@ -1,4 +1,4 @@
-"""Checks of what users set; each error is one line that names the setting as they write it."""
+"""Checks of user settings; each error is one line that names the setting as users write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the configuration lies, and how its overrides are written."""
+"""Location of the configuration, and the grammar of its overrides."""
 
 from __future__ import annotations
 

@@ -6,5 +6,5 @@ class AmcError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, as part of one line; its type where it says nothing."""
+    """First line of another library's error message; its type if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

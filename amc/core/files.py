@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all: what was on disk survives a crash, a kill and a full disk."""
+"""Atomic file replacement: the old file survives a crash, a kill and a full disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def replacing(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` to write to, and moves it there when the block ends without an error.
 
-    Whoever reads ``path`` meanwhile, or after a crash, sees the old file or the new one. Raises ``OSError``.
+    Readers of ``path`` see the old file or the new one, even after a crash. Raises ``OSError``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def cache_folder(given: str | Path | None = None) -> Path:
 
 
 def write_error(path: str | Path, error: OSError) -> AmcError:
-    """The one line for a file that could not be written."""
+    """One-line error for a file that could not be written."""
     advice = "free some disk space" if error.errno in NO_SPACE else "check the folder and its permissions"
     return AmcError(f"{path}: can't be written ({error.strerror}); what was there before is untouched. Please {advice}")
 
@@ -73,7 +73,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as what JSON knows: any mapping a dict, numpy scalars numbers; NaN and infinities ``None``."""
+    """``value`` as JSON types: mappings as dicts, numpy scalars as numbers, NaN and infinities as ``None``."""
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -107,7 +107,7 @@ def write_torch(path: str | Path, data: Any) -> None:
 
 
 def read_torch(path: str | Path, device: str | torch.device = "cpu") -> Any:
-    """What :func:`write_torch` wrote; runs no code from the file. Raises ``AmcError`` if missing or damaged."""
+    """Reads a file of :func:`write_torch`; runs no code from it. Raises ``AmcError`` if missing or damaged."""
     content = io.BytesIO(_read(path))
     try:
         return torch.load(content, map_location=device, weights_only=True)

@@ -1,4 +1,4 @@
-"""Families of layer kinds: what curves, charts and means are grouped by."""
+"""Families of layer kinds, by which curves, charts and means are grouped."""
 
 from __future__ import annotations
 

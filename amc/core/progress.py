@@ -1,4 +1,4 @@
-"""How far something with known steps is: a bar on a terminal, plain lines in a pipe or log, nothing when quiet."""
+"""Progress of known length: a bar on a terminal, plain lines in a pipe or log, nothing when quiet."""
 
 from __future__ import annotations
 

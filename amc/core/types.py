@@ -1,4 +1,4 @@
-"""The small frozen types that everything else passes around. Each is validated where it is made."""
+"""Shared frozen types, each validated on construction."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a network scores on a set of images.
+    """A network's scores on a set of images.
 
     Attributes:
         accuracy: top-1 as a fraction in [0, 1].
