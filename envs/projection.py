@@ -19,8 +19,9 @@ FAR = 16.0  # logits: so far beyond both edges that every group is at its smalle
 def project(actions: Sequence[float], budget: Budget) -> dict[str, int]:
     """The plan that meets the budget, as near to it as whole channels allow, with one common shift of all logits.
 
-    Clipping (AMC, Algorithm 1) makes the last groups of the walk pay for what earlier ones asked; here all pay alike. A plan below the budget is moved up to it. What rounding leaves of the budget goes to the groups that
-    were rounded down most.
+    Clipping (AMC, Algorithm 1) makes the last groups of the walk pay for what earlier ones asked; here all pay alike.
+    A plan below the budget is moved up to it. What rounding leaves of the budget goes to the groups that were rounded
+    down most.
 
     Args:
         actions: one for each group of the budget, in [0, 1].

@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def decode_cached(files: Sequence[Path], size: int | None, cache_dir: Path, progress: Progress | None = None) -> Pixels:
-    """What :func:`decode` returns, from ``cache_dir`` if these very files were decoded before.
+    """Same as :func:`decode`, from ``cache_dir`` if these very files were decoded before.
 
     "These very files" means the same bytes in the same order, wherever they lie: names, sizes and modification times
     can be those of other images (CIFAR-10's folders of training and test images are numbered alike). Hashing 60,000
     small files takes half a second, large ones go at 1 GB/s. A damaged cache file is replaced; one that can't be
-    written is reported to the log and done without.
+    written is logged and skipped.
 
     Raises:
         AmcError: see :func:`decode`.

@@ -29,7 +29,7 @@ SETTINGS = (
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set: ``train`` to fit weights, ``val`` for the search to look at, ``test`` for the report alone.
+    """A data set: ``train`` to fit weights, ``val`` to score plans, ``test`` for the report alone.
 
     Attributes:
         val_from: where validation images come from: ``train`` (taken out of the training images), ``test`` (one fixed
@@ -50,7 +50,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Limits:
-    """At most how many images of each split are used; ``None``: all there are."""
+    """Largest number of images used of each split; ``None``: all."""
 
     train_images: int | None = None
     val_images: int | None = None

@@ -1,4 +1,4 @@
-"""The one order that every data set is shuffled into."""
+"""The fixed order that every data set is shuffled into."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where images come from. A source knows its labels at once and fetches pixels for the indices it is asked for."""
+"""Image sources. A source knows its labels at once and fetches pixels by index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pruned network for other programs: ONNX, or a torch program."""
+"""Export of a pruned network as ONNX or as a torch program."""
 
 from amc.export.run import export
 

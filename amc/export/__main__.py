@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main_from_config(config: DictConfig, _: Path) -> None:
-    """Exports as configured; Hydra's own folder plays no part, the run's is written to."""
+    """Exports as configured, into the run's folder; Hydra's own is not used."""
     if OmegaConf.is_missing(config, "run"):
         raise AmcError("run: is missing; give the folder of an amc.finetune run, run=RUN_DIR")
     plain = plain_of(config)

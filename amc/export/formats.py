@@ -1,4 +1,4 @@
-"""The formats that networks are exported in: how each is written and read back."""
+"""Export formats: how each is written and read back."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Runner = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write a network down.
+    """An export format.
 
     Attributes:
         file: name of the file.
         packages: what must be installed, beside torch.
-        write: network and example input ``[n, c, h, w]`` → the file's content; any number of images may be given to it.
+        write: network and example input ``[n, c, h, w]`` → the file's content, for any batch size.
         read: the file's content → a network that runs it.
     """
 
@@ -104,7 +104,7 @@ def _format(name: str) -> Format:
 
 @contextmanager
 def _quietly_on_one_thread() -> Iterator[None]:
-    """Keeps the exporters' warnings and log lines from the user, and torch to as many threads as onnxruntime has."""
+    """Silences the exporters' warnings and log lines, and limits torch to as many threads as onnxruntime."""
     disabled, threads = logging.root.manager.disable, torch.get_num_threads()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
@@ -121,6 +121,6 @@ def _quietly_on_one_thread() -> Iterator[None]:
 def _explained(name: str, model: nn.Module) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # an exporter that meets something unexpected fails in any way it likes
+    except Exception as error:  # exporters may raise anything
         kind = type(model).__name__
         raise AmcError(f"format={name}: {kind} can't be exported ({first_line(error)}); try another format") from error

@@ -64,8 +64,8 @@ def export(
         run: a run's folder with the network in ``pruned/``, or a folder of :func:`amc.pruning.saved.save_pruned`.
         format: ``onnx`` (input ``images``, float32 ``[batch, c, h, w]``, normalised; output ``logits``) or
             ``torch_export`` (for ``torch.export.load``).
-        model: the uncut architecture, for networks that :func:`amc.load` can't build by itself; left as it is.
-        verbose: print what the uncut and the pruned network take up.
+        model: the dense architecture, for networks that :func:`amc.load` can't build by itself; left as it is.
+        verbose: print the footprints of the dense and the pruned network.
 
     Returns:
         The content of ``export.json``; differences are relative to the largest output, or to 1 where that is less.
@@ -138,7 +138,7 @@ def _difference(exported: Runner, model: nn.Module, images: torch.Tensor) -> flo
 def _measured(
     chosen: Format, models: Sequence[nn.Module], contents: Sequence[bytes], image: torch.Tensor
 ) -> tuple[Footprint, ...]:
-    """What each network takes up; they are timed in turns, in the layout that suits convolutions best."""
+    """Footprint of each network; they are timed in turns, in the layout that suits convolutions best."""
     runners = [OnnxNetwork(content) for content in contents] if chosen.read is OnnxNetwork else []
     laid_out = [model.to(memory_format=torch.channels_last) for model in models]
     measured_ms = measure_ms([*laid_out, *runners], image)

@@ -1,4 +1,4 @@
-"""Fine-tuning: plan → small, accurate, loadable network."""
+"""Fine-tuning: plan → trained, loadable pruned network."""
 
 from amc.finetune.result import FineTuneResult
 from amc.finetune.run import finetune

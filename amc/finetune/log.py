@@ -1,4 +1,4 @@
-"""A fine-tuning's memory: progress, curves, checkpoints, and where it was when it was stopped."""
+"""A fine-tuning's log: progress, curves, checkpoints and the state for a resume."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from amc.training.trainer import Epoch
 
 
 class TuningLog:
-    """Records one fine-tuning. Without a folder it only shows the progress."""
+    """Log of one fine-tuning. Without a folder it only shows the progress."""
 
     def __init__(self, folder: RunDir | None, fingerprint: Mapping[str, str], verbose: bool) -> None:
         """Reads what an earlier part of the run left.
 
         Args:
             folder: the run's, locked.
-            fingerprint: what a resumed run must agree with.
+            fingerprint: hashes that a resume compares.
             verbose: show the progress.
 
         Raises:
@@ -44,15 +44,15 @@ class TuningLog:
 
     @property
     def seconds(self) -> float:
-        """Time that was spent on epochs of earlier parts of the run."""
+        """Time spent on epochs in earlier parts of the run."""
         return self._before
 
     def plans(self, groups: Sequence[LayerGroup]) -> list[PruningPlan]:
-        """The plans that the run began with; none for a new run."""
+        """The plans that a resumed run began with; none for a new run."""
         return [PruningPlan.from_json(plan, groups) for plan in self._plans]
 
     def begin(self, plans: Sequence[PruningPlan], epochs: int) -> None:
-        """Tells the plans to fine-tune, best first, and how many epochs there will be in all."""
+        """Sets the plans to fine-tune, best first, and the number of epochs in all."""
         self._plans, self._total = [plan.to_json() for plan in plans], epochs
 
     def state(self, number: int) -> dict[str, Any] | None:
@@ -70,7 +70,7 @@ class TuningLog:
         )  # fmt: skip
 
     def epoch(self, phase: Phase, epoch: Epoch, macs_ratio: float) -> None:
-        """Writes down and shows a finished epoch; epoch 0 is the recovered network before training."""
+        """Logs and shows a finished epoch; epoch 0 is the recovered network before training."""
         step = len(self.history)
         row: dict[str, Any] = {
             "phase": phase.name,
@@ -96,7 +96,7 @@ class TuningLog:
         self._progress.update(self._trained, self._total, status)
 
     def finish_phase(self, phase: Phase, trained: Trained) -> None:
-        """Notes what a phase came to."""
+        """Records a phase's result."""
         self.done.append(
             {
                 "phase": phase.name,
@@ -118,7 +118,7 @@ class TuningLog:
             self._events.close()
 
     def conclude(self, plan: PruningPlan, summary: Mapping[str, Any], dense_accuracy: float) -> None:
-        """Writes what only a finished run has: summary, plan and the training curve."""
+        """Writes the files of a finished run: summary, plan and the training curve."""
         self._progress.__exit__(None, None, None)  # the bar must not be drawn over what is printed next
         if self._folder is None or self._events is None:
             return

@@ -29,7 +29,7 @@ class Phases:
         self.tuner = FineTuner(problem, recipe, settings, self._on_epoch, self._on_best)
 
     def all(self, plans: Sequence[PruningPlan]) -> tuple[PruningPlan, Trained]:
-        """Chooses among the plans, then prunes and trains in stages; the chosen plan and what it came to."""
+        """Chooses among the plans, then prunes and trains in stages. Returns the chosen plan and its result."""
         settings, log = self._settings, self._log
         trials = [Phase(f"plan {i} of {len(plans)}", plan, settings.refine_epochs) for i, plan in enumerate(plans, 1)]
         trials = trials if len(trials) > 1 else []

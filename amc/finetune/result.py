@@ -21,10 +21,10 @@ class FineTuneResult:
 
     Attributes:
         model: the small network, in evaluation mode.
-        plan: what it was cut to; of several, the winner.
+        plan: its plan; of several, the best.
         baseline, cut, tuned: the dense network, the one cut and recovered, and ``model``.
         history: a row for every epoch of every phase.
-        phases: what every phase came to.
+        phases: the result of every phase.
         wall_seconds: of the whole run, earlier parts of a resumed one included.
     """
 
@@ -52,7 +52,7 @@ def summary_of(result: FineTuneResult, facts: Mapping[str, Any]) -> dict[str, An
 
 
 def print_result(result: FineTuneResult, where: str) -> None:
-    """The end of a run: scores, where the time went, and where the run is."""
+    """Prints a run's scores, its time by part, and its location."""
     columns = {"dense": result.baseline, "cut and recovered": result.cut, "fine-tuned": result.tuned}
     show(result_table(columns))
     training = sum(row["seconds"] for row in result.history)

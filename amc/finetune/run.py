@@ -95,7 +95,7 @@ def finetune(
 
 
 def _all_phases(phases: Phases, plans: Sequence[PruningPlan], run: Run) -> tuple[PruningPlan, Trained]:
-    """The chosen plan and what it came to; an error says where the best network so far is."""
+    """The chosen plan and its result; an error says where the best network so far is."""
     try:
         return phases.all(plans)
     except AmcError as error:
@@ -131,6 +131,6 @@ def _candidates(plans: Plans, network: Network, most: int) -> list[PruningPlan]:
 
 
 def plan_file(path: str | Path) -> Path:
-    """The ``plan.json`` that is meant by ``path``: itself, or the one in a run folder."""
+    """The ``plan.json`` at ``path``, or in the run folder at ``path``."""
     path = Path(path)
     return path / "plan.json" if path.is_dir() else path

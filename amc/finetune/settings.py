@@ -23,13 +23,13 @@ class FineTuneSettings:
         schedule: ``oneshot``: cut to the plan, then train; ``iterative``: in the steps that ``stages`` names.
         stages: MACs ratios before the plan's own, falling, see :func:`amc.finetune.stages.stage_plans`.
         refine_plans: how many plans of the search to try for ``refine_epochs`` each before the best goes on.
-        importance: which channels go; asked again at each stage, of the weights as they are then.
-        recovery: what is done to the weights before training.
+        importance: ranks the channels; computed anew at each stage, on its weights.
+        recovery: reconstruction of the weights before training.
         recovery_settings: such as ``positions``.
         calibration_images: training images for both.
         prune_residual, freeze: as in the search.
-        distill_weight: share of the dense network's answers in the loss, in [0, 1]; 0: labels alone.
-        distill_temperature: softens both networks' answers.
+        distill_weight: share of the dense network's soft labels in the loss, in [0, 1]; 0: labels alone.
+        distill_temperature: softens both networks' outputs.
         regulariser, regulariser_strength: one of :data:`amc.training.regularise.NAMES`, in the training before a
             further step.
     """

@@ -1,4 +1,4 @@
-"""Pruning in steps: the plans between the dense network and the last one, and which channels go next."""
+"""Iterative pruning: the plans between the dense network and the last one, and the channels that go next."""
 
 from __future__ import annotations
 

@@ -85,14 +85,14 @@ class FineTuner:
         on_epoch: Callable[[Phase, Epoch], None],
         on_best: Callable[[nn.Module, Phase, Metrics], None],
     ) -> None:
-        """Builds nothing but the teacher.
+        """Builds only the teacher.
 
         Args:
             problem: the dense network with training images, and validation images to choose the best epoch by.
             recipe: the training that made the network: the learning rate is taken as a fraction of its.
             settings: how to fine-tune.
-            on_epoch: told after each epoch; epoch 0 is the recovered network, which took no training.
-            on_best: given the network of the best epoch so far, whenever it changes.
+            on_epoch: called after each epoch; epoch 0 is the recovered network before training.
+            on_best: called with the network of the best epoch, whenever that changes.
         """
         network = problem.network
         self._problem, self._network, self._train, self._val = problem, network, problem.task.train, problem.task.val
@@ -183,7 +183,7 @@ class FineTuner:
         return make_pruner(self._traced(model), self._train, self._method)
 
     def _penalty(self, small: nn.Module, phase: Phase) -> Penalty | None:
-        """What prepares the next stage; none after the last cut, when all that is left shall be used."""
+        """The penalty that prepares the next stage; none after the last cut."""
         settings = self._settings
         if phase.following is None or settings.regulariser == "none":
             return None

@@ -1,4 +1,4 @@
-"""Backward elimination: in which order channels go so that least squares loses little at each step."""
+"""Backward elimination: an order of removal that adds little least-squares error at each step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_PASSES = 64  # over all channels of a group; a wide group loses several chan
 
 
 class Loss:
-    """What a layer's squared error ``tr (V − W)ᵀ A (V − W)`` gains as channels go and the others are refitted.
+    """Increase of a layer's squared error ``tr (V − W)ᵀ A (V − W)`` as channels go and the others are refitted.
 
     The optimal brain surgeon (Hassibi & Stork 1993, eq. 5) with all features of a channel in the place of one weight.
     Channels that go one after the other are a pivoted Cholesky factorisation of ``A⁻¹``: what has not gone needs
@@ -19,7 +19,7 @@ class Loss:
     """
 
     def __init__(self, channels: torch.Tensor, inverse: torch.Tensor, weight: torch.Tensor) -> None:
-        """Nothing has gone.
+        """The loss with all channels still there.
 
         Args:
             channels: which channels of a group these are, ``[c]``.
@@ -36,7 +36,7 @@ class Loss:
 
     @property
     def each(self) -> torch.Tensor:
-        """``tr W_cᵀ [(A⁻¹)_cc]⁻¹ W_c``, what goes with each channel alone; 0 for those that have gone. ``[c]``."""
+        """``tr W_cᵀ [(A⁻¹)_cc]⁻¹ W_c``, the loss by removing a channel alone; 0 for those that have gone. ``[c]``."""
         if self._each is None:
             factor = torch.linalg.cholesky(self._own)
             whitened = torch.linalg.solve_triangular(factor, self._weight, upper=False)
@@ -44,7 +44,7 @@ class Loss:
         return self._each
 
     def remove(self, channels: torch.Tensor) -> None:
-        """These channels go; those that it doesn't know are ignored."""
+        """Removes these channels; unknown ones are ignored."""
         gone = torch.isin(self.channels, channels).nonzero()[:, 0]
         if len(gone) == 0:
             return

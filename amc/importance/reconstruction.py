@@ -1,4 +1,4 @@
-"""Channels ranked by what their consumers' least squares loses without them."""
+"""Channels ranked by their consumers' least-squares loss without them."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class _RowPart:
 
 
 class _Consumer:
-    """A layer as the one whose outputs suffer when its inputs go."""
+    """A layer that loses inputs, and the error of its outputs."""
 
     def __init__(
         self, model: nn.Module, name: str, norm: str | None, gathered: list[torch.Tensor], damping: float
@@ -132,7 +132,7 @@ class _Consumer:
         self._scale = (sum(part.energy for part in self._parts) or 1.0) ** -0.5
 
     def losses(self, group: LayerGroup) -> list[Loss]:
-        """What each convolution group loses with the channels of ``group`` that it reads."""
+        """Each convolution group's loss by the channels of ``group`` that it reads."""
         losses = []
         slices = [s for s in group.slices if s.layer == self._name and s.axis == "in"]
         if slices:
@@ -158,7 +158,7 @@ class _Consumer:
 
 
 def _scale(model: nn.Module, norm: str) -> torch.Tensor:
-    """What a batch norm multiplies its channels with."""
+    """A batch norm's scale per channel."""
     found = norm_of(model, norm)
     assert found.running_var is not None
     scale = torch.rsqrt(found.running_var.double() + found.eps)

@@ -1,4 +1,4 @@
-"""Networks: building them by name, the ones torchvision lacks, and loading their weights."""
+"""Networks: built by name, those that torchvision lacks, and loading of weights."""
 
 from amc.models.build import build
 from amc.models.checkpoint import load_checkpoint

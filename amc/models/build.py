@@ -74,7 +74,7 @@ def build(
 
 
 def _defaults(maker: Callable[..., Any], target: str) -> dict[str, Any]:
-    """What torchvision's networks should be told: residual branches start at zero, weights start the quick way."""
+    """Defaults for torchvision's networks: residual branches start at zero, weights are initialised the quick way."""
     network = inspect.signature(maker).return_annotation if target.startswith(TORCHVISION) else None
     if not inspect.isclass(network):
         return {}

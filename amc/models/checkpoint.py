@@ -1,4 +1,4 @@
-"""Loads weights that were trained elsewhere, and says in one line what is wrong with those that don't fit."""
+"""Loads weights that were trained elsewhere, with a one-line error for those that don't fit."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _read(path: Path, where: str) -> dict[str, Tensor]:
             data = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise AmcError(f"{where}: can't be read ({error.strerror or error})") from error
-    except Exception as error:  # a damaged zip or pickle fails in any way it likes
+    except Exception as error:  # a damaged zip or pickle may raise anything
         raise AmcError(
             f"{where}: can't be read as weights; the file is damaged or holds more than tensors "
             "(save model.state_dict())"

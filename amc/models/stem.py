@@ -1,4 +1,4 @@
-"""Makes ImageNet networks fit for small images: a stem that keeps the resolution, no pooling of nothing."""
+"""Adapts ImageNet networks to small images: a stem that keeps the resolution, no oversized pools."""
 
 from __future__ import annotations
 

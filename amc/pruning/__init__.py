@@ -1,1 +1,1 @@
-"""Layer groups, what plans for them cost, and the cut itself."""
+"""Layer groups, the cost of plans, and surgery."""

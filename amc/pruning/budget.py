@@ -15,7 +15,7 @@ COSTS = ("macs", "params", "latency_ms")
 
 
 def check_budget(cost: str, keep: float | None, min_keep: float, channel_round: int) -> None:
-    """What can be said of a budget before there is a network. Raises ``AmcError`` naming the setting."""
+    """Checks a budget's settings before there is a network. Raises ``AmcError`` naming the setting."""
     one_of("budget.cost", cost, COSTS)
     require("budget.min_keep", min_keep, float, 0, 1, ends="(]")
     require("budget.channel_round", channel_round, int, 1)
@@ -37,8 +37,8 @@ class Budget:
         """``keep=None`` means no budget: every action passes.
 
         Raises:
-            AmcError: zero prunable groups, unknown cost, a number of the wrong kind or range, or a ``keep`` smaller
-                than what ``min_keep`` lets be reached.
+            AmcError: zero prunable groups, unknown cost, a number of the wrong kind or range, or a ``keep`` below
+                what ``min_keep`` can reach.
         """
         check_budget(cost, keep, min_keep, channel_round)
         self.cost, self.keep, self.min_keep, self.channel_round = cost, keep, min_keep, channel_round

@@ -18,7 +18,7 @@ class CostTerms:
     """A cost as a polynomial of the kept counts ``c``: ``constant + linear · c + Σ_g≤h pairwise[g, h] · c_g · c_h``.
 
     Attributes:
-        constant: what no plan changes.
+        constant: the cost that no plan changes.
         linear: ``[groups]``.
         pairwise: ``[groups, groups]``, upper triangular; the diagonal belongs to groups at both ends of a layer.
     """
@@ -102,7 +102,7 @@ class CostModel:
         return float(value)
 
     def terms(self, name: str) -> CostTerms:
-        """The cost called ``name`` (``macs`` or ``params``) taken apart into what groups cost alone and in pairs.
+        """The cost called ``name`` (``macs`` or ``params``) as a polynomial of the groups' kept counts.
 
         A layer's axes are ``a + U c`` and ``b + V c`` long, so ``p · out · in + q · out`` multiplies out.
 

@@ -1,4 +1,4 @@
-"""Finding the layer groups of a network, and proving each of them by a trial cut."""
+"""Finds the layer groups of a network, and proves each by a trial cut."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def trace(
     _check_finite(model)
     try:
         calls = record_calls(model, example_input)
-    except Exception as error:  # whatever the network's own code raises
+    except Exception as error:  # the network's own code may raise anything
         raise _cannot_run(example_input, error) from error
     found = dependency_groups(model, example_input)
     shapes, _ = layer_shapes(model, calls)
@@ -150,7 +150,7 @@ def _check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:
 def _layer_group(
     model: nn.Module, found: tp.dependency.Group, calls: dict[str, LayerCall], macs: dict[str, float]
 ) -> LayerGroup | None:
-    """Our view of one torch-pruning group; ``None`` if the forward pass never reaches it."""
+    """One torch-pruning group as a layer group; ``None`` if the forward pass never reaches it."""
     slices, reason, added = [], None, False
     for item in found.items:
         target = item.dep.target.module

@@ -24,7 +24,7 @@ WARM_UP, REPEATS = 3, 15
 
 
 def _median_ms(runs: Sequence[Callable[[], Any]], device: torch.device, repeats: int = REPEATS) -> list[float]:
-    """Median wall time of each run. They take turns, so that whatever else the machine does hits all alike."""
+    """Median wall time of each run. They take turns, so that other load on the machine affects all alike."""
 
     def once(run: Callable[[], Any]) -> float:
         started = time.perf_counter()
@@ -88,7 +88,7 @@ class LatencyCostModel(CostModel):
         return float(corners.sum()) + self._constant
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: a resumed search must not measure again."""
+        """Plain data, with which a resumed search need not measure again."""
         return {"total_ms": self.total_ms, "grid": list(GRID), "tables": self.tables}
 
 

@@ -1,4 +1,4 @@
-"""Which layers can be cut, what their axes are, and what one forward pass of each costs (counted, not predicted)."""
+"""Cuttable layers, their axes, and the cost of one forward pass of each (counted, not predicted)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PerChannel = (_NormBase, nn.PReLU)
 
 @dataclass(frozen=True)
 class LayerCall:
-    """What one forward pass of one input did to a layer.
+    """A layer's use in one forward pass of one input.
 
     Attributes:
         positions: where it was applied, summed over calls: output positions (input positions if transposed).
@@ -158,7 +158,7 @@ def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
 
 @dataclass(frozen=True)
 class LayerShape:
-    """What the cost of one layer depends on, read off one forward pass of the dense network.
+    """Shape of one layer, which determines its cost, read off one forward pass of the dense network.
 
     Attributes:
         name: dotted module path.

@@ -1,4 +1,4 @@
-"""A traced network: its groups and what plans for it cost."""
+"""A traced network: its groups and cost model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amc.pruning.layers import layer_shapes, record_calls
 
 @dataclass(frozen=True)
 class Network:
-    """A traced network: its groups and what every plan for it costs."""
+    """A traced network: its groups and cost model."""
 
     model: nn.Module
     groups: tuple[LayerGroup, ...]
@@ -41,7 +41,7 @@ def trace_network(
         example: one normalised input ``[1, c, h, w]``.
         prune_residual: ``False`` freezes residual streams.
         freeze: names or patterns of layers that stay whole.
-        latency: measure a latency table, or take the one that an earlier part of the run measured.
+        latency: measure a latency table, or use one that an earlier part of the run measured.
 
     Raises:
         AmcError: the network's graph can't be followed.

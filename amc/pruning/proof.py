@@ -85,11 +85,11 @@ def _half(group: LayerGroup, rng: np.random.Generator) -> np.ndarray:
 
 
 def _proof_model(model: nn.Module, example_input: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
-    """A copy in which every channel matters, and inputs for it: in float64, or in float32 if it runs in that alone."""
+    """A copy in which every channel matters, and inputs for it: in float64, or in float32 if it runs only in that."""
     for dtype in PROOF_TOLERANCES:
         try:
             return _lively(model, example_input, dtype)
-        except Exception as error:  # whatever the network's own code raises
+        except Exception as error:  # the network's own code may raise anything
             failure = error
     raise _cannot_run(example_input, failure) from failure
 

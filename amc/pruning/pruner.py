@@ -12,13 +12,13 @@ from amc.pruning.surgery import Ranking, Recover, Surgeon, select_channels
 
 @dataclass(frozen=True)
 class Pruner:
-    """Makes pruned networks of one network, again and again.
+    """Prunes one network by any number of plans.
 
     Attributes:
         groups: of the network.
         surgeon: of the network.
         ranking: group name → channels by falling importance.
-        recover: what is done to the weights after channels went.
+        recover: recovery of the cut network's weights.
     """
 
     groups: tuple[LayerGroup, ...]

@@ -32,14 +32,14 @@ class PrunedInfo:
     """The content of ``model.json``.
 
     Attributes:
-        network: what :func:`amc.models.build` takes to make the uncut architecture: ``target``, ``stem`` and
+        network: what :func:`amc.models.build` takes to make the dense architecture: ``target``, ``stem`` and
             ``arguments``; ``None`` for a network that was made in Python.
         image_shape: (channels, height, width) of an image.
         num_classes: length of the output.
         mean, std: of the images scaled to [0, 1], per channel; the network wants ``(image - mean) / std``.
         layers: layer → its channels (out, in), of all layers that can be cut.
         channels_last: names of the tensors that lay in memory that way.
-        facts: whatever was found out about the network, such as its accuracy.
+        facts: measured results of the network, such as its accuracy.
         files: name → SHA-256 of the other files in the folder.
     """
 
@@ -93,7 +93,7 @@ def _network(target: str, stem: str = "auto", arguments: Mapping[str, Any] | Non
 
 
 def build_uncut(folder: str | Path, info: PrunedInfo, trusted: str | None = None) -> nn.Module:
-    """The uncut architecture with random weights.
+    """The dense architecture with random weights.
 
     Args:
         folder: for errors.
@@ -121,7 +121,7 @@ def build_uncut(folder: str | Path, info: PrunedInfo, trusted: str | None = None
 
 
 def _described(description: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    """The description without what only concerns the original's weights."""
+    """The description without the entries about the original's weights."""
     network = _network(**description)
     if network["target"].startswith(TORCHVISION):
         network["arguments"].pop("weights", None)
@@ -131,7 +131,7 @@ def _described(description: Mapping[str, Any], model: nn.Module) -> dict[str, An
 
 
 def _assemble(folder: Path, uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedInfo) -> nn.Module:
-    """The small network from the uncut architecture and the stored tensors."""
+    """The pruned network from the dense architecture and the stored tensors."""
     try:
         return _shrunk(uncut, {n: _laid_out(t, n in info.channels_last) for n, t in tensors.items()}, info)
     except ValueError as error:
@@ -171,7 +171,7 @@ def _check_kernels(uncut: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
 
 
 def _check_rebuilt(folder: Path, info: PrunedInfo, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Refuses a description that doesn't lead back to the network. The user's own code was run before: it may here."""
+    """Checks that a description rebuilds the network. The user's own code was run before: it may here."""
     if info.network is None:
         return
     on_cpu = {name: tensor.detach().cpu() for name, tensor in tensors.items()}

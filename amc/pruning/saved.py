@@ -1,6 +1,6 @@
-"""A pruned network on disk: its weights, its plan, and what it takes to build it again without the original.
+"""A pruned network on disk: weights, plan, and the description that rebuilds it without the original.
 
-``model.json`` describes the uncut architecture and holds the digests of the other files; it is written last, so a
+``model.json`` describes the dense architecture and holds the digests of the other files; it is written last, so a
 folder is valid only as a whole. Nothing in it is unpickled, and of what it names only this project's and torchvision's
 own networks are called.
 """
@@ -55,7 +55,7 @@ def save_pruned(
         folder: made if need be; what an earlier save left there is replaced.
         model: the pruned network, on any device; left as it is.
         plan: what it was cut to.
-        description: how to build the uncut architecture, as :func:`amc.models.build` takes it: ``target`` (dotted
+        description: how to build the dense architecture, as :func:`amc.models.build` takes it: ``target`` (dotted
             path), ``stem`` (default ``auto``; ``imagenet`` where torchvision's weights were taken) and ``arguments``
             (plain data); ``None`` for a network that no callable makes.
         image_shape: (channels, height, width) of an image.
@@ -64,7 +64,7 @@ def save_pruned(
         facts: plain data to keep with the network, such as accuracies as fractions.
 
     Raises:
-        AmcError: the files can't be written; or the description doesn't lead back to this network, in which case
+        AmcError: the files can't be written; or the description doesn't rebuild this network, in which case
             nothing is written.
     """
     folder = Path(folder)
@@ -91,14 +91,14 @@ def save_pruned(
 
 
 def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
-    """The pruned network in ``folder``, on the CPU, in evaluation mode; nothing else is needed to have it.
+    """The pruned network in ``folder``, on the CPU, in evaluation mode; no other file is needed.
 
     It gives, bit for bit, the outputs of the network that was saved. Its inputs are images normalised with the ``mean``
     and ``std`` that :func:`read_info` tells.
 
     Args:
         folder: what :func:`save_pruned` wrote, such as ``RUN_DIR/pruned``.
-        model: the uncut architecture with any weights, left as it is; for networks that are neither torchvision's nor
+        model: the dense architecture with any weights, left as it is; for networks that are neither torchvision's nor
             this project's. A folder may come from anywhere, so no other code that it names is ever run.
 
     Raises:
@@ -117,7 +117,7 @@ def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
 
 
 def read_info(folder: str | Path) -> PrunedInfo:
-    """What ``model.json`` says about a pruned network. Raises ``AmcError`` if it is missing or damaged."""
+    """The content of a pruned network's ``model.json``. Raises ``AmcError`` if it is missing or damaged."""
     path = Path(folder) / MODEL
     if not path.is_file():
         raise AmcError(f"{folder}: holds no pruned network (no {MODEL}); give RUN_DIR/pruned of an amc.finetune run")
@@ -151,12 +151,12 @@ def keep_network(
     images: ImageSet,
     description: Mapping[str, Any] | None,
 ) -> None:
-    """Writes a plan's network as it is, not fine-tuned. One that can't be saved takes nothing from the run.
+    """Saves a plan's network without fine-tuning. A failure to save doesn't fail the run.
 
     Args:
         folder: of the pruned network.
         model, plan, scored: the network, its plan and its results.
-        images: like those that it is for.
+        images: give the shape, classes and normalisation.
         description: see :func:`amc.pruning.saved.save_pruned`.
     """
     try:

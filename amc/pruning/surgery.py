@@ -41,7 +41,7 @@ def select_channels(
 
 
 class Surgeon:
-    """Cuts one model again and again; which layer is touched by which group is worked out once."""
+    """Cuts one model by any number of plans; the layers that each group touches are found once."""
 
     def __init__(self, model: nn.Module, groups: Sequence[LayerGroup]) -> None:
         self.model = model
@@ -65,7 +65,7 @@ class Surgeon:
         return np.flatnonzero(mask)
 
     def axis_size(self, layer: str, axis: str) -> int:
-        """Channels of an uncut layer along ``"out"`` or ``"in"``."""
+        """Channels of a dense layer along ``"out"`` or ``"in"``."""
         return _axis_size(self._modules[layer], axis)
 
     def touched(self) -> Iterable[str]:
@@ -101,7 +101,7 @@ class Surgeon:
 
     @torch.no_grad()
     def zeroed(self, kept: Kept) -> nn.Module:
-        """The uncut model with the consumers' weights for removed channels at zero: what a right cut must equal."""
+        """The dense model with the consumers' weights for removed channels at zero: what a correct cut must equal."""
         twin = copy.deepcopy(self.model)
         for layer, axis in self._uses:
             positions = self.kept_positions(layer, axis, kept) if axis == "in" else None
@@ -118,7 +118,7 @@ def resized(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
     """``model``'s architecture with the tensors of a network that was cut out of it, and the sizes they imply.
 
     Args:
-        model: uncut, or cut less; left as it is. Its weights are not looked at.
+        model: dense, or cut less; left as it is. Its weights are not looked at.
         tensors: a whole ``state_dict``; copied, onto the model's devices.
 
     Raises:
@@ -226,7 +226,7 @@ def _slice_grouped(
 
 
 def _resize(module: nn.Module, n_out: int | None, n_in: int | None) -> None:
-    """Sets the sizes that a layer states about itself."""
+    """Updates a layer's size attributes."""
     if isinstance(module, nn.Linear):
         module.out_features = n_out or module.out_features
         module.in_features = n_in or module.in_features

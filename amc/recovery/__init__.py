@@ -29,7 +29,7 @@ def make_recovery(
     images: torch.Tensor,
     **settings: Any,
 ) -> Recover:
-    """A function that recovers a network cut by the given surgeon, in place. What needs no plan is computed here.
+    """A function that recovers a network cut by the given surgeon, in place. Work that needs no plan is done here.
 
     Args:
         name: one of :data:`NAMES`.

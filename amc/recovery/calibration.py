@@ -1,4 +1,4 @@
-"""How least-squares systems are gathered and solved."""
+"""Settings for gathering and solving least-squares systems."""
 
 from __future__ import annotations
 

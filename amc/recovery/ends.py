@@ -22,7 +22,7 @@ RECTIFIERS = ("relu", "relu_")
 
 @dataclass(frozen=True)
 class End:
-    """What a layer's output becomes behind a batch norm and the addition of what was computed before the layer ran.
+    """End of a layer's output: behind a batch norm and the addition of a value computed before the layer ran.
 
     Either step may be missing. Nothing but the next step reads what comes before it.
 
@@ -77,7 +77,7 @@ def _end(record: _Record, layer: nn.Module) -> End:
 
 @dataclass
 class _Step:
-    """What is kept of a function call.
+    """Record of a function call.
 
     Attributes:
         read: the calls that made the tensors among its arguments; ``None`` for parameters and inputs of the network.

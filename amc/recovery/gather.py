@@ -1,4 +1,4 @@
-"""What the consumers of removable channels read from the dense network: Gram matrices, in one pass over the images."""
+"""Gram matrices of the dense inputs of consumers of removable channels, in one pass over the images."""
 
 from __future__ import annotations
 

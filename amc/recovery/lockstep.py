@@ -1,4 +1,4 @@
-"""Runs functions side by side that stop again and again to wait for each other, one of them at a time."""
+"""Runs functions in lockstep: one at a time, with stops where they wait for each other."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def in_lockstep(runs: Sequence[Callable[[Arrive[T]], None]], meet: Callable[[lis
 
 
 class _Stopped(BaseException):
-    """Unwinds a thread that will not be needed any more."""
+    """Unwinds a thread that is no longer needed."""
 
 
 class _Runner(Generic[T]):

@@ -20,7 +20,7 @@ SWEEPS = 2
 
 @dataclass(frozen=True)
 class Goal:
-    """What a layer's output should become, at sampled positions.
+    """Target of a layer's output, at sampled positions.
 
     Attributes:
         values: ``[rows, out]``, behind the norm and the addition.
@@ -134,6 +134,6 @@ class _Regression:
         return grouped.transpose(0, 1)
 
     def _mean_of(self, values: torch.Tensor) -> torch.Tensor:
-        """What the bias can take up; nothing without one."""
+        """The part that the bias can absorb; zero without one."""
         mean = values.mean(1, keepdim=True)
         return mean if self._has_bias else torch.zeros_like(mean)

@@ -1,4 +1,4 @@
-"""Regression rows: what one output of a layer sees of its input, at sampled output positions."""
+"""Regression rows: the inputs of one output of a layer, at sampled output positions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def layer_of(model: nn.Module, name: str) -> Reconstructible:
 
 
 def bias_of(module: Reconstructible) -> torch.Tensor | None:
-    """Its bias, which torch declares to be there always."""
+    """A layer's bias, which torch's types declare as never missing."""
     return module.bias
 
 

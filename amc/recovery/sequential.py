@@ -1,4 +1,4 @@
-"""Sequential least squares: layer by layer, on the inputs that the pruned network really gives each layer."""
+"""Sequential least squares: layer by layer, on the pruned network's own activations."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class SequentialLeastSquares:
         """Refits every layer of ``small`` (cut by ``kept``) from the first one on that has lost inputs, in place.
 
         Raises:
-            ValueError: activations that are not finite, or a network that goes another way for some images.
+            ValueError: activations that are not finite, or a network whose calls differ between images.
         """
         layers = list(self._ends)
         cut = [self._surgeon.kept_positions(name, "in", kept) is not None for name in layers]
@@ -152,7 +152,7 @@ class SequentialLeastSquares:
 
 @dataclass(frozen=True)
 class _Sample:
-    """What one chunk of images shows of a layer that is about to run.
+    """One chunk's samples for a layer that is about to run.
 
     Attributes:
         rows: ``[n · positions, features]``.

@@ -1,4 +1,4 @@
-"""A search's result for people: as text, as a table in a notebook, as a figure, as a data frame."""
+"""Views of a search's result: text, notebook table, figure, data frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Found(Protocol):
-    """What a search found; see :class:`amc.search.result.SearchResult`."""
+    """Result of a search; see :class:`amc.search.result.SearchResult`."""
 
     @property
     def plan(self) -> PruningPlan: ...

@@ -1,4 +1,4 @@
-"""Tables for people: the groups before a search, baseline against best plan after it."""
+"""Printed tables: the groups before a search, dense network against best plan after it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def print_result(
     where: str,
     file: TextIO | None = None,
 ) -> None:
-    """The end of a run: results, where the time went (seconds by part), and where the run is."""
+    """Prints a run's results, its seconds by part, and its location."""
     show(result_table({"baseline": baseline, "best plan": best}), file)
     show(time_table(wall_seconds, seconds), file)
     show(Text(where), file)

@@ -90,7 +90,7 @@ def columns_of(parts: Sequence[str], group_names: Sequence[str]) -> tuple[str, .
 def row_of(
     episode: Episode, original: Cost, parts: Sequence[str], group_names: Sequence[str]
 ) -> list[float | int | None]:
-    """An episode as a row of ``episodes.csv``; ``original`` is the uncut network's cost."""
+    """An episode as a row of ``episodes.csv``; ``original`` is the dense network's cost."""
     ratios = episode.plan.keep_ratios()
     cost, metrics = episode.cost, episode.metrics
     return [

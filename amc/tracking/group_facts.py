@@ -44,14 +44,14 @@ def write_groups(path: str | Path, groups: Sequence[LayerGroup], total: Cost) ->
 
 
 def facts_of(groups: Sequence[LayerGroup]) -> tuple[GroupFacts, ...]:
-    """What is written down of each group."""
+    """Recorded facts of each group."""
     return tuple(
         GroupFacts(**{field.name: getattr(group, field.name) for field in fields(GroupFacts)}) for group in groups
     )
 
 
 def read_groups(path: str | Path) -> NetworkFacts:
-    """What :func:`write_groups` wrote. Raises ``AmcError`` if it is missing or damaged."""
+    """Reads a file of :func:`write_groups`. Raises ``AmcError`` if it is missing or damaged."""
     data = read_json(path)
     try:
         groups = tuple(map(_group, data["groups"]))

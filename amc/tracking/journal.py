@@ -22,7 +22,7 @@ class Journal:
         self._fingerprint: dict[str, Any] = {}
 
     def begin(self, fingerprint: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
-        """Tells what the run's values depend on: name of an input → its hash or value.
+        """Sets the run's fingerprint: name of an input → its hash or value.
 
         Args:
             fingerprint: of this process.

@@ -12,9 +12,9 @@ from amc.core.files import read_json, write_json
 def measured_once(
     groups: Collection[str], file: Path | None, what: str, measure: Callable[[], dict[str, float]]
 ) -> dict[str, float]:
-    """Group name → what ``measure`` finds, or found before and left in ``file``.
+    """Group name → the result of ``measure``, or of an earlier call from ``file``.
 
-    On another machine the last digits, and with them a plan, could be others when the run goes on.
+    A resume on another machine could measure other last digits, and with them find another plan.
 
     Args:
         groups: names of those that are measured.

@@ -11,7 +11,7 @@ from amc.tracking.episodes import KEEP
 
 
 def best_episode(episodes: Sequence[Episode]) -> Episode:
-    """The best that can be a search's result, see :func:`eligible`; the first of equals."""
+    """The best :func:`eligible` episode; the first of equals."""
     return max(eligible(episodes) or episodes, key=lambda episode: episode.reward)
 
 
@@ -22,7 +22,7 @@ def eligible(episodes: Sequence[Episode]) -> list[Episode]:
 
 
 def different(episodes: Sequence[Episode]) -> list[Episode]:
-    """One of each plan that can be the result, see :func:`eligible`, best first; of equals, the first in time."""
+    """One :func:`eligible` episode per plan, best first; of equals, the first in time."""
     found: dict[PruningPlan, Episode] = {}
     for episode in sorted(eligible(episodes), key=lambda e: -e.reward):
         found.setdefault(episode.plan, episode)
@@ -42,7 +42,7 @@ PARTS = ("cut", "recovery", "forward", "agent")
 
 
 def episodes_in(episodes_csv: str | Path, groups: Sequence[LayerGroup]) -> list[Episode]:
-    """The episodes that a search wrote down, in time.
+    """A search's logged episodes, in order of time.
 
     Raises:
         AmcError: the file can't be read, or it is of another network.

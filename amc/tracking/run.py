@@ -47,5 +47,5 @@ class Run:
         return None if self.folder is None else self.folder.kept_file(name)
 
     def line(self) -> str:
-        """Where the results are, for the end of a run."""
+        """Location of the results, printed at the end of a run."""
         return "nothing was recorded" if self.folder is None else f"run folder: {self.folder.path}"

@@ -16,7 +16,7 @@ from amc.core.types import PruningPlan
 
 CONFIG = "config.json"
 EPISODES = "episodes.csv"
-# What may differ when a run goes on: how it shows itself, how long it is, and where its unchanged inputs lie now.
+# Settings that may differ at a resume: verbosity, length, and the paths of unchanged inputs.
 FREE_ON_RESUME = (
     "verbose", "dry_run", "episodes", "device", "dataset.root", "model.checkpoint", "checkpoints", "cache_dir", "plan",
     "policy",
@@ -74,7 +74,7 @@ class RunDir:
         return run
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Stores the resolved configuration, which is what makes the folder one of a run."""
+        """Stores the resolved configuration, which makes the folder a run's."""
         write_json(self.path / CONFIG, config)
 
     def read_config(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class RunDir:
         return config
 
     def check_config(self, config: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
-        """Refuses to go on with another configuration than the run was started with.
+        """Compares a resume's configuration with the one that the run was started with.
 
         Args:
             config: the resolved configuration of this process.
@@ -105,13 +105,13 @@ class RunDir:
                 )
 
     def forget_unless_begun(self) -> None:
-        """Takes configuration and kept files back if nothing has come of them yet: the folder then holds no run."""
+        """Deletes configuration and kept files if the run has left nothing else: the folder then holds no run."""
         if not any((self.path / name).exists() for name in TRACES if name != CONFIG):
             for name in (CONFIG, *self._kept):
                 (self.path / name).unlink(missing_ok=True)
 
     def kept_file(self, name: str) -> Path:
-        """Where the run keeps what is measured once, before its first episode, for when it goes on.
+        """File of a measurement made once, before the first episode, and kept for a resume.
 
         If nothing comes of the run it is removed again, or the next run in this folder would take it for its own. So is
         what a run left that was killed before its first checkpoint, which says what it was measured of.
@@ -154,7 +154,7 @@ class RunDir:
         write_json(self.path / "plan.json", plan.to_json())
 
     def close(self) -> None:
-        """Gives the lock back."""
+        """Releases the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

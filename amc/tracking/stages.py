@@ -1,4 +1,4 @@
-"""Layer groups by stage: neighbours in the network, few enough for one chart."""
+"""Stages: neighbouring layer groups, few enough for one chart."""
 
 from __future__ import annotations
 

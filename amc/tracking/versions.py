@@ -1,4 +1,4 @@
-"""The versions of the packages that a result depends on."""
+"""Versions of the packages that results depend on."""
 
 from __future__ import annotations
 

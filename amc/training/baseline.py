@@ -1,4 +1,4 @@
-"""The trained network that a search starts from: trained once, then taken from a cache."""
+"""The baseline that a search starts from: trained once, then cached."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def baseline(
         splits: what to train on, and validation images.
         recipe: how to train.
         name: of the network; part of the file's name.
-        arguments: what else the network was made from; plain data.
+        arguments: the network's further arguments; plain data.
         seed: of the training.
         cache_dir: see :func:`amc.core.files.cache_folder`.
         on_epoch: called after every epoch of a training.
@@ -111,7 +111,7 @@ def _restore(model: nn.Module, splits: Splits, path: Path) -> float | None:
     if abs(accuracy - expected) <= ACCURACY_TOLERANCE:
         model.eval()
         return accuracy
-    # The network's code can change without its structure: then the old weights mean nothing.
+    # The network's code can change without its structure, which invalidates the old weights.
     log.warning("the cached baseline %s no longer reaches its accuracy and is trained again", path)
     model.load_state_dict(before)
     return None

@@ -1,4 +1,4 @@
-"""Distillation: the dense network's answers as softer labels for the pruned one."""
+"""Distillation: the dense network's outputs as soft labels for the pruned one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amc.recovery.norms import fold_norms, following_norms
 
 
 class Teacher:
-    """Mixes a fixed network's answers into the loss of another (Hinton et al. 2015, §2)."""
+    """Mixes a fixed network's soft labels into the loss of another (Hinton et al. 2015, §2)."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Teacher:
             model: trained; left as it is.
             example: one normalised input ``[1, c, h, w]`` on the model's device.
             weight: share of the teacher in the loss, in [0, 1]; what is left is the labels'.
-            temperature: what logits are divided by, at least 1; more of it shows more of the wrong classes' order.
+            temperature: what logits are divided by, at least 1; higher shows more of the wrong classes' order.
             bf16: ``True``, ``False``, or ``auto``: where the hardware has it.
 
         Raises:

@@ -49,7 +49,7 @@ def train(
         val: scored after every epoch; nothing is chosen by it.
         recipe: default: :class:`Recipe`.
         seed: of the order of images, augmentation and dropout; the global random state is left alone.
-        teacher: whose answers to learn from, beside the labels.
+        teacher: source of soft labels, besides the labels.
         penalty: added to the loss, from :func:`amc.training.regularise.make_penalty`.
         on_epoch: called after every epoch.
 

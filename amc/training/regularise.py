@@ -32,7 +32,7 @@ def make_penalty(
     groups: Sequence[LayerGroup] = (),
     doomed: Doomed | None = None,
 ) -> Penalty | None:
-    """A function of the model that gives what to add to the loss in each training step: a differentiable scalar.
+    """A penalty to add to the loss in each training step: model → differentiable scalar.
 
     Its gradient is finite everywhere, and zero where a weight or channel is exactly zero.
 

@@ -1,4 +1,4 @@
-"""One training, epoch by epoch, that can be stopped after any of them and go on exactly as if it had not been."""
+"""Training epoch by epoch, resumable after any of them with exactly the same result."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Trainer:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on from :meth:`state` of a trainer that was made in the same way."""
+        """Resumes from the :meth:`state` of a trainer made in the same way."""
         self._model.load_state_dict(state["model"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
@@ -180,7 +180,7 @@ class Trainer:
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
-        """The global random state is this training's for the block, and then again what it was."""
+        """Uses this training's random state globally in the block, then restores the previous one."""
         with torch.random.fork_rng(devices=self._cards()):
             torch.set_rng_state(self._random[0])
             for card, state in zip(self._cards(), self._random[1:], strict=True):

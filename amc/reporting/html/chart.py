@@ -1,4 +1,4 @@
-"""One interactive figure of a page, and what all figures share."""
+"""Interactive figures of a page, and their shared helpers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def depth_colours(count: int) -> list[str]:
 
 
 def rounded(values: Sequence[float | None], digits: int = 5) -> list[float | None]:
-    """What a figure shows of them: a page with all digits would be twice as large."""
+    """Values rounded for a figure: a page with all digits would be twice as large."""
     return [None if value is None else round(value, digits) for value in values]
 
 

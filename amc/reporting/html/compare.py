@@ -50,7 +50,7 @@ def comparison_page(runs: Sequence[StoredRun]) -> str:
 
 
 def labels(runs: Sequence[StoredRun]) -> list[str]:
-    """What each run differs by; its folder's name too where that is not enough."""
+    """Labels by the settings in which runs differ, with the folder's name where these are not enough."""
     differing = [key for key in FACTS if len({_fact(run, key) for run in runs}) > 1]
     short = [", ".join(_words(key, _fact(run, key)) for key in differing if _fact(run, key)) for run in runs]
     doubled = {label for label in short if short.count(label) > 1 or not label}
@@ -62,7 +62,7 @@ def labels(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def by_seed(runs: Sequence[StoredRun]) -> list[list[StoredRun]]:
-    """Finished runs that differ by nothing but the seed, together."""
+    """Finished runs grouped by all settings but the seed."""
     found: dict[tuple[Any, ...], list[StoredRun]] = {}
     for run in runs:
         if run.summary.get("best"):
@@ -101,7 +101,7 @@ def _shared(runs: Sequence[StoredRun]) -> str:
 
 
 def _of_same_groups(named: Mapping[str, StoredRun]) -> list[dict[str, StoredRun]]:
-    """Runs with plans over the same groups, together."""
+    """Runs grouped by equal layer groups of their plans."""
     found: dict[tuple[tuple[str, int], ...], dict[str, StoredRun]] = {}
     for label, run in named.items():
         if run.plan:
@@ -111,7 +111,7 @@ def _of_same_groups(named: Mapping[str, StoredRun]) -> list[dict[str, StoredRun]
 
 
 def measures(run: StoredRun) -> dict[str, float]:
-    """What a finished run came to: accuracies and costs as fractions, seconds; empty if it is not finished."""
+    """Results of a run: accuracies and costs as fractions, seconds; empty if it is not finished."""
     best, dense = run.summary.get("best") or {}, run.summary.get("baseline") or {}
     found = {}
     for images in ("val", "test"):

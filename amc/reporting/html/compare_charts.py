@@ -1,4 +1,4 @@
-"""The figures that compare runs: a colour for each, the same in all of them."""
+"""Figures that compare runs, each run in one colour throughout."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def plans_chart(runs: Runs, name: str) -> Chart:
 
 
 def colour(place: int) -> str:
-    """Of the run at this place; beyond the palette's length dashes tell them apart."""
+    """Colour of the run at this place; beyond the palette's length, dashes distinguish runs."""
     return COLOURS[place % len(COLOURS)]
 
 
 def dash(place: int) -> str:
-    """Of the run's lines."""
+    """Dash style of the run's lines."""
     return ("solid", "dash", "dot", "dashdot")[place // len(COLOURS) % 4]
 
 

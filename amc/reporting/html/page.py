@@ -1,4 +1,4 @@
-"""Sections and figures put together to one file that fetches nothing."""
+"""Assembles sections and figures into one file that fetches nothing."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ LONG_ENOUGH = 0.4  # of the longest
 
 
 def plan_chart(run: StoredRun, name: str) -> Chart:
-    """Kept channels of each group in walk order, with all that is known of it when pointed at."""
+    """Kept channels of each group in walk order, with all facts on hover."""
     names = list(run.plan)
     kept, original = [run.plan[n][0] for n in names], [run.plan[n][1] for n in names]
     ratios = [round(k / of, 4) for k, of in zip(kept, original, strict=True)]
@@ -60,7 +60,7 @@ def plan_chart(run: StoredRun, name: str) -> Chart:
 
 
 def hover(run: StoredRun, name: str) -> str:
-    """Everything known of one group, as lines."""
+    """All facts about one group, as lines."""
     kept, original = run.plan[name]
     lines = [f"<b>{text(name)}</b>", f"{kept} of {original} channels kept ({kept / original:.0%})"]
     facts, network = run.facts.get(name), run.network
@@ -118,7 +118,7 @@ def _length(label: str, behind: Sequence[float], front: Sequence[float], most: f
 
 
 def _places(lengths: Sequence[float], most: float) -> list[str]:
-    """Words go into the bars that are long enough for them on a phone, and beside the others."""
+    """Labels go inside bars that are long enough on a phone, and beside the others."""
     return ["inside" if length > LONG_ENOUGH * most else "outside" for length in lengths]
 
 

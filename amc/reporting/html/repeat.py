@@ -1,4 +1,4 @@
-"""The command that repeats a run: the stored configuration as overrides of the ready one."""
+"""The command that repeats a run: the stored configuration as overrides of the default one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from amc.core.conf import config_folder, quoted
 from amc.core.errors import AmcError
 from amc.reporting.html.runs import StoredRun
 
-ALWAYS = ("model", "dataset", "agent")  # said even where they are the ready ones
-APART = ("command", "networks", "cache_dir")  # said in another way, or without a meaning for the result
+ALWAYS = ("model", "dataset", "agent")  # given even where they are the defaults
+APART = ("command", "networks", "cache_dir")  # given in another way, or without effect on the result
 MISSING = object()
 
 
 def repeated_by(run: StoredRun) -> str:
-    """A command line, or a call where the run was started from Python. Empty if the folder doesn't say."""
+    """Command line, or Python call for a run started from Python. Empty if the folder doesn't say."""
     config = run.config
     if not config or config.get("command") == "joint":
         return ""
@@ -32,9 +32,9 @@ def repeated_by(run: StoredRun) -> str:
 
 
 def command_line(config: Mapping[str, Any]) -> str:
-    """``python -m amc.<command> …`` with what differs from the ready configuration of the installed version.
+    """``python -m amc.<command> …`` with what differs from the installed version's default configuration.
 
-    A file outside of the run is given by its name alone: where it lies is this machine's business.
+    A file outside of the run is given by its name alone, not its folder.
     """
     try:
         ready, groups = _ready(str(config.get("command")))

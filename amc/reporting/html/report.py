@@ -40,10 +40,10 @@ def write_report(folder: str | Path) -> Path:
 
 
 def leave_report(folder: str | Path) -> None:
-    """Writes a finished run's report. One that can't be drawn takes nothing from the run."""
+    """Writes a finished run's report. A failure to draw it doesn't fail the run."""
     try:
         write_report(folder)
-    except Exception as error:  # whatever it is, everything that was found is on disk already
+    except Exception as error:  # whatever it is, all results are on disk already
         log.warning("%s: the report is not drawn: %s", Path(folder) / REPORT, first_line(error))
 
 

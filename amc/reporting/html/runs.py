@@ -1,4 +1,4 @@
-"""What a run folder says, read from its files alone."""
+"""Content of a run folder, read from its files alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StoredRun:
         summary: empty as long as the run is not finished.
         plan: group → (kept, original channels), in walk order; empty before the first episode.
         episodes: as in ``episodes.csv``; none in a transfer.
-        network: facts about the groups; ``None`` in a run of an earlier version, which did not write them down.
+        network: facts about the groups; ``None`` in a run of an earlier version, which did not record them.
     """
 
     name: str

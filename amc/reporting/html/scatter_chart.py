@@ -92,7 +92,7 @@ def _dots(rows: Sequence[Row], column: str, label: str, marker: Mapping[str, Any
 
 
 def words(row: Row) -> str:
-    """An episode for whoever points at its dot."""
+    """Hover text of an episode."""
     lines = [f"<b>episode {int(row['episode'])}</b>", f"accuracy {row['accuracy']:.2%}", f"reward {row['reward']:.4g}"]
     lines += [f"{label} × {row[column]:.3f}" for column, label in list(LABELS.items())[:2] if column in row]
     lines += [f"latency {row['latency_ms']:.3g} ms"] if "latency_ms" in row else []

@@ -1,4 +1,4 @@
-"""Where the time went."""
+"""Time by part."""
 
 from __future__ import annotations
 

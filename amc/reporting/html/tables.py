@@ -22,7 +22,7 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]], left: int 
 
 
 def cards(entries: Mapping[str, tuple[str, str]]) -> str:
-    """What matters, in large figures: label → (value, what it is compared with)."""
+    """Key results in large type: label → (value, what it is compared with)."""
     inner = "".join(
         f'<div class="card"><div class="label">{escape(label)}</div><div class="value">{escape(value)}</div>'
         f'<div class="beside">{escape(beside)}</div></div>'
@@ -55,7 +55,7 @@ def result_cards(run: StoredRun) -> str:
 
 
 def groups_table(run: StoredRun) -> str:
-    """Every layer group with what is known of it."""
+    """Every layer group with its facts."""
     known, network = run.facts, run.network
     header = ["group", "kind", "kept", "of", "keep ratio"] if known else ["group", "kept", "of", "keep ratio"]
     header += ["MACs", "share", "parameters", "share"] if known else []
