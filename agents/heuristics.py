@@ -171,7 +171,7 @@ class ResponseAgent(RuleAgent):
 
 
 class PriceAgent(RuleAgent):
-    """Cuts groups that are cheap within the budget: the odds of keeping a channel are in proportion to the price."""
+    """Cuts groups of low divergence per saved cost: the odds of keeping a channel are in proportion to the price."""
 
     name = "price"
 

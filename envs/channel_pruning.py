@@ -113,8 +113,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             plans: further heuristics' plans for ``rules``, name → group name → kept channels.
             prior: group name → sensitivity of the network to this group's cut, in [0, 1]; adds a last number,
                 ``sensitivity``, to the observation.
-            measured: ``response``, ``price`` → group name → the output divergence by this group's cut, greater than 0;
-                for the heuristic and the observation of that name.
+            measured: ``response``, ``price`` → group name → output divergence by the group's cut (``price``: per saved
+                cost), greater than 0; for the heuristic and the observation of that name.
 
         Raises:
             AmcError: unknown layout or enforcement, or the layout of something that was not measured.

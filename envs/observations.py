@@ -113,7 +113,7 @@ def static_features(
     Args:
         layout: its name.
         groups: of the walk.
-        amounts: what was measured: ``response`` or ``price`` → group name → amount.
+        amounts: measurements: ``response`` or ``price`` → group name → amount.
 
     Returns:
         ``[groups, 9]``, of what is measured ``[groups, 2]``.

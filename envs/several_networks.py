@@ -47,7 +47,7 @@ class SeveralNetworksEnv(gym.Env[Vector, Vector]):
             if envs[name].metadata["policy"] != first.metadata["policy"]:
                 raise AmcError(f"{name}: its observation or its budget is not that of {names[0]}; give all the same")
         self._longest = max(int(env.reset()[1]["steps"]) for env in envs.values())
-        self.finished = 0  # episodes; a run that goes on sets it to where it was
+        self.finished = 0  # episodes; a resumed run restores it
         self.observation_space, self.action_space = first.observation_space, first.action_space
         self.metadata = {**type(self).metadata, "policy": first.metadata["policy"]}
         self._name = names[0]

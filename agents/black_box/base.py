@@ -1,4 +1,4 @@
-"""Black-box searchers as agents: a whole plan is proposed, played, and its reward told.
+"""Black-box searchers as agents: propose a whole plan, play it, report its reward.
 
 A plan is a point x in R^n, one number per group: action = sigmoid(x + logit(uniform action)), so that x = 0 is the
 uniform plan and no bounds are needed. Every searcher's first proposal is the uniform plan; so none ends worse than it.
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 Vector = npt.NDArray[np.float64]
 UNIFORM = "uniform"
-DEFAULT_EPISODES = 400  # as in AMC §4, for a searcher that isn't told how many there will be
+DEFAULT_EPISODES = 400  # as in AMC §4, for a searcher without a number of episodes
 
 
 class Searcher(Protocol):
     """Maximises a function on R^n.
 
-    It is a function of what it was told: all chance comes with the calls, so telling the same again, without asking,
-    restores it exactly.
+    Its state depends on the told rewards alone: randomness comes with the calls, so telling the same again, without
+    asking, restores it exactly.
     """
 
     def ask(self, rng: np.random.Generator) -> Vector:

@@ -42,7 +42,7 @@ class NetAdaptAgent(Agent):
                 ``cost_fraction``, which maps ``n`` actions to the plan's cost as a fraction and never falls as an
                 action grows.
             seed: of which groups are tried where there are too few episodes for all.
-            episodes: what the steps' candidates must fit into; ``None``: 400.
+            episodes: the most for all steps' candidates; ``None``: 400.
             steps: from the dense network to the budget; ``None``: one for every ten episodes. So few that no group
                 alone can save a step's share are no better than cutting all groups together: with n groups of equal
                 cost, n · (1 − keep) / (1 − min_keep) are needed.
@@ -98,7 +98,7 @@ class NetAdaptAgent(Agent):
         return float(self._cost(_actions(plan))) <= self._limit
 
     def _begin_step(self) -> None:
-        """Goes on to the next step that needs episodes, if there is one, and lists its candidates."""
+        """Moves to the next step that needs episodes, if there is one, and lists its candidates."""
         self._candidates, self._rewards = [], []
         self._step += 1
         while not self.finished and self._meets(self._plan):
@@ -125,7 +125,7 @@ class NetAdaptAgent(Agent):
         return cut(_largest(lambda factor: self._meets(cut(factor)), LEVELS) or 0)
 
     def _affordable(self, plans: list[Plan]) -> list[Plan]:
-        """As many plans as this step may play, so that episodes remain for later steps."""
+        """A random subset that this step may play, so that episodes remain for later steps."""
         quota = max(1, (self._episodes - self._played) // (self._steps - self._step + 1))
         if len(plans) <= quota:
             return plans

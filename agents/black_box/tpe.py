@@ -37,7 +37,7 @@ class TPESettings:
 
 
 class TPE:
-    """Optuna's multivariate TPE sampler, asked anew for every plan; its study holds nothing but what was told."""
+    """Optuna's multivariate TPE sampler, asked anew for every plan; its study holds only told rewards."""
 
     def __init__(self, size: int, episodes: int, settings: TPESettings) -> None:
         self._settings, self._told = settings, 0

@@ -26,7 +26,7 @@ class Policy:
         layout, layout_version, features: of the observation that the policy reads.
         action: what its action means (``meaning``, ``min_keep``).
         budget: facts about the budget that it was trained for; the entries of the file whose name starts so.
-        trained_on: whatever the environment said of what it was trained on.
+        trained_on: the environment's description of the training networks.
         weights: ``actor.…`` and ``critic.…`` → float32 tensor.
     """
 

@@ -81,7 +81,7 @@ class LearningAgent(Agent):
 
     @property
     def episodes(self) -> int:
-        """How many episodes were played."""
+        """Number of episodes played."""
         return self._model._episode_num
 
     def run_episode(self) -> EpisodeOutcome:
@@ -186,7 +186,7 @@ def _shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
 
 
 def _copy(value: Any) -> Any:
-    """Nested dicts and lists with every tensor cloned: training goes on in place."""
+    """Nested dicts and lists with every tensor cloned, as training continues in place."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, Mapping):

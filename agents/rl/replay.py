@@ -55,8 +55,7 @@ class EpisodeReplayBuffer(ReplayBuffer):
             baseline_decay: share of the old baseline that remains at each episode.
             scale_rewards: divide the sampled rewards by the standard deviation of the episodes' rewards.
             best_share: share of each batch from the best tenth of the episodes.
-            network: tells the number of the network that is played; an easy one's episodes are no better than a hard
-                one's.
+            network: gives the number of the network being played: rewards of different networks don't compare.
         """
         if n_envs != 1 or optimize_memory_usage:
             raise ValueError("EpisodeReplayBuffer: one environment, and no memory optimisation")
@@ -113,7 +112,7 @@ class EpisodeReplayBuffer(ReplayBuffer):
         return ReplayBufferSamples(*(self.to_torch(array) for array in arrays))
 
     def best_transitions(self) -> npt.NDArray[np.int64]:
-        """Where the transitions of each network's best tenth of episodes are; of equal episodes the older."""
+        """Positions of the transitions of each network's best tenth of episodes; of equal episodes the older."""
         oldest_first = (np.arange(self.size()) + (self.pos if self.full else 0)) % self.buffer_size
         ends = self.dones[oldest_first, 0] == 1
         episode = np.cumsum(ends) - ends  # of each transition

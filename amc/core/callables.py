@@ -14,9 +14,9 @@ def find_callable(setting: str, path: str, advice: str) -> Callable[..., Any]:
     """The callable at ``path``, such as ``my_package.my_module.my_net``.
 
     Args:
-        setting: what the errors begin with, such as ``reward``.
+        setting: the errors' first word, such as ``reward``.
         path: module and name.
-        advice: what to give instead of a path that has no module.
+        advice: alternatives to a path that has no module.
 
     Raises:
         AmcError: no such module or name, with the nearest name that exists.

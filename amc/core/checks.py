@@ -27,11 +27,11 @@ def require(
 
     Args:
         name: the setting, as in ``budget.keep``.
-        value: what was given for it.
+        value: the given value.
         kind: ``int``, ``float`` (whole numbers too) or ``bool``.
         low, high: the range of a number.
         ends: whether ``low`` and ``high`` belong to it, as an interval's brackets: ``(]`` has ``high`` alone.
-        hint: what to add to the advice.
+        hint: added to the advice.
 
     Raises:
         AmcError: says what can be given.

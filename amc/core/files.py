@@ -49,7 +49,7 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
-    """Where decoded images and trained baselines are kept: ``given``, else ``$AMC_CACHE``, else ``~/.cache/amc``."""
+    """Folder of decoded images and trained baselines: ``given``, else ``$AMC_CACHE``, else ``~/.cache/amc``."""
     return Path(given or os.environ.get(CACHE_VARIABLE) or "~/.cache/amc").expanduser()
 
 

@@ -25,7 +25,7 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``label``: what a step is, such as ``episode``; ``start``: steps done before a resume, which took no time."""
+        """``label``: name of a step, such as ``episode``; ``start``: steps done before a resume, which took no time."""
         self._label, self._start, self._verbose, self._clock = label, start, verbose, clock
         self._console = console or Console()
         self._began = self._line_time = clock()

@@ -19,7 +19,7 @@ PLAN_FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class ChannelSlice:
-    """Where a group's channels lie in one layer.
+    """Position of a group's channels in one layer.
 
     Attributes:
         layer: dotted module path, as in ``model.get_submodule``.
@@ -46,7 +46,7 @@ class LayerGroup:
 
     Attributes:
         name: path of the first layer (in forward order) that produces the channels.
-        kind: what the producer is: ``conv3x3``, ``conv1x1``, ``depthwise3x3``, ``grouped3x3``, ``linear``.
+        kind: the producer's kind: ``conv3x3``, ``conv1x1``, ``depthwise3x3``, ``grouped3x3``, ``linear``.
         channels: original channel count.
         step: kept counts must be a multiple of it (grouped convolutions keep equally many per convolution group).
         residual: whether the channels are a residual stream (several producers are added up).
@@ -95,7 +95,7 @@ class LayerGroup:
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """How many channels each group keeps: group name → kept channel count. Immutable and hashable.
+    """Group name → kept channel count. Immutable and hashable.
 
     Build it with :meth:`make`, which checks it against the groups it is for.
     """

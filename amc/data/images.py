@@ -65,7 +65,7 @@ class ImageSet:
         Args:
             loader: read once; its images are taken as normalised unless they are uint8.
             num_classes: default: the largest label + 1.
-            name: what to call it in errors.
+            name: its name in errors.
 
         Raises:
             AmcError: it yields nothing, something else, or images of several shapes.

@@ -25,7 +25,7 @@ class Format:
 
     Attributes:
         file: name of the file.
-        packages: what must be installed, beside torch.
+        packages: required besides torch.
         write: network and example input ``[n, c, h, w]`` → the file's content, for any batch size.
         read: the file's content → a network that runs it.
     """

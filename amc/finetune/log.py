@@ -56,7 +56,7 @@ class TuningLog:
         self._plans, self._total = [plan.to_json() for plan in plans], epochs
 
     def state(self, number: int) -> dict[str, Any] | None:
-        """Where phase ``number`` was interrupted, for :meth:`amc.finetune.tuner.FineTuner.run`."""
+        """State of the interrupted phase ``number``, for :meth:`amc.finetune.tuner.FineTuner.run`."""
         self._phase = number
         return self._stored.get("running") if number == self._stored["phase"] else None
 

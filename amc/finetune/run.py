@@ -63,7 +63,7 @@ def finetune(
         seed: of everything that is random.
         device: ``auto``: CUDA if there is any.
         run_dir: folder to record the run in; nothing is written without one.
-        resume: go on with the run in ``run_dir``.
+        resume: continue the run in ``run_dir``.
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
         facts: further entries for ``summary.json``.
         verbose: show progress and result.

@@ -70,5 +70,5 @@ class FineTuneSettings:
             raise AmcError(f"stages={list(self.stages)}: these need schedule=iterative")
 
     def method(self, seed: int) -> Method:
-        """How the network is cut and recovered. Raises ``AmcError`` for an unknown importance or recovery."""
+        """Importance and recovery for the pruner. Raises ``AmcError`` for an unknown importance or recovery."""
         return Method(self.importance, self.recovery, seed, self.calibration_images, self.recovery_settings)

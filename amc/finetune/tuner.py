@@ -34,7 +34,7 @@ class Phase:
 
     Attributes:
         name: for people, such as ``stage 2 of 3``.
-        plan: what to cut to.
+        plan: the plan to prune to.
         epochs: of training.
         following: the next stage's plan, for regularisers that prepare it.
     """
@@ -113,7 +113,7 @@ class FineTuner:
 
         Args:
             start: the network before the cut; left as it is.
-            phase: what to do.
+            phase: the plan and its training.
             save: called after the cut and after every epoch, with what ``state`` takes.
             state: of an earlier, interrupted call with the same arguments.
 

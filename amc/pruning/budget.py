@@ -76,7 +76,7 @@ class Budget:
 
         Args:
             group: the group being decided.
-            channels: what the agent asks for.
+            channels: the agent's choice.
             partial: decisions so far, group name → kept channels; groups not in it are yet to come and count with
                 their smallest size.
         """

@@ -24,7 +24,7 @@ WEIGHTS, PLAN, MODEL = "weights.safetensors", "plan.json", "model.json"
 OWN_NETWORKS = (TORCHVISION, "amc.models.")
 # What a description may not give as an argument: build() has its own, and weights come from the folder.
 RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "checkpoint", "seed")
-SAME = 1e-4  # of the largest output: what a rebuilt network may differ by
+SAME = 1e-4  # largest difference of a rebuilt network, relative to the largest output
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def save_pruned(
     Args:
         folder: made if need be; what an earlier save left there is replaced.
         model: the pruned network, on any device; left as it is.
-        plan: what it was cut to.
+        plan: its plan.
         description: how to build the dense architecture, as :func:`amc.models.build` takes it: ``target`` (dotted
             path), ``stem`` (default ``auto``; ``imagenet`` where torchvision's weights were taken) and ``arguments``
             (plain data); ``None`` for a network that no callable makes.
@@ -94,10 +94,10 @@ def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
     """The pruned network in ``folder``, on the CPU, in evaluation mode; no other file is needed.
 
     It gives, bit for bit, the outputs of the network that was saved. Its inputs are images normalised with the ``mean``
-    and ``std`` that :func:`read_info` tells.
+    and ``std`` from :func:`read_info`.
 
     Args:
-        folder: what :func:`save_pruned` wrote, such as ``RUN_DIR/pruned``.
+        folder: written by :func:`save_pruned`, such as ``RUN_DIR/pruned``.
         model: the dense architecture with any weights, left as it is; for networks that are neither torchvision's nor
             this project's. A folder may come from anywhere, so no other code that it names is ever run.
 

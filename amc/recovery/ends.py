@@ -1,4 +1,4 @@
-"""Where the outputs of layers end: behind a batch norm and an addition, found in one forward pass."""
+"""Ends of layers' outputs, behind a batch norm and an addition, found in one forward pass."""
 
 from __future__ import annotations
 

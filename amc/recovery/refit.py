@@ -25,7 +25,7 @@ class Goal:
     Attributes:
         values: ``[rows, out]``, behind the norm and the addition.
         norm: the batch norm behind the layer.
-        shortcut: what is added then, ``[rows, out]``.
+        shortcut: the summand added then, ``[rows, out]``.
         low, high: where an activation cuts the sum off.
     """
 
@@ -69,7 +69,7 @@ def refit(
 
     Args:
         layer: to refit.
-        rows: what its outputs are computed from, ``[rows, features]``; used up.
+        rows: inputs of its outputs, ``[rows, features]``; overwritten.
         goal: at the same positions.
         damping: ridge strength relative to the mean diagonal of the Gram matrix.
         bias_to: the batch norm that takes the bias of a layer without one.

@@ -156,7 +156,7 @@ class _Sample:
 
     Attributes:
         rows: ``[n · positions, features]``.
-        shortcut: what will be added to its output there, ``[n · positions, out]``.
+        shortcut: the summand added to its output there, ``[n · positions, out]``.
     """
 
     layer: str

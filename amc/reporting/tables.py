@@ -79,7 +79,7 @@ def networks_table(rows: Mapping[str, tuple[Scored, Scored, Scored]]) -> Table:
 
 
 def time_table(wall_seconds: float, seconds: Mapping[str, float]) -> Table:
-    """Where ``wall_seconds`` went: each part of ``seconds``, largest first, and what is left as *other*."""
+    """Where ``wall_seconds`` went: each part of ``seconds``, largest first, and the rest as *other*."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("time", no_wrap=True)
     table.add_column(duration(wall_seconds), justify="right", no_wrap=True)

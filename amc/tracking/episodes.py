@@ -67,7 +67,7 @@ class EpisodeLog:
             raise write_error(self.path, error) from error
 
     def truncate(self, episodes: int) -> None:
-        """Keeps the first ``episodes`` rows: what came after the last checkpoint is played again.
+        """Keeps the first ``episodes`` rows: episodes after the last checkpoint are played again.
 
         Raises:
             AmcError: the file has fewer rows, or other columns than this log writes.

@@ -1,4 +1,4 @@
-"""``groups.json``: what a run's report needs to know about the dense network's layer groups."""
+"""``groups.json``: facts about the dense network's layer groups for a run's report."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Journal:
 
         Args:
             fingerprint: of this process.
-            ignore: names that may differ when a run goes on.
+            ignore: names that may differ at a resume.
 
         Raises:
             AmcError: an earlier part of the run had another input; names it.

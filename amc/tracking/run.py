@@ -18,7 +18,7 @@ class Run:
     Attributes:
         where: the folder to record it in, or the same opened by the caller; ``None``: nothing is written.
         cache_dir: see :func:`amc.core.files.cache_folder`.
-        resume: go on with the run in ``where`` instead of refusing to write there.
+        resume: continue the run in ``where`` instead of refusing to write there.
         verbose: print the progress and the result.
         folder: ``where``, opened and locked; ``None`` before :meth:`opened`, and where nothing is written.
     """

@@ -60,7 +60,7 @@ class RunDir:
 
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
-        """The folder of an earlier run, to go on with it.
+        """The folder of an earlier run, to resume it.
 
         Raises:
             AmcError: the folder holds no run, or another process works in it.

@@ -53,7 +53,7 @@ def baseline(
 
     Args:
         model: untrained, its initial weights made from ``seed``.
-        splits: what to train on, and validation images.
+        splits: training and validation images.
         recipe: how to train.
         name: of the network; part of the file's name.
         arguments: the network's further arguments; plain data.

@@ -30,7 +30,7 @@ class Teacher:
             model: trained; left as it is.
             example: one normalised input ``[1, c, h, w]`` on the model's device.
             weight: share of the teacher in the loss, in [0, 1]; what is left is the labels'.
-            temperature: what logits are divided by, at least 1; higher shows more of the wrong classes' order.
+            temperature: divides the logits, at least 1; higher shows more of the wrong classes' order.
             bf16: ``True``, ``False``, or ``auto``: where the hardware has it.
 
         Raises:

@@ -42,7 +42,7 @@ def make_penalty(
             2017, eq. 1); ``group_lasso``: strength · Σ √size · ‖w‖₂ over the doomed channels, where w are the ``size``
             parameters that would go with the channel (Yuan & Lin 2006, eq. 2.1; Wen et al. 2016, §3.2; whole
             dependency groups as in DepGraph, Fang et al. 2023, §3.3); ``none``.
-        strength: what the sum is multiplied by; 0: no penalty.
+        strength: factor of the sum; 0: no penalty.
         model: the network that will be trained. Parameters are found once, here, and later by their names.
         groups: the model's groups, from :func:`amc.pruning.groups.trace`; for ``group_lasso``.
         doomed: group name → channels of this model that are to go next; for ``group_lasso``.

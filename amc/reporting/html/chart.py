@@ -46,7 +46,7 @@ class Chart:
     Attributes:
         name: unique on its page.
         title: above it.
-        note: what to look at, below the title.
+        note: reading advice below the title.
         data: Plotly's traces.
         layout: Plotly's layout; colours of text and grid are the page's.
         height: in pixels.

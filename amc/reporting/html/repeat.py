@@ -82,7 +82,7 @@ def _words(key: str, value: Any, ready: Mapping[str, Any], groups: Mapping[str, 
 
 
 def _option(group: str, value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """How the command line names the group's option, and what is then in it."""
+    """The group's option as the command line names it, and its content."""
     name = str(value.get("name"))
     file = config_folder() / group / f"{name}.yaml"
     if re.fullmatch(r"\w+", name) and file.is_file():
