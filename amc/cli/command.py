@@ -17,7 +17,7 @@ from amc.task.load import Loaded, load_trained
 from amc.task.task import Task
 from amc.tracking import RunDir, run_folder
 
-FREE = ("resume", "dry_run", "verbose")  # not part of what is stored: they change nothing about the result
+FREE = ("resume", "dry_run", "verbose", "trust")  # not part of what is stored: they change nothing about the result
 
 
 def plain_of(config: DictConfig) -> dict[str, Any]:

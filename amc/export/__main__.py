@@ -9,10 +9,9 @@ from omegaconf import OmegaConf
 
 from amc.cli.command import plain_of
 from amc.cli.run import run
+from amc.cli.trust import trust_of
 from amc.core.errors import AmcError
-from amc.export.run import export, pruned_folder
-from amc.pruning.rebuild import build_uncut
-from amc.pruning.saved import read_info
+from amc.export.run import export
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,11 +22,7 @@ def main_from_config(config: DictConfig, _: Path) -> None:
     if OmegaConf.is_missing(config, "run"):
         raise AmcError("run: is missing; give the folder of an amc.finetune run, run=RUN_DIR")
     plain = plain_of(config)
-    model = None
-    if plain["network"] is not None:
-        folder = pruned_folder(plain["run"])
-        model = build_uncut(folder, read_info(folder), trusted=plain["network"])
-    export(plain["run"], plain["format"], model=model, verbose=plain["verbose"])
+    export(plain["run"], plain["format"], trust=trust_of(plain), verbose=plain["verbose"])
 
 
 def main() -> None:
