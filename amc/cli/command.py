@@ -17,7 +17,8 @@ from amc.task.load import Loaded, load_trained
 from amc.task.task import Task
 from amc.tracking import RunDir, run_folder
 
-FREE = ("resume", "dry_run", "verbose", "trust")  # not part of what is stored: they change nothing about the result
+FILLED = "filled"  # keys that the configuration of a resumed run lacks, as earlier versions didn't have them
+FREE = ("resume", "dry_run", "verbose", "trust", FILLED)  # not part of what is stored: they change nothing about the result
 
 
 def plain_of(config: DictConfig) -> dict[str, Any]:
@@ -57,7 +58,8 @@ class Command:
     @contextmanager
     def folder(self) -> Iterator[RunDir]:
         """The locked run folder, with the configuration stored or compared. See :func:`amc.tracking.run_folder`."""
-        with run_folder(self.run_dir, self.resume, {"command": self.name, **self.plain}) as folder:
+        stored, filled = {"command": self.name, **self.plain}, self.config.get(FILLED, ())
+        with run_folder(self.run_dir, self.resume, stored, ignore=filled) as folder:
             yield folder
 
     def load(self, config: Mapping[str, Any] | None = None) -> Task:

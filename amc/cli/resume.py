@@ -7,7 +7,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from amc.cli.command import FILLED
 from amc.cli.overrides import _named_callables, _several_networks
+from amc.cli.stored import checked
+from amc.cli.trust import named
 from amc.core.errors import AmcError
 from amc.tracking import RunDir
 from amc.tracking.run_dir import FREE_ON_RESUME
@@ -25,12 +28,15 @@ def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> Dict
         raise AmcError(f"resume={folder}: amc.{command} can't go on with a run; start a new one")
     with RunDir.open(folder) as run_dir:
         stored = run_dir.read_config()
-    if stored.pop("command", None) != command or "settings" in stored:
+    if stored.get("command") != command or "settings" in stored:
         raise AmcError(f"resume={folder}: no run of python -m amc.{command}; go on with it where it was started")
-    config = OmegaConf.create({**stored, "resume": str(folder), "dry_run": False, "verbose": True})
+    stored, filled = checked(stored, folder, named(arguments))
+    del stored["command"]
+    free = {"resume": str(folder), "dry_run": False, "verbose": True, "trust": None, FILLED: filled}
+    config = OmegaConf.create({**stored, **free})
     for argument in _named_callables(_several_networks(command, arguments)):
         key, _, text = argument.lstrip("+").partition("=")
-        if key.startswith(("-", "hydra.")) or key == "resume":
+        if key.startswith(("-", "hydra.")) or key in ("resume", "trust"):
             continue
         given = OmegaConf.select(OmegaConf.from_dotlist([f"value={text}"]), "value")
         before = OmegaConf.select(config, key)

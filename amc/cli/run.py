@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from amc.cli.overrides import _inherited, _learned, _named_callables, _several_networks, _value_of
 from amc.cli.resume import _stored_config
+from amc.cli.trust import search_current_folder
 from amc.core.conf import config_folder
 from amc.core.errors import AmcError
 from amc.core.files import NO_SPACE, write_error
@@ -30,7 +31,7 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
     With ``resume=DIR`` the configuration is the one that DIR was started with, and DIR is the run folder.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.path.insert(0, str(Path.cwd()))  # as python -m does: my_pkg.my_net is found from a console script too
+    search_current_folder(arguments)  # from a console script too, my_pkg.my_net is found
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing several lines and exiting with 1
     try:
         resumed = _value_of("resume", arguments)

@@ -8,7 +8,7 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 MIB = 1 << 20
 JSON_BYTES = 16 * MIB  # a plan of a thousand groups has 50 KB
@@ -25,18 +25,31 @@ def read_regular(path: str | Path, most_bytes: int | None = None) -> bytes:
     Raises:
         OSError: it can't be read, is no regular file, or is too large; ``strerror`` says so.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # a pipe without writer: no wait
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
-            raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+    with _open_regular(path) as file:
         if most_bytes is None:
             return file.read()
-        content = file.read(most_bytes + 1) if status.st_size <= most_bytes else b""
-        if status.st_size > most_bytes or len(content) > most_bytes:  # files of the kernel claim no size
-            size = max(status.st_size, len(content)) / MIB
-            raise OSError(errno.EFBIG, f"it has {size:.0f} MiB, more than the {most_bytes / MIB:.0f} allowed", str(path))
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(most_bytes + 1) if size <= most_bytes else b""
+        if max(size, len(content)) > most_bytes:  # files of the kernel claim no size
+            allowed = f"more than the {most_bytes / MIB:.0f} allowed"
+            raise OSError(errno.EFBIG, f"it has {max(size, len(content)) / MIB:.0f} MiB, {allowed}", str(path))
         return content
+
+
+def read_end(path: str | Path, most_bytes: int) -> bytes:
+    """The last bytes of a regular file, all if it has no more. Raises ``OSError``."""
+    with _open_regular(path) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
+        return file.read(most_bytes)
+
+
+def _open_regular(path: str | Path) -> BinaryIO:
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # a pipe without writer: no wait
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        file.close()
+        raise OSError(errno.EINVAL, f"it is {'a folder' if stat.S_ISDIR(mode) else 'a device or pipe'}", str(path))
+    return file
 
 
 def parse_json(content: bytes) -> Any:

@@ -89,7 +89,7 @@ def check_arguments(path: str, arguments: Mapping[str, Any], where: str, reserve
     own = own_callable(path)
     known = None if own is None else parameters_of(own)
     for name, value in arguments.items():
-        if not isinstance(name, str) or name in reserved or (own is not None and name in FETCHING):
+        if not isinstance(name, str) or not name.isidentifier() or name in reserved or (own is not None and name in FETCHING):
             raise AmcError(f"{where} has the argument {name!r}, which may not stand in a file; it is damaged")
         if known is not None and name not in known:
             raise AmcError(f"{where} has the argument {name!r}, which {path} does not take; it is damaged")

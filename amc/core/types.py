@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amc.core.errors import AmcError
+from amc.core.files import read_json
 
 PLAN_FORMAT = 1
 
@@ -153,7 +153,7 @@ class PruningPlan:
         by_name = {g.name: g for g in groups}
         kept: dict[str, int] = {}
         for name, entry in data["groups"].items():
-            if not isinstance(entry, dict) or not all(isinstance(entry.get(k), int) for k in ("keep", "of")):
+            if not isinstance(entry, dict) or not all(type(entry.get(k)) is int for k in ("keep", "of")):
                 raise AmcError(f"plan: group {name!r} needs integers 'keep' and 'of'")
             if name in by_name and by_name[name].channels != entry["of"]:
                 raise AmcError(
@@ -166,13 +166,7 @@ class PruningPlan:
     @classmethod
     def load(cls, path: str | Path, groups: Sequence[LayerGroup]) -> PruningPlan:
         """Reads a ``plan.json``. Raises ``AmcError`` if it is missing, damaged or for another model."""
-        try:
-            data = json.loads(Path(path).read_text())
-        except OSError as error:
-            raise AmcError(f"plan {path}: can't be read ({error.strerror})") from error
-        except ValueError as error:
-            raise AmcError(f"plan {path}: no valid JSON ({error})") from error
-        return cls.from_json(data, groups)
+        return cls.from_json(read_json(path), groups)
 
 
 @dataclass(frozen=True)
