@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from amc.core.checks import require
+from amc.core.checks import number, require, text, whole
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, Metrics, PruningPlan
 
@@ -32,8 +32,14 @@ class Point:
     seconds: float = field(default=0.0, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, read back by ``Point(**data)``."""
+        """Plain data, read back by :meth:`from_json`."""
         return {name: getattr(self, name) for name in ("group", "kept", "accuracy", "loss", "seconds")}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Point:
+        """Raises ``TypeError``, ``LookupError`` or ``ValueError`` if ``data`` is something else."""
+        accuracy, loss, seconds = number(data["accuracy"], 0, 1), number(data["loss"]), number(data["seconds"], 0)
+        return cls(text(data["group"]), whole(data["kept"], 1), accuracy, loss, seconds)
 
 
 @dataclass(frozen=True, eq=False)

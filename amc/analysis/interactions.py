@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from amc.analysis.curves import Curves, Evaluate, prunable
-from amc.core.checks import require
+from amc.core.checks import number, require, text
 from amc.core.types import LayerGroup, PruningPlan
 
 
@@ -31,8 +31,14 @@ class Interaction:
     accuracy: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, read back by ``Interaction(**data)``."""
+        """Plain data, read back by :meth:`from_json`."""
         return {name: getattr(self, name) for name in ("first", "second", "together", "apart", "accuracy")}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Interaction:
+        """Raises ``TypeError``, ``LookupError`` or ``ValueError`` if ``data`` is something else."""
+        losses = number(data["together"]), number(data["apart"])
+        return cls(text(data["first"]), text(data["second"]), *losses, number(data["accuracy"], 0, 1))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,13 @@ from amc.task.task import Task
 from amc.tracking import RunDir, run_folder
 
 FILLED = "filled"  # keys that the configuration of a resumed run lacks, as earlier versions didn't have them
-FREE = ("resume", "dry_run", "verbose", "trust", FILLED)  # not part of what is stored: they change nothing about the result
+FREE = (
+    "resume",
+    "dry_run",
+    "verbose",
+    "trust",
+    FILLED,
+)  # not part of what is stored: they change nothing about the result
 
 
 def plain_of(config: DictConfig) -> dict[str, Any]:

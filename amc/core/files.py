@@ -20,9 +20,10 @@ from safetensors import SafetensorError
 
 from amc.core.errors import WRONG_VALUES, AmcError, first_line
 from amc.core.memory import require_memory
-from amc.core.reading import JSON_BYTES, parse_json, read_regular
+from amc.core.reading import JSON_BYTES, MIB, parse_json, read_regular
 
 CACHE_VARIABLE = "AMC_CACHE"
+LARGE = 64 * MIB  # smaller files fit into memory anyway
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -137,7 +138,9 @@ def parse_torch(path: str | Path, content: bytes, device: str | torch.device = "
         data = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         _check_tensors(data)
     except Exception as error:  # damaged bytes raise anything from EOFError to RuntimeError
-        raise AmcError(f"{path}: can't be loaded ({first_line(error)}); the file is damaged or no PyTorch file") from error
+        raise AmcError(
+            f"{path}: can't be loaded ({first_line(error)}); the file is damaged or no PyTorch file"
+        ) from error
     return data
 
 
@@ -187,8 +190,8 @@ def read_bytes(path: str | Path, most_bytes: int | None = None) -> bytes:
         AmcError: it can't be read, is no regular file, or is too large.
     """
     try:
-        if most_bytes is None:
-            require_memory(str(path), 2 * os.stat(path).st_size, "is it the right file?")
+        if most_bytes is None and (size := os.stat(path).st_size) > LARGE:
+            require_memory(str(path), 2 * size, "is it the right file?")
         return read_regular(path, most_bytes)
     except OSError as error:
         raise AmcError(f"{path}: can't be read ({error.strerror}); check the path") from error

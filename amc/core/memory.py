@@ -8,6 +8,7 @@ from pathlib import Path
 from amc.core.errors import AmcError
 
 GIB = 1 << 30
+LONGEST = 200  # characters of a setting with its value
 
 
 def free_bytes() -> int:
@@ -35,7 +36,7 @@ def require_memory(setting: str, needed_bytes: float, advice: str) -> None:
     if needed_bytes > limit:
         needed_bytes = min(needed_bytes, 1e300)  # a whole number may be too large for a division
         raise AmcError(
-            f"{setting}: takes about {needed_bytes / GIB:.3g} GiB of memory, {limit / GIB:.3g} GiB are free; {advice}"
+            f"{setting if len(setting) <= LONGEST else setting[:LONGEST] + '…'}: takes about {needed_bytes / GIB:.3g} GiB of memory, {limit / GIB:.3g} GiB are free; {advice}"
         )
 
 

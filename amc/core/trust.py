@@ -25,23 +25,22 @@ LONGEST = 10_000  # list among them
 Maker = Callable[..., Any]
 
 
-def trusted(path: object, where: str, given: Collection[str]) -> str:
+def trusted(path: object, where: str, given: Collection[str], or_else: str = "") -> str:
     """``path``, which a file names, if it may be imported.
 
     Args:
         path: dotted.
         where: the file and the entry, for the message.
         given: dotted paths that the user has named.
+        or_else: another way, for the message.
 
     Raises:
         AmcError: it is neither own nor ``given``; says what to add.
     """
-    if not isinstance(path, str):
-        raise AmcError(f"{where}: {path!r} is no dotted path; the file is damaged")
+    if not isinstance(path, str) or not all(part.isidentifier() for part in path.split(".")):
+        raise AmcError(f"{where}: {path!r} is unknown, no dotted path; the file is damaged")
     if path not in given and own_callable(path) is None:
-        raise AmcError(
-            f"{where}: {path} is code that is not run by itself; if you trust it, add trust={path} to the command line"
-        )
+        raise AmcError(f"{where}: {path} is code that is not run by itself; if you trust it, add trust={path}{or_else}")
     return path
 
 
@@ -89,7 +88,12 @@ def check_arguments(path: str, arguments: Mapping[str, Any], where: str, reserve
     own = own_callable(path)
     known = None if own is None else parameters_of(own)
     for name, value in arguments.items():
-        if not isinstance(name, str) or not name.isidentifier() or name in reserved or (own is not None and name in FETCHING):
+        if (
+            not isinstance(name, str)
+            or not name.isidentifier()
+            or name in reserved
+            or (own is not None and name in FETCHING)
+        ):
             raise AmcError(f"{where} has the argument {name!r}, which may not stand in a file; it is damaged")
         if known is not None and name not in known:
             raise AmcError(f"{where} has the argument {name!r}, which {path} does not take; it is damaged")
@@ -134,4 +138,3 @@ def _returned(maker: Any) -> type | None:
     except (NameError, TypeError):
         return None
     return returned if inspect.isclass(returned) else None
-

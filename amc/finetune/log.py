@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from amc.core.checks import whole
+from amc.core.errors import damaged
 from amc.core.progress import Progress
 from amc.core.types import LayerGroup, PruningPlan
 from amc.finetune.tuner import Phase, Trained
@@ -14,6 +16,14 @@ from amc.reporting.figures import save_figure, training_figure
 from amc.tracking import EventFile, RunDir
 from amc.tracking.journal import Journal
 from amc.training.trainer import Epoch
+
+
+# Entry → type, of a finished phase and of an epoch, as a checkpoint holds them.
+DONE = {"phase": str, "epochs": int, "best_epoch": int, "cut_val_accuracy": float, "val_accuracy": float}
+HISTORY = {
+    "phase": str, "epoch": int, "macs_ratio": float, "train_loss": float, "val_accuracy": float, "val_loss": float,
+    "lr": float, "seconds": float,
+}  # fmt: skip
 
 
 class TuningLog:
@@ -33,9 +43,11 @@ class TuningLog:
         self._folder, self._verbose, self._journal = folder, verbose, Journal(folder)
         self._journal.begin(fingerprint)
         self._stored: dict[str, Any] = self._journal.stored or {"phase": 0, "done": [], "history": [], "plans": []}
-        self.done: list[dict[str, Any]] = list(self._stored["done"])
-        self.history: list[dict[str, Any]] = list(self._stored["history"])
-        self._plans: list[dict[str, Any]] = self._stored["plans"]
+        with damaged("resume", "the checkpoint does not fit", "start a new run"):
+            self.done: list[dict[str, Any]] = [_typed(entry, DONE) for entry in self._stored["done"]]
+            self.history: list[dict[str, Any]] = [_typed(row, HISTORY) for row in self._stored["history"]]
+            self._plans: list[dict[str, Any]] = list(self._stored["plans"])
+            whole(self._stored["phase"])
         self._phase = 0
         self._total = self._trained = sum(row["epoch"] > 0 for row in self.history)
         self._before: float = sum(row["seconds"] for row in self.history)
@@ -127,3 +139,11 @@ class TuningLog:
         self._events.figure("training", figure, len(self.history))
         self._folder.write_plan(plan)
         self._folder.write_summary(summary)
+
+
+def _typed(entry: Any, types: Mapping[str, type]) -> dict[str, Any]:
+    """Raises ``ValueError`` or ``LookupError`` if ``entry`` has other entries, or some of another type."""
+    for key, kind in types.items():
+        if not isinstance(entry[key], (int, float) if kind is float else kind):
+            raise ValueError(f"{key} is {entry[key]!r}")
+    return dict(entry)

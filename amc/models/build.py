@@ -73,7 +73,9 @@ def build(
     return model.eval()
 
 
-def skeleton(target: str, num_classes: int, image_shape: tuple[int, int, int], *, stem: str, **kwargs: Any) -> nn.Module:
+def skeleton(
+    target: str, num_classes: int, image_shape: tuple[int, int, int], *, stem: str, **kwargs: Any
+) -> nn.Module:
     """What :func:`build` makes, without values (on torch's ``meta`` device): whatever its size, it takes no memory.
 
     Raises:
@@ -101,9 +103,7 @@ def check_size(target: str, num_classes: int, image_shape: tuple[int, int, int],
         skeleton(target, num_classes, image_shape, stem=stem, **kwargs)
 
 
-def _fitted(
-    model: nn.Module, target: str, num_classes: int, image_shape: tuple[int, int, int], stem: str
-) -> nn.Module:
+def _fitted(model: nn.Module, target: str, num_classes: int, image_shape: tuple[int, int, int], stem: str) -> nn.Module:
     """``model`` with the stem that suits the images, proved on one."""
     _drop_auxiliary_heads(model)
     if _wants_small_stem(stem, target, image_shape):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from amc.core.errors import AmcError
+from amc.core.memory import require_memory
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
@@ -50,6 +51,7 @@ def read_notes(path: str | Path) -> dict[str, str]:
 def _read(path: Path, where: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise AmcError(f"{where}: no such file")
+    require_memory(where, 2 * path.stat().st_size, "is it the right file?")
     try:
         data: Any
         if path.suffix == ".safetensors":

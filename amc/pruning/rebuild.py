@@ -101,9 +101,7 @@ def build_uncut(folder: str | Path, info: PrunedInfo, trust: Collection[str] = (
         AmcError: the network was made in Python, or it is neither torchvision's nor this project's nor in ``trust``.
     """
     network = _checked(folder, info, trust)
-    return build(
-        network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"]
-    )
+    return build(network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"])
 
 
 def architecture(folder: str | Path, info: PrunedInfo, trust: Collection[str] = ()) -> nn.Module:
@@ -111,9 +109,7 @@ def architecture(folder: str | Path, info: PrunedInfo, trust: Collection[str] = 
     network = _checked(folder, info, trust)
     if own_callable(network["target"]) is None:
         return build_uncut(folder, info, trust)
-    return skeleton(
-        network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"]
-    )
+    return skeleton(network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"])
 
 
 def _checked(folder: str | Path, info: PrunedInfo, trust: Collection[str]) -> Mapping[str, Any]:
@@ -121,13 +117,9 @@ def _checked(folder: str | Path, info: PrunedInfo, trust: Collection[str]) -> Ma
     if info.network is None:
         raise AmcError(f"{folder}: the network was made in Python; give its uncut architecture there, model=my_net()")
     target, stem, arguments = info.network["target"], info.network["stem"], info.network["arguments"]
-    try:
-        trusted(target, f"{folder}", trust)
-    except AmcError as error:
-        more = "".join(f", {key}={value!r}" for key, value in {"stem": stem, **arguments}.items())
-        raise AmcError(
-            f"{error} or give, in Python, model=amc.models.build({target!r}, {info.num_classes}, {info.image_shape}{more})"
-        ) from error
+    more = "".join(f", {key}={value!r}" for key, value in {"stem": stem, **arguments}.items())
+    built = f"amc.models.build({target!r}, {info.num_classes}, {info.image_shape}{more})"
+    trusted(target, f"{folder}: the network", trust, f" or give, in Python, model={built}")
     check_arguments(target, arguments, f"{folder}: {MODEL}", RESERVED)
     return info.network
 

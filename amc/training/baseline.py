@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from amc.core.errors import AmcError
+from amc.core.checks import number
+from amc.core.errors import WRONG_VALUES, AmcError
 from amc.core.files import cache_folder, read_json, write_json, write_safetensors
 from amc.data import Splits
 from amc.models import load_checkpoint
@@ -102,9 +103,9 @@ def _restore(model: nn.Module, splits: Splits, path: Path) -> float | None:
         return None
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        expected = read_json(notes)["val_accuracy"]
+        expected = number(read_json(notes)["val_accuracy"], 0, 1)
         load_checkpoint(model, path)
-    except (AmcError, KeyError, TypeError):
+    except (AmcError, *WRONG_VALUES):
         log.warning("the cached baseline %s is damaged and is trained again", path)
         return None
     accuracy, _ = evaluate(model.to(splits.val.device), splits.val)
