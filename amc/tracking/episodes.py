@@ -18,13 +18,13 @@ from amc.tracking.seal import check_sealed
 
 KEEP = "keep_ratio/"
 COSTS = ("macs", "macs_ratio", "params", "params_ratio", "latency_ms", "within_budget")
-SCORES = ("episode", "reward", "accuracy", "loss", "images", *COSTS)
 Row = dict[str, float]
+METRIC = 2  # the column of the task's metric, whatever its name
 WHOLE = ("episode", "images", "macs", "params", "within_budget")
 MANY = 1e18  # operations, parameters, images; more than any machine has
 RANGES = {
     **dict.fromkeys((*WHOLE, "macs_ratio", "params_ratio", "latency_ms"), (0.0, MANY)),
-    **dict.fromkeys(("accuracy", "within_budget"), (0.0, 1.0)),
+    "within_budget": (0.0, 1.0),
 }
 ANYTHING = ("reward", "loss")  # of a user's own, NaN and infinities too
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|nan|[-+]?inf", re.ASCII)
@@ -40,8 +40,9 @@ class EpisodeLog:
     ========================  ==============================================================
     ``episode``               index, from 0
     ``reward``                what the agent got
-    ``accuracy``, ``loss``    validation top-1 as a fraction, cross-entropy in nats
-    ``images``                validation images seen; fewer than the most: stopped early, the two above are estimates
+    ``accuracy``              validation score as a fraction; the column has the name of the task's metric
+    ``loss``                  validation loss
+    ``images``                validation images seen; fewer than the most: stopped early, the scores are estimates
     ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the dense network's
     ``latency_ms``            empty where no latency table was measured
     ``within_budget``         1; 0 for a plan on the way to the budget, which can't be the result
@@ -57,11 +58,12 @@ class EpisodeLog:
         group_names: Sequence[str],
         original: Cost,
         parts: Sequence[str] = ("cut", "recovery", "forward", "agent"),
+        metric: str = "accuracy",
     ) -> None:
-        """``original`` is the dense network's cost; ``parts`` are the timings that get a column each."""
+        """Of a dense network that costs ``original``; ``parts`` are the timings that get a column each."""
         self.path = Path(path)
         self._original, self._parts, self._groups = original, tuple(parts), tuple(group_names)
-        self.columns = columns_of(parts, group_names)
+        self.columns = columns_of(parts, group_names, metric)
         self._digest, self._lines = hashlib.sha256(), 0
 
     def append(self, episode: Episode) -> None:
@@ -109,9 +111,10 @@ class EpisodeLog:
         return line
 
 
-def columns_of(parts: Sequence[str], group_names: Sequence[str]) -> tuple[str, ...]:
+def columns_of(parts: Sequence[str], group_names: Sequence[str], metric: str) -> tuple[str, ...]:
     """The names of :func:`row_of`'s values."""
-    return (*SCORES, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
+    scores = ("episode", "reward", metric, "loss", "images", *COSTS)
+    return (*scores, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
 
 
 def row_of(
@@ -121,7 +124,7 @@ def row_of(
     ratios = episode.plan.keep_ratios()
     cost, metrics = episode.cost, episode.metrics
     return [
-        episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss), metrics.images,
+        episode.index, float(episode.reward), float(metrics.score), float(metrics.loss), metrics.images,
         cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
         int(episode.within_budget),
         float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in parts),
@@ -147,13 +150,32 @@ def read_episodes(path: str | Path) -> list[Row]:
             raise ValueError("a column is there twice")
         if len(columns) * len(body) > MOST_CELLS:
             raise ValueError(f"more than {MOST_CELLS} cells")
+        if len(columns) <= METRIC:
+            raise ValueError(f"only {len(columns)} columns")
         return [_row(columns, row) for row in body]
 
 
 def _row(columns: Sequence[str], cells: Sequence[str]) -> Row:
     if len(columns) != len(cells):
         raise ValueError(f"a row of {len(cells)} cells under {len(columns)} columns")
-    return {column: _number(column, cell) for column, cell in zip(columns, cells, strict=True) if cell}
+    empty = [column for column, cell in zip(columns, cells, strict=True) if not cell and column != "latency_ms"]
+    if empty:
+        raise ValueError(f"{empty[0]} is empty")
+    row = {column: _number(column, cell) for column, cell in zip(columns, cells, strict=True) if cell}
+    metric = columns[METRIC]
+    if not 0 <= row[metric] <= 1:
+        raise ValueError(f"{metric}: {row[metric]} is not a fraction in [0, 1]")
+    return row
+
+
+def metric_of(row: Row) -> str:
+    """Name of the metric that a row holds: of its third column."""
+    return tuple(row)[METRIC]
+
+
+def score_of(row: Row) -> float:
+    """What the metric was."""
+    return row[metric_of(row)]
 
 
 def _whole_rows(path: Path) -> list[list[str]]:
