@@ -190,7 +190,7 @@ def read_bytes(path: str | Path, most_bytes: int | None = None) -> bytes:
         AmcError: it can't be read, is no regular file, or is too large.
     """
     try:
-        if most_bytes is None and (size := os.stat(path).st_size) > LARGE:
+        if most_bytes is None and (size := Path(path).stat().st_size) > LARGE:
             require_memory(str(path), 2 * size, "is it the right file?")
         return read_regular(path, most_bytes)
     except OSError as error:

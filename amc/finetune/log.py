@@ -18,11 +18,11 @@ from amc.tracking.journal import Journal
 from amc.training.trainer import Epoch
 
 
-# Entry → type, of a finished phase and of an epoch, as a checkpoint holds them.
-DONE = {"phase": str, "epochs": int, "best_epoch": int, "cut_val_accuracy": float, "val_accuracy": float}
+# Entry → type, of a finished phase and of an epoch, as a checkpoint holds them; the metric's own besides.
+DONE = {"phase": str, "epochs": int, "best_epoch": int}
 HISTORY = {
-    "phase": str, "epoch": int, "macs_ratio": float, "train_loss": float, "val_accuracy": float, "val_loss": float,
-    "lr": float, "seconds": float,
+    "phase": str, "epoch": int, "macs_ratio": float, "train_loss": float, "val_loss": float, "lr": float,
+    "seconds": float,
 }  # fmt: skip
 
 
@@ -45,8 +45,13 @@ class TuningLog:
         self._journal.begin(fingerprint)
         self._stored: dict[str, Any] = self._journal.stored or {"phase": 0, "done": [], "history": [], "plans": []}
         with damaged("resume", "the checkpoint does not fit", "start a new run"):
-            self.done: list[dict[str, Any]] = [_typed(entry, DONE) for entry in self._stored["done"]]
-            self.history: list[dict[str, Any]] = [_typed(row, HISTORY) for row in self._stored["history"]]
+            self.done: list[dict[str, Any]] = [
+                _typed(entry, {**DONE, f"cut_val_{metric}": float, f"val_{metric}": float})
+                for entry in self._stored["done"]
+            ]
+            self.history: list[dict[str, Any]] = [
+                _typed(row, {**HISTORY, f"val_{metric}": float}) for row in self._stored["history"]
+            ]
             self._plans: list[dict[str, Any]] = list(self._stored["plans"])
             whole(self._stored["phase"])
         self._phase = 0
