@@ -34,7 +34,9 @@ from tests.support.mutations import fresh, tampered
 OLD = Path(__file__).parent / "data" / "run_0_1"
 WEIGHTS = OLD / "weights.safetensors"
 GIB = 1 << 30
-CANARY = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\ndef run(*args, **kwargs):\n    return 1\n"
+CANARY = (
+    "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\ndef run(*args, **kwargs):\n    return 1\n"
+)
 few = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 FILES = {
     "run": ("config.json", "episodes.csv", "plan.json", "summary.json", "groups.json", "prices.json"),

@@ -16,7 +16,7 @@ from amc.tracking.run_dir import CONFIG
 
 COMMANDS = ("search", "finetune", "sensitivity", "transfer", "train")
 # Their settings are checked where they are used, and an older version may have had fewer.
-OPEN = ("agent", "recovery", "regulariser", "importance", "training", "reward", "net")
+OPEN = ("agent", "recovery", "importance", "training", "reward", "net")
 NAME = re.compile(r"\w[\w.+-]*")  # they become names of folders
 
 
@@ -80,7 +80,7 @@ def _filled(
     for key, default in template.items():
         own = (*at, key)
         if key not in config:
-            if default == "???" or (not at and isinstance(default, dict)):
+            if default == "???" or key in ("name", "_target_") or (not at and isinstance(default, dict)):
                 raise AmcError(f"{file}: {'.'.join(own)} is missing; the file is damaged")
             if not at or at[-1] not in OPEN:
                 whole[key] = default

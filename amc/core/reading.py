@@ -44,12 +44,12 @@ def read_end(path: str | Path, most_bytes: int) -> bytes:
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # a pipe without writer: no wait
-    mode = os.fstat(file.fileno()).st_mode
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without writer: no wait
+    mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
-        file.close()
+        os.close(handle)
         raise OSError(errno.EINVAL, f"it is {'a folder' if stat.S_ISDIR(mode) else 'a device or pipe'}", str(path))
-    return file
+    return open(handle, "rb")
 
 
 def parse_json(content: bytes) -> Any:

@@ -25,7 +25,9 @@ def tampered(draw: Any, folder: Path, names: list[str]) -> str:
     """Damages one of the files in ``folder``; returns its name and what was done."""
     name = draw(st.sampled_from(names))
     path = folder / name
-    kinds = ["bytes", "kind"] + (["json"] * 4 if path.suffix == ".json" else ["csv"] * 4 if path.suffix == ".csv" else [])
+    kinds = ["bytes", "kind"] + (
+        ["json"] * 4 if path.suffix == ".json" else ["csv"] * 4 if path.suffix == ".csv" else []
+    )
     kind = draw(st.sampled_from(kinds))
     done = {"bytes": _bytes, "kind": _kind, "json": _json, "csv": _csv}[kind](draw, path)
     return f"{name}: {done}"
@@ -92,9 +94,11 @@ def _json(draw: Any, path: Path) -> str:
     else:
         parent[key] = draw(_value())
     path.write_text(json.dumps(data, allow_nan=True))
-    return f"{what} {'.'.join(map(str, place))}: {str(parent[key] if key in parent else None)[:80]}" if isinstance(
-        parent, dict
-    ) else f"{what} {'.'.join(map(str, place))}"
+    return (
+        f"{what} {'.'.join(map(str, place))}: {str(parent[key] if key in parent else None)[:80]}"
+        if isinstance(parent, dict)
+        else f"{what} {'.'.join(map(str, place))}"
+    )
 
 
 def _value() -> st.SearchStrategy[Any]:
