@@ -166,7 +166,11 @@ class PruningPlan:
     @classmethod
     def load(cls, path: str | Path, groups: Sequence[LayerGroup]) -> PruningPlan:
         """Reads a ``plan.json``. Raises ``AmcError`` if it is missing, damaged or for another model."""
-        return cls.from_json(read_json(path), groups)
+        try:
+            return cls.from_json(read_json(path), groups)
+        except AmcError as error:
+            message = str(error)
+            raise AmcError(message if message.startswith("plan") else f"plan {message}") from error
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
 
 def read_notes(path: str | Path) -> dict[str, str]:
     """The text metadata of a ``.safetensors`` file; empty for other files, and for any that can't be read."""
+    if not Path(path).is_file():
+        return {}
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
