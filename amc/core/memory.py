@@ -34,10 +34,10 @@ def require_memory(setting: str, needed_bytes: float, advice: str) -> None:
     """
     limit = free_bytes()
     if needed_bytes > limit:
-        needed_bytes = min(needed_bytes, 1e300)  # a whole number may be too large for a division
-        raise AmcError(
-            f"{setting if len(setting) <= LONGEST else setting[:LONGEST] + '…'}: takes about {needed_bytes / GIB:.3g} GiB of memory, {limit / GIB:.3g} GiB are free; {advice}"
-        )
+        named = setting if len(setting) <= LONGEST else f"{setting[:LONGEST]}…"
+        needed = min(needed_bytes, 1e300) / GIB  # a whole number may be too large for a division
+        free = limit / GIB
+        raise AmcError(f"{named}: takes about {needed:.3g} GiB of memory, {free:.3g} GiB are free; {advice}")
 
 
 def _meminfo(key: str) -> int:

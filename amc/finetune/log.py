@@ -17,7 +17,6 @@ from amc.tracking import EventFile, RunDir
 from amc.tracking.journal import Journal
 from amc.training.trainer import Epoch
 
-
 # Entry → type, of a finished phase and of an epoch, as a checkpoint holds them; the metric's own besides.
 DONE = {"phase": str, "epochs": int, "best_epoch": int}
 HISTORY = {

@@ -94,11 +94,8 @@ def _json(draw: Any, path: Path) -> str:
     else:
         parent[key] = draw(_value())
     path.write_text(json.dumps(data, allow_nan=True))
-    return (
-        f"{what} {'.'.join(map(str, place))}: {str(parent[key] if key in parent else None)[:80]}"
-        if isinstance(parent, dict)
-        else f"{what} {'.'.join(map(str, place))}"
-    )
+    now = str(parent.get(key))[:80] if isinstance(parent, dict) else ""
+    return f"{what} {'.'.join(map(str, place))}: {now}"
 
 
 def _value() -> st.SearchStrategy[Any]:
