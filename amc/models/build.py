@@ -15,6 +15,7 @@ from amc.core.callables import find_callable
 from amc.core.checks import one_of
 from amc.core.errors import AmcError, first_line
 from amc.models.checkpoint import load_checkpoint
+from amc.models.given import own_copy
 from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
 
 STEMS = ("auto", "imagenet", "small")
@@ -62,7 +63,7 @@ def build(
         stem = "imagenet"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
-        model = _call(maker, target, arguments)
+        model = own_copy(_call(maker, target, arguments))
         _drop_auxiliary_heads(model)
         if _wants_small_stem(stem, target, image_shape):
             use_small_stem(model, image_shape)

@@ -17,6 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from amc.core.errors import AmcError, first_line
 from amc.core.types import ChannelSlice, LayerGroup
+from amc.models.weights import check_weights
 from amc.pruning.layers import (
     LayerCall,
     Mixing,
@@ -27,7 +28,7 @@ from amc.pruning.layers import (
     record_calls,
     watched,
 )
-from amc.pruning.proof import OUTPUT, _cannot_run, _prove
+from amc.pruning.proof import OUTPUT, _prove, cannot_run
 
 RESIDUAL = "residual stream (prune_residual=false)"
 
@@ -55,11 +56,11 @@ def trace(
         AmcError: the network doesn't run on ``example_input``, its graph can't be followed (names the layer), a weight
             is NaN or infinite, or a pattern in ``freeze`` matches no layer.
     """
-    _check_finite(model)
+    check_weights(model)
     try:
         calls = record_calls(model, example_input)
     except Exception as error:  # the network's own code may raise anything
-        raise _cannot_run(example_input, error) from error
+        raise cannot_run(example_input, error) from error
     found = dependency_groups(model, example_input)
     shapes, _ = layer_shapes(model, calls)
     macs = {s.name: s.out_size * (s.macs_per_pair * s.in_size + s.macs_per_out) for s in shapes}
@@ -132,12 +133,6 @@ def _smallest_untraceable(model: nn.Module, example: torch.Tensor) -> str:
         if deeper is None:
             return name or type(model).__name__
         name, module = (f"{name}.{deeper[0]}" if name else deeper[0]), deeper[1]
-
-
-def _check_finite(model: nn.Module) -> None:
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise AmcError(f"model: {name} has NaN or infinite values; give a checkpoint that is not damaged")
 
 
 def _check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from amc.core.errors import AmcError
 from amc.core.files import read_json, read_safetensors, write_json, write_safetensors
 from amc.core.types import PruningPlan, Scored
 from amc.data import ImageSet
+from amc.models.given import check_layers, copied
 from amc.pruning.rebuild import (
     FORMAT,
     MODEL,
@@ -106,7 +107,7 @@ def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
     """
     folder = Path(folder)
     info = read_info(folder)
-    skeleton = build_uncut(folder, info) if model is None else model
+    skeleton = build_uncut(folder, info) if model is None else copied(check_layers(model))
     for name, digest in info.files.items():
         if _digest(folder / name) != digest:
             raise AmcError(

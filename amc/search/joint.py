@@ -46,6 +46,7 @@ class JointResult:
     wall_seconds: float
 
 
+@torch.inference_mode(mode=False)
 def search_jointly(
     tasks: Sequence[Task],
     *,

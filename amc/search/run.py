@@ -24,6 +24,7 @@ from amc.tracking import RunDir
 from amc.tracking.run import Run
 
 
+@torch.inference_mode(mode=False)
 def search(
     model: nn.Module,
     *,
@@ -50,8 +51,8 @@ def search(
     """Searches the plan with the best reward whose cost stays within the budget (AMC, He et al. 2018).
 
     Args:
-        model: any trained network that maps images ``[n, c, h, w]`` to logits ``[n, classes]``. It is moved to the
-            device and put into evaluation mode; its weights are left as they are.
+        model: any trained network that maps images ``[n, c, h, w]`` to logits ``[n, classes]``. It is left as
+            it is; a copy in float32 is used.
         train: calibration images for importance and recovery.
         val: images that plans are scored on.
         test: images for the final report only; the search never sees them.

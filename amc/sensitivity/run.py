@@ -30,6 +30,7 @@ from amc.tracking.run import Run
 from envs.actions import uniform_plan
 
 
+@torch.inference_mode(mode=False)
 def sensitivity(
     model: nn.Module,
     *,
@@ -52,8 +53,8 @@ def sensitivity(
     """Cuts each layer group alone to several keep ratios, and makes a plan of the curves if a rule is asked for.
 
     Args:
-        model: any trained network that maps images ``[n, c, h, w]`` to logits ``[n, classes]``. It is moved to the
-            device and put into evaluation mode; its weights are left as they are.
+        model: any trained network that maps images ``[n, c, h, w]`` to logits ``[n, classes]``. It is left as
+            it is; a copy in float32 is used.
         train: calibration images for importance and recovery.
         val: images that everything is scored on.
         test: images for the final report only.

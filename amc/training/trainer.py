@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from amc.core.device import autocast, resolve_bf16
 from amc.core.errors import AmcError
 from amc.data import ImageSet
+from amc.evaluation.outputs import check_trainable
 from amc.evaluation.scoring import measure
 from amc.training.augment import augment
 from amc.training.distillation import Teacher
@@ -60,11 +61,12 @@ class Trainer:
         """Args as in :func:`amc.training.fit.train`.
 
         Raises:
-            AmcError: fewer than two images.
+            AmcError: fewer than two images, or a network that can't be trained on them.
         """
         if len(train) < 2:
             raise AmcError(f"training: {len(train)} training image; give at least 2")
-        self._model = model.to(train.device).to(memory_format=torch.channels_last)
+        check_trainable(model.to(train.device), train)
+        self._model = model.to(memory_format=torch.channels_last)
         self._train, self._val, self._recipe = train, val, recipe
         self._teacher, self._penalty = teacher, penalty
         self._optimizer = torch.optim.SGD(

@@ -38,6 +38,7 @@ STRENGTH_BY = ("divergence", "accuracy")
 DIVERGENCE_IMAGES = 1000  # of the training split
 
 
+@torch.inference_mode(mode=False)
 def transfer(
     model: nn.Module,
     policy: str | Path | Policy,
@@ -61,7 +62,7 @@ def transfer(
     """Walks a learned policy over a network, and compares its plan with the uniform one.
 
     Args:
-        model: the trained network; its weights are left as they are.
+        model: the trained network; left as it is.
         policy: of an earlier search: its run folder, the ``policy/`` in it, or what was read from there.
         train: calibration images for importance and recovery.
         val: images that the plans are scored on.
