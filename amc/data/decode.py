@@ -87,7 +87,7 @@ def decode(files: Sequence[Path], size: int | None, progress: Progress | None = 
 
 
 def check_size(pixels: Pixels, file: Path, like: Path) -> None:
-    """Raises ``AmcError`` unless ``pixels``, ``[n, 3, h, w]``, have the size of the image ``like``; ``file`` is the first."""
+    """Raises ``AmcError`` unless ``pixels``, the first of them ``file``, have the size of the image ``like``."""
     expected = _load(like, None).shape[:2]
     if pixels.shape[2:] != expected:
         raise _other_size(file, pixels.shape[2:], like, expected)

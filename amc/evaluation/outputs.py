@@ -50,11 +50,10 @@ def check_logits(model: nn.Module, images: ImageSet, *, training: bool = False) 
 
 def check_labels(outputs: int, splits: Mapping[str, ImageSet]) -> None:
     """Raises ``AmcError`` if a label of one of the sets lies beyond the network's ``outputs``."""
-    lowest = min(int(images.labels.min()) for images in splits.values())
     for name, images in splits.items():
-        highest = int(images.labels.max())
+        lowest, highest = int(images.labels.min()), int(images.labels.max())
         if highest >= outputs:
-            from_one = lowest >= 1 and highest == outputs
+            from_one = lowest == 1 and highest == outputs
             advice = "they start at 1: give labels - 1" if from_one else "give a network with an output for each class"
             raise AmcError(
                 f"{name}: labels go up to {highest}, the network has {outputs} outputs, for 0 … {outputs - 1}; {advice}"
@@ -114,12 +113,12 @@ def _pick(output: object) -> str:
     if isinstance(output, (tuple, list)):
         place = next((i for i, value in enumerate(output) if isinstance(value, Tensor) and value.ndim == 2), 0)
         return f"model(x)[{place}]"
-    return "these alone"
+    return "model(x).logits" if isinstance(getattr(output, "logits", None), Tensor) else "these alone"
 
 
 def _reshape(shape: list[int], images: int) -> str:
     if len(shape) > 2 and shape[0] == images and all(size == 1 for size in shape[2:]):
         return ": add .flatten(1)"
-    if len(shape) == 1 or shape[0] != images:
+    if len(shape) < 2 or shape[0] != images:
         return ", a row for each image"
     return "; other tasks than classification of whole images aren't supported"

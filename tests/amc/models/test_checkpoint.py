@@ -61,7 +61,7 @@ def test_wrong_checkpoints_are_one_line_and_change_nothing(tmp_path: Path) -> No
         (network(5).state_dict(), "tensor '2.weight' is 5×4 there and 2×4 in the network"),
         ({k: v for k, v in state.items() if k != "0.bias"}, "tensor '0.bias' is missing there"),
         (extra, "tensor '9.weight' is not in the network"),
-        (poisoned, "tensor '2.bias' holds NaN"),
+        (poisoned, "tensor '2.bias' has NaN"),
         ({}, "holds no tensors"),
         ([1, 2], "holds a list, not a dict of tensors"),
         ({"w": Bomb()}, "damaged or holds more than tensors"),
