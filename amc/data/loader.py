@@ -14,6 +14,7 @@ from amc.core.errors import AmcError, first_line
 
 PAIR = "it must yield (images [b, c, h, w], labels [b]) tensors"
 MOST_IMAGES = 2_000_000  # of a loader that doesn't know its length; ImageNet has 1.3 million
+SHOWN = 4  # items of a batch that are named
 MEMORY_SHARE = 0.8  # of the machine's, that images may take
 
 
@@ -28,7 +29,7 @@ def read_loader(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
     labels: list[Tensor] = []
     held = 0
     for x, y in _pairs(loader, name):
-        images.append(_pixels(x, name))
+        images.append(_pixels(x, name, held))
         labels.append(_classes(y, len(x), name))
         if images[-1].shape[1:] != images[0].shape[1:] or images[-1].dtype != images[0].dtype:
             shapes = " and ".join(f"{tuple(part.shape[1:])} of {part.dtype}" for part in (images[0], images[-1]))
@@ -69,12 +70,13 @@ def _pair(batch: Any, name: str) -> tuple[Tensor, Tensor]:
         if isinstance(y, (tuple, list)) and y and isinstance(y[0], str):
             raise AmcError(f"{name}: labels are text, such as {y[0]!r}; give the number of each class, 0, 1, 2 …")
     if isinstance(batch, (tuple, list)):
-        kinds = ", ".join(type(item).__name__ for item in batch)
+        kinds = ", ".join([type(item).__name__ for item in batch[:SHOWN]] + ["…"] * (len(batch) > SHOWN))
         raise AmcError(f"{name}: yields {len(batch)} items ({kinds}); {PAIR}")
     raise AmcError(f"{name}: yields {type(batch).__name__}; {PAIR}")
 
 
-def _pixels(images: Tensor, name: str) -> Tensor:
+def _pixels(images: Tensor, name: str, before: int) -> Tensor:
+    """uint8 or float32; ``before`` counts the images of earlier batches."""
     shape = list(images.shape)
     if images.ndim != 4:
         hint = "; x[:, None] adds the channel of grey images" if images.ndim == 3 else ""
@@ -83,7 +85,12 @@ def _pixels(images: Tensor, name: str) -> Tensor:
         raise AmcError(
             f"{name}: images are {images.dtype}, {images.layout}; give uint8 in 0 … 255, or floats that are normalised"
         )
-    return images if images.dtype == torch.uint8 else images.float()
+    if images.dtype == torch.uint8:
+        return images
+    bad = (~torch.isfinite(images)).flatten(1).any(1).nonzero()
+    if len(bad):
+        raise AmcError(f"{name}: image {before + int(bad[0])} holds NaN or infinite values; check where it comes from")
+    return images.float()
 
 
 def _classes(labels: Tensor, images: int, name: str) -> Tensor:

@@ -84,7 +84,8 @@ def copied(model: nn.Module, device: torch.device | str = "cpu") -> nn.Module:
     except Exception as error:  # the network's own code may raise anything
         raise AmcError(
             f"model: can't be copied, converted to float32 and put into evaluation mode ({type(error).__name__}: "
-            f"{first_line(error)}); take off hooks and attributes that hold files, locks or generators"
+            f"{first_line(error)}); take off hooks and attributes that hold files, locks, "
+            "generators or results of earlier passes"
         ) from error
 
 
@@ -123,12 +124,12 @@ def _not_a_network(model: object) -> tuple[str, str]:
         return f"is the class {model.__name__}", "give a network made of it"
     if isinstance(model, Mapping):
         return (
-            f"is a {type(model).__name__}",
+            f"is of type {type(model).__name__}",
             "make the network and load it with load_state_dict, then give the network",
         )
     if isinstance(model, (str, Path)):
         return f"is the text {str(model)!r}", "make the network, load its weights, and give the network"
-    return f"is a {type(model).__name__}", "give an nn.Module from images [n, c, h, w] to logits [n, classes]"
+    return f"is of type {type(model).__name__}", "give an nn.Module from images [n, c, h, w] to logits [n, classes]"
 
 
 def _remade(module: nn.Module) -> Iterator[str]:

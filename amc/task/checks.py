@@ -43,6 +43,9 @@ def checked(
         notes.append(
             f"model: has {outputs} outputs for labels of {classes} classes; is it the network for these images?"
         )
+    for name, images in splits.items():
+        if len(images) > 1 and bool((images.labels == images.labels[0]).all()):
+            notes.append(f"{name}: all {len(images)} images have the label {int(images.labels[0])}; is that meant?")
     if looks_like_probabilities(twin, splits["train"]):
         notes.append("model: its outputs look like probabilities; losses are those of logits, so leave the softmax out")
     for note in notes:
