@@ -21,10 +21,13 @@ from amc.models.weights import check_weights
 from amc.pruning.layers import (
     LayerCall,
     Mixing,
+    has_shared_slope,
     is_cuttable,
     is_depthwise,
+    is_frozen_norm,
     kind_of,
     layer_shapes,
+    per_channel_size,
     record_calls,
     watched,
 )
@@ -82,7 +85,7 @@ def trace(
 
 def dependency_groups(model: nn.Module, example_input: torch.Tensor) -> list[tp.dependency.Group]:
     """torch-pruning's groups over full channel ranges. They refer to a copy of the model, never to ``model``."""
-    twin = copy.deepcopy(model).eval().requires_grad_(True)
+    twin = _with_stand_ins(copy.deepcopy(model)).eval().requires_grad_(True)
     example = example_input[:1].clone()
     try:
         graph = _dependency_graph(twin, example)
@@ -95,6 +98,22 @@ def dependency_groups(model: nn.Module, example_input: torch.Tensor) -> list[tp.
             "Operations such as channel shuffle or reshapes that mix channels are not supported; "
             "give a model without them."
         ) from error
+
+
+def _with_stand_ins(twin: nn.Module) -> nn.Module:
+    """``twin`` with layers that torch-pruning misreads replaced by others of the same coupling."""
+    for name, module in list(twin.named_modules(remove_duplicate=False)):
+        if not name:
+            continue
+        if has_shared_slope(module):
+            twin.set_submodule(name, nn.LeakyReLU())
+        elif is_frozen_norm(module):
+            twin.set_submodule(name, nn.BatchNorm2d(per_channel_size(module)).to(_device_of(module)))
+    return twin
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next(buffer.device for buffer in module.buffers())
 
 
 def _dependency_graph(model: nn.Module, example: torch.Tensor) -> tp.DependencyGraph:
