@@ -43,7 +43,7 @@ def weight_fault(tensor: Tensor) -> tuple[str, str] | None:
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         return f"holds whole numbers ({kind})", "give the floating-point network it was made from"
-    if not bool(torch.isfinite(tensor).all()):
+    if not bool(torch.isfinite(tensor.detach()).all()):
         return "has NaN or infinite values", "give a checkpoint that is not damaged"
     return None
 

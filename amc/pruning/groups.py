@@ -36,6 +36,7 @@ from amc.pruning.proof import OUTPUT, _prove, cannot_run
 RESIDUAL = "residual stream (prune_residual=false)"
 
 
+@torch.inference_mode(mode=False)  # the graph is read off autograd's
 def trace(
     model: nn.Module,
     example_input: torch.Tensor,

@@ -237,9 +237,8 @@ def _resize(module: nn.Module, n_out: int | None, n_in: int | None) -> None:
             module.in_channels = n_in or module.in_channels
     elif isinstance(module, nn.PReLU):
         module.num_parameters = n_out or module.num_parameters
-    elif is_per_channel(module) and hasattr(module, "num_features"):  # a frozen batch norm may have none
-        assert isinstance(module.num_features, int)
-        module.num_features = n_out or module.num_features
+    elif n_out is not None and hasattr(module, "num_features"):  # torchvision's frozen batch norm has none
+        module.num_features = n_out  # type: ignore[assignment]
 
 
 Recover = Callable[[nn.Module, Kept], None]

@@ -96,8 +96,9 @@ def search_jointly(
     facts = {**(facts or {}), **choices.facts}
     own = {"command": "search", **facts, "models": names, **choices.config}
     place = resolve_device(device)
+    tasks = [task.on(place) for task in tasks]
     with Run(run_dir, resume=resume, verbose=verbose).opened(own) as run:
-        found = search_networks([task.on(place) for task in tasks], choices.settled(), run, policy, facts)
+        found = search_networks(tasks, choices.settled(), run, policy, facts)
         result = JointResult(found.outcomes, time.perf_counter() - began + found.earlier_seconds)
         if run.folder is not None:
             run.folder.write_summary(_summary(result, {**facts, **found.facts}, episodes))
