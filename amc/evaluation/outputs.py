@@ -7,45 +7,74 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from amc.core.errors import AmcError
+from amc.core.errors import AmcError, first_line
 from amc.data import ImageSet
+from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.pruning.layers import frozen_eval
 from amc.pruning.proof import cannot_run
 
-WANTED = "needed are logits [n, classes]"
+LOGITS = "needed are logits [n, classes]"
+ANY = "needed is one tensor [n, …]"
 PROBE_IMAGES = 2  # one alone would hide an output without a batch dimension
 
 
-def check_logits(model: nn.Module, images: ImageSet, *, training: bool = False) -> int:
-    """The number of classes that ``model`` tells apart, from its outputs for the first images.
+def classifies(criterion: Criterion) -> bool:
+    """Whether predictions are judged as logits of one class for each image."""
+    return criterion.loss is F.cross_entropy
+
+
+def check_outputs(
+    model: nn.Module, images: ImageSet, criterion: Criterion = CLASSIFICATION, *, training: bool = False
+) -> Tensor:
+    """What ``model`` returns for the first images, as it should be: with cross-entropy, logits ``[n, classes]``.
 
     Args:
         model: on the images' device; left as it is.
         images: at least one.
+        criterion: what the outputs are judged by.
         training: look at what it returns in training mode.
 
     Raises:
-        AmcError: it can't run on such images, or returns no finite logits ``[n, classes]`` for two or more classes.
+        AmcError: it can't run on such images, or returns something that is no tensor, not finite, or that the criterion
+            can't judge.
     """
-    x = images.take(PROBE_IMAGES).normalised()
+    some = images.take(PROBE_IMAGES)
+    x = some.normalised()
     output = _output(model, x, training)
     who = "model: in training mode it returns" if training else "model: returns"
+    wanted = LOGITS if classifies(criterion) else ANY
     if not isinstance(output, Tensor):
-        raise AmcError(f"{who} {_structure(output)}; {WANTED}: give a module whose forward returns {_pick(output)}")
+        raise AmcError(f"{who} {_structure(output)}; {wanted}: give a module whose forward returns {_pick(output)}")
     shape = list(output.shape)
-    if output.ndim != 2 or len(output) != len(x):
-        raise AmcError(f"{who} the shape {shape} for {len(x)} images; {WANTED}{_reshape(shape, len(x))}")
+    if output.ndim < 1 or len(output) != len(x) or (classifies(criterion) and output.ndim != 2):
+        raise AmcError(f"{who} the shape {shape} for {len(x)} images; {wanted}{_reshape(shape, len(x))}")
     if not output.is_floating_point():
-        raise AmcError(f"{who} {output.dtype}; {WANTED} as floating-point numbers, not the class itself")
-    if shape[1] == 1:
+        raise AmcError(f"{who} {output.dtype}; {wanted} of floating-point numbers")
+    if classifies(criterion) and shape[1] == 1:
         raise AmcError(
-            f"{who} a single number for each image; {WANTED} for two or more: of a binary logit z give "
+            f"{who} a single number for each image; {wanted} for two or more: of a binary logit z give "
             "torch.cat([torch.zeros_like(z), z], 1)"
         )
     if not bool(output.isfinite().all()):
         raise AmcError("outputs of the network: NaN or infinite; check the weights")
-    return shape[1]
+    if not classifies(criterion):
+        _try(criterion, output.float(), some.labels)
+    return output
+
+
+def _try(criterion: Criterion, outputs: Tensor, targets: Tensor) -> None:
+    """Raises ``AmcError`` if loss or metric can't judge these outputs."""
+    try:
+        criterion.loss(outputs, targets, reduction="mean")
+        criterion.metric.of(outputs, targets)
+    except Exception as error:  # the user's own code may raise anything
+        shapes = f"{list(outputs.shape)} and targets {list(targets.shape)} of {targets.dtype}"
+        raise AmcError(
+            f"task: loss or metric {criterion.metric.name!r} fails for outputs {shapes} ({type(error).__name__}: "
+            f"{first_line(error)}); give others"
+        ) from error
 
 
 def check_labels(outputs: int, splits: Mapping[str, ImageSet]) -> None:
@@ -60,7 +89,7 @@ def check_labels(outputs: int, splits: Mapping[str, ImageSet]) -> None:
             )
 
 
-def check_trainable(model: nn.Module, images: ImageSet) -> None:
+def check_trainable(model: nn.Module, images: ImageSet, criterion: Criterion = CLASSIFICATION) -> None:
     """Refuses a network whose training would fail at the first batch.
 
     Raises:
@@ -68,13 +97,13 @@ def check_trainable(model: nn.Module, images: ImageSet) -> None:
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise AmcError("training: no parameter may change (requires_grad is False in all); model.requires_grad_(True)")
-    check_labels(check_logits(model, images, training=True), {"train": images})
+    output = check_outputs(model, images, criterion, training=True)
+    if classifies(criterion):
+        check_labels(output.shape[1], {"train": images})
 
 
-def looks_like_probabilities(model: nn.Module, images: ImageSet) -> bool:
-    """Whether a softmax stands at the network's end, so that cross-entropy would apply it twice."""
-    output = _output(model, images.take(PROBE_IMAGES).normalised(), training=False)
-    assert isinstance(output, Tensor)
+def looks_like_probabilities(output: Tensor) -> bool:
+    """Whether a softmax stands at the end of the network that gave this, so that cross-entropy would apply it twice."""
     return bool((output >= 0).all()) and bool(((output.sum(1) - 1).abs() < 1e-3).all())
 
 

@@ -91,7 +91,7 @@ def name_of(reward: str | Reward) -> str:
 
 def _relative(evaluator: Evaluator) -> Reward:
     """A plan's accuracy divided by the dense network's on the same images, which means the same on every network."""
-    return lambda metrics, cost, original: metrics.accuracy / evaluator.dense.accuracy
+    return lambda metrics, cost, original: metrics.score / evaluator.dense.score
 
 
 def check_choices(agent: str, episodes: int) -> None:

@@ -11,14 +11,15 @@ from torch import nn
 
 from amc.core.errors import AmcError
 from amc.data import ImageSet
-from amc.evaluation.outputs import check_labels, check_logits, looks_like_probabilities
+from amc.evaluation.metrics import Criterion
+from amc.evaluation.outputs import check_labels, check_outputs, classifies, looks_like_probabilities
 from amc.models.given import own_copy, remarks
 
 log = logging.getLogger(__name__)
 
 
 def checked(
-    model: nn.Module, splits: Mapping[str, ImageSet], device: torch.device
+    model: nn.Module, splits: Mapping[str, ImageSet], criterion: Criterion, device: torch.device
 ) -> tuple[nn.Module, dict[str, ImageSet]]:
     """A copy of the network on ``device``, in float32, and the images with as many classes as it has outputs.
 
@@ -27,17 +28,30 @@ def checked(
     Args:
         model: as the user has it; left as it is.
         splits: ``train``, ``val`` and, if there is one, ``test``; on the device.
+        criterion: what its predictions are judged by.
         device: of the copy.
 
     Raises:
-        AmcError: a network that can't be pruned, images it can't run on, sets of different images, outputs that are no
-            logits, or labels beyond them.
+        AmcError: a network that can't be pruned, images it can't run on, sets of different images, outputs that the
+            criterion can't judge, or labels beyond them.
     """
     _check_alike(splits)
     twin = own_copy(model, device)
-    outputs = check_logits(twin, splits["train"])
-    check_labels(outputs, splits)
+    output = check_outputs(twin, splits["train"], criterion)
     notes = remarks(model)
+    if classifies(criterion):
+        outputs = output.shape[1]
+        check_labels(outputs, splits)
+        notes += _class_remarks(output, splits)
+        splits = {n: s if s.num_classes == outputs else replace(s, num_classes=outputs) for n, s in splits.items()}
+    for note in notes:
+        log.warning(note)
+    return twin, dict(splits)
+
+
+def _class_remarks(output: torch.Tensor, splits: Mapping[str, ImageSet]) -> list[str]:
+    """What may be a mistake about logits ``[n, classes]`` and labels."""
+    notes, outputs = [], output.shape[1]
     classes = max(images.num_classes for images in splits.values())
     if classes < outputs:
         notes.append(
@@ -46,11 +60,9 @@ def checked(
     for name, images in splits.items():
         if len(images) > 1 and bool((images.labels == images.labels[0]).all()):
             notes.append(f"{name}: all {len(images)} images have the label {int(images.labels[0])}; is that meant?")
-    if looks_like_probabilities(twin, splits["train"]):
+    if looks_like_probabilities(output):
         notes.append("model: its outputs look like probabilities; losses are those of logits, so leave the softmax out")
-    for note in notes:
-        log.warning(note)
-    return twin, {n: s if s.num_classes == outputs else replace(s, num_classes=outputs) for n, s in splits.items()}
+    return notes
 
 
 def _check_alike(splits: Mapping[str, ImageSet]) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from amc.data import ImageSet
-from amc.evaluation.metrics import TOP1, Metric
+from amc.evaluation.metrics import CLASSIFICATION, Criterion, Metric
 from amc.models.given import check_model
 from amc.task.checks import checked
 
@@ -31,7 +31,7 @@ class Task:
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
         config: the configuration that the network alone would have, for what goes on from its folder.
         facts: further entries for its ``summary.json``.
-        metric: what predictions are worth.
+        criterion: metric and loss of its predictions.
     """
 
     name: str
@@ -42,7 +42,12 @@ class Task:
     description: Mapping[str, Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    metric: Metric = TOP1
+    criterion: Criterion = CLASSIFICATION
+
+    @property
+    def metric(self) -> Metric:
+        """What predictions are worth."""
+        return self.criterion.metric
 
     @classmethod
     def make(
@@ -65,7 +70,7 @@ class Task:
         """
         given = {"train": self.train, "val": self.val, **({} if self.test is None else {"test": self.test})}
         images = {name: as_images(split, name).to(device) for name, split in given.items()}
-        model, fitting = checked(self.model, images, device)
+        model, fitting = checked(self.model, images, self.criterion, device)
         return replace(self, model=model, train=fitting["train"], val=fitting["val"], test=fitting.get("test"))
 
 

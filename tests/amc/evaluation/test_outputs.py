@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from amc.core.errors import AmcError
 from amc.data import ImageSet
-from amc.evaluation.outputs import check_labels, check_logits, check_trainable, looks_like_probabilities
+from amc.evaluation.metrics import Criterion, Metric
+from amc.evaluation.outputs import check_labels, check_outputs, check_trainable, looks_like_probabilities
 
 LABELS = torch.arange(4)
 IMAGES = ImageSet(torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0)), LABELS, 4)
@@ -48,7 +50,7 @@ WRONG: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "mean": (lambda o: o.mean(0, keepdim=True), r"the shape \[1, 4\] for 2 images"),
     "scalar": (lambda o: o.sum(), r"the shape \[\]"),
     "classes": (lambda o: o.argmax(1), r"the shape \[2\]"),
-    "whole numbers": (lambda o: o.long(), "torch.int64; .* not the class itself"),
+    "whole numbers": (lambda o: o.long(), "torch.int64; .* of floating-point numbers"),
     "complex": (lambda o: o.to(torch.complex64), "torch.complex64"),
     "NaN": (lambda o: o * torch.nan, "outputs of the network: NaN"),
     "infinite": (lambda o: o / 0, "outputs of the network: NaN or infinite"),
@@ -61,14 +63,15 @@ WRONG: dict[str, tuple[Callable[[Tensor], Any], str]] = {
 def test_wrong_outputs_are_one_line(kind: str, training: bool) -> None:
     give, message = WRONG[kind]
     with pytest.raises(AmcError, match=message) as caught:
-        check_logits(Net(give), IMAGES, training=training)
+        check_outputs(Net(give), IMAGES, training=training)
     assert "\n" not in str(caught.value)
 
 
 def test_the_classes_are_counted_and_the_network_is_left_alone() -> None:
     model, state = Net().train(), torch.get_rng_state()
     model.fc = nn.Sequential(nn.Dropout(), model.fc)  # type: ignore[assignment]
-    assert check_logits(model, IMAGES) == check_logits(model, IMAGES, training=True) == 4
+    for training in (False, True):
+        assert check_outputs(model, IMAGES, training=training).shape == (2, 4)
     assert all(module.training for module in model.modules())
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -82,7 +85,7 @@ def test_a_batch_norm_keeps_its_statistics_when_training_is_tried() -> None:
 
 def test_what_only_training_would_show() -> None:
     auxiliary = Net(lambda logits: (logits, logits), when_training=True)
-    assert check_logits(auxiliary, IMAGES) == 4
+    check_outputs(auxiliary, IMAGES)
     with pytest.raises(AmcError, match="in training mode it returns a tuple"):
         check_trainable(auxiliary, IMAGES)
     with pytest.raises(AmcError, match="no parameter may change"):
@@ -105,6 +108,25 @@ def test_labels_beyond_the_outputs(labels: Tensor, message: str) -> None:
 
 
 def test_a_softmax_is_seen() -> None:
-    assert looks_like_probabilities(Net(lambda logits: logits.softmax(1)), IMAGES)
-    assert not looks_like_probabilities(Net(lambda logits: logits.log_softmax(1)), IMAGES)
-    assert not looks_like_probabilities(Net(), IMAGES)
+    logits = torch.randn(3, 4)
+    assert looks_like_probabilities(logits.softmax(1))
+    assert not looks_like_probabilities(logits.log_softmax(1))
+    assert not looks_like_probabilities(logits)
+
+
+def squared_error(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    return F.mse_loss(outputs, targets[:, None].float(), reduction=reduction)
+
+
+def mean_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs[:, 0] - targets).abs().mean()
+
+
+def test_other_tasks_have_other_outputs() -> None:
+    close = Metric("mae", mean_error, larger_is_better=False, high=10.0, per_example=False)
+    one = Net(lambda logits: logits[:, :1])
+    assert check_outputs(one, IMAGES, Criterion(close, squared_error)).shape == (2, 1)
+    with pytest.raises(AmcError, match=r"task: loss or metric 'mae' fails for outputs \[2, 1\] and targets \[2\]"):
+        check_outputs(one, IMAGES, Criterion(close, lambda outputs, targets, reduction: outputs @ outputs))
+    with pytest.raises(AmcError, match=r"returns a tuple .*; needed is one tensor \[n, …\]"):
+        check_outputs(Net(lambda logits: (logits, 1)), IMAGES, Criterion(close, squared_error))
