@@ -35,13 +35,13 @@ _PRODUCTS: dict[Any, Any] = {
     torch.ops.aten._cdist_forward: lambda a, b, *_, out_shape, **__: 2 * torch.Size(out_shape).numel() * a[-1],
     torch.ops.aten._trilinear: lambda a, b, c, *dims, **_: 2 * _broadcast(a, b, c, *dims[:3]),
 }
-# Words in the names of ATen operations that multiply matrices in some way.
-_MULTIPLIERS = (
-    "mm", "matmul", "dot", "conv", "rnn", "lstm", "gru", "attention", "encoder_layer", "linear", "linalg", "fft",
-    "cdist", "cholesky", "lu_", "solve", "svd", "inverse", "kron", "einsum", "trilinear", "stft", "int8pack",
-    "int4pack",
-)  # fmt: skip
-_HARMLESS = ("common", "vector_norm", "torchvision::nms")
+# Parts of the names of ATen operations that multiply matrices in some way; other libraries' may all do.
+_MULTIPLIERS = {
+    "mm", "bmm", "matmul", "dot", "vdot", "conv", "conv1d", "conv2d", "conv3d", "convolution", "rnn", "lstm", "gru",
+    "attention", "encoder", "linear", "linalg", "fft", "cdist", "cholesky", "lu", "solve", "svd", "inverse", "kron",
+    "trilinear", "stft", "int8pack", "int4pack",
+}  # fmt: skip
+_HARMLESS = {"aten::linalg_vector_norm", "aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell", "torchvision::nms"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _multiplies_uncounted(func: Any, name: str) -> bool:
     space, _, short = name.partition("::")
     if space not in ("aten", "prim", "prims"):
         return True
-    return any(word in short for word in _MULTIPLIERS) and not any(word in short for word in _HARMLESS)
+    return not _MULTIPLIERS.isdisjoint(short.split("_"))
 
 
 @contextmanager
