@@ -43,7 +43,7 @@ def run_training(
     """Trains ``model`` in place and leaves ``model.safetensors``, ``train.json`` and TensorBoard scalars behind.
 
     Returns:
-        What ``train.json`` holds: accuracies as fractions, losses in nats.
+        The content of ``train.json``: accuracies as fractions, losses in nats.
 
     Raises:
         AmcError: ``run_dir`` holds a run, can't be written, or the training fails.
