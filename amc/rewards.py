@@ -53,7 +53,7 @@ error_log_latency.needs = (LATENCY_MS,)  # type: ignore[attr-defined]
 
 def accuracy(metrics: Metrics, cost: Cost, original: Cost) -> float:
     """Top-1 accuracy, a fraction in [0, 1]; for a search under a hard budget."""
-    return metrics.accuracy
+    return metrics.score
 
 
 REWARDS: dict[str, Reward] = {f.__name__: f for f in (error_log_flops, error_log_params, error_log_latency, accuracy)}

@@ -18,7 +18,7 @@ from amc.core.types import Metrics
 from amc.task.problem import Problem
 
 WRITE_SECONDS = 2.0  # between writes: the most work that a killed process loses
-LOSS_TOLERANCE, ACCURACY_TOLERANCE = 0.01, 0.005  # between the dense network's scores now and in the cache
+LOSS_TOLERANCE, SCORE_TOLERANCE = 0.01, 0.005  # between the dense network's scores now and in the cache
 log = logging.getLogger(__name__)
 
 
@@ -81,7 +81,9 @@ def curves_for(
             kept.add(point)
             if on_point is not None:
                 on_point(point)
-            progress.update(done, total, f"{point.group} with {point.kept} channels: accuracy {point.accuracy:.2%}")
+            progress.update(
+                done, total, f"{point.group} with {point.kept} channels: {evaluator.dense.metric} {point.score:.2%}"
+            )
 
         try:
             return measure_curves(
@@ -110,7 +112,7 @@ class _CacheFile:
     def write(self) -> None:
         if not self._dirty:
             return
-        dense = {"accuracy": self._dense.accuracy, "loss": self._dense.loss}
+        dense = {"accuracy": self._dense.score, "loss": self._dense.loss}
         content = {"task": self._fingerprint, "dense": dense, "points": [p.to_json() for p in self.points]}
         try:
             write_json(self._path, content)
@@ -123,8 +125,8 @@ class _CacheFile:
             return []
         try:
             content = read_json(self._path)
-            dense, points = content["dense"], [Point(**entry) for entry in content["points"]]
-            near = abs(dense["accuracy"] - self._dense.accuracy) <= ACCURACY_TOLERANCE and abs(
+            dense, points = content["dense"], [Point.from_json(entry) for entry in content["points"]]
+            near = abs(dense["accuracy"] - self._dense.score) <= SCORE_TOLERANCE and abs(
                 dense["loss"] - self._dense.loss
             ) <= LOSS_TOLERANCE * max(self._dense.loss, 0.01)
         except (AmcError, KeyError, TypeError):

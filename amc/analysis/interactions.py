@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,18 +21,23 @@ class Interaction:
         first, second: the groups, in walk order.
         together: loss of both cut, above the dense network's, in nats.
         apart: the sum of what each costs alone, from the curves.
-        accuracy: of both cut.
+        score: of both cut.
     """
 
     first: str
     second: str
     together: float
     apart: float
-    accuracy: float
+    score: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, read back by ``Interaction(**data)``."""
-        return {name: getattr(self, name) for name in ("first", "second", "together", "apart", "accuracy")}
+        """Plain data, read back with :meth:`from_json`."""
+        return {("accuracy" if name == "score" else name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Interaction:
+        """What :meth:`to_json` gave. ``KeyError`` or ``TypeError`` if it is something else."""
+        return cls(data["first"], data["second"], data["together"], data["apart"], data["accuracy"])
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def measure_interactions(
         kept = {name: by_name[name].round_channels(sample.keep_ratio) for name in pair}
         metrics = evaluate(PruningPlan.make(groups, kept))
         apart = sum(curves.loss_at(n, count / by_name[n].channels) - curves.dense_loss for n, count in kept.items())
-        found[pair] = Interaction(*pair, metrics.loss - curves.dense_loss, float(apart), metrics.accuracy)
+        found[pair] = Interaction(*pair, metrics.loss - curves.dense_loss, float(apart), metrics.score)
         done += 1
         if on_pair is not None:
             on_pair(found[pair], done, len(wanted))

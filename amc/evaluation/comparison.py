@@ -11,7 +11,7 @@ from torch import nn
 from amc.core.types import Cost, Metrics, PruningPlan, Scored
 from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
-from amc.evaluation.metrics import TOP1, Metric
+from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.evaluation.scoring import measure
 from amc.pruning.latency import measure_ms
 from amc.pruning.network import Network
@@ -48,7 +48,7 @@ def compare(
         [evaluator.dense, *vals.values()],
         test,
         network.example,
-        evaluator.metric,
+        evaluator.criterion,
     )
     return Compared(dict(zip((DENSE, *plans), scored, strict=True)), models)
 
@@ -62,7 +62,7 @@ def score_networks(
     vals: Sequence[Metrics],
     test: ImageSet | None,
     example: torch.Tensor,
-    metric: Metric = TOP1,
+    criterion: Criterion = CLASSIFICATION,
 ) -> tuple[Scored, ...]:
     """Scores of several networks: validation as given, test in float32, costs, latency of one image.
 
@@ -71,11 +71,11 @@ def score_networks(
         costs, vals: of each of them.
         test: images that nothing was chosen on; ``None``: no test scores.
         example: one normalised input ``[1, c, h, w]``.
-        metric: of the test images.
+        criterion: of the test images.
     """
     copies = [_copy(model) for model in models]
     latencies_ms = measure_ms(copies, example)
-    tests = [None if test is None else measure(copy, test, BATCH, metric=metric) for copy in copies]
+    tests = [None if test is None else measure(copy, test, BATCH, criterion=criterion) for copy in copies]
     return tuple(
         Scored(val, tested, replace(cost, latency_ms=ms))
         for val, tested, cost, ms in zip(vals, tests, costs, latencies_ms, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from amc.core.device import has_fast_bf16
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet
-from amc.evaluation.metrics import TOP1, Metric, right_among
+from amc.evaluation.metrics import CLASSIFICATION, Criterion, right_among
 from amc.evaluation.prefix_cache import PrefixCache
 from amc.evaluation.racing import Race, StopRule
 from amc.evaluation.scoring import measure, score, score_until
@@ -27,46 +28,57 @@ BF16_TOLERANCE = 1e-3  # of top-1: bf16 is used where it changes less
 FOLD_TOLERANCE = 1e-3  # of the largest output
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """How plans are scored; validated on construction.
+
+    Attributes:
+        batch_size: images in one forward pass.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if the score stays the same.
+        probes: images on which ``auto`` compares the two, by default those that plans are scored on; of a small set, a
+            single image would decide.
+        early_stop: stop rule of racing; only with a metric that is a mean over examples.
+        criterion: metric and loss.
+
+    Raises:
+        AmcError: unknown precision.
+    """
+
+    batch_size: int = 125
+    precision: str = "auto"
+    probes: Sequence[ImageSet] = ()
+    early_stop: StopRule | None = None
+    criterion: Criterion = CLASSIFICATION
+
+    def __post_init__(self) -> None:
+        one_of("evaluate.precision", self.precision, PRECISIONS)
+
+
 class Evaluator:
     """Scores plans on a fixed set of images. A plan that was seen before is not evaluated again."""
 
-    def __init__(
-        self,
-        pruner: Pruner,
-        images: ImageSet,
-        *,
-        batch_size: int = 125,
-        precision: str = "auto",
-        probes: Sequence[ImageSet] = (),
-        early_stop: StopRule | None = None,
-        metric: Metric = TOP1,
-    ) -> None:
+    def __init__(self, pruner: Pruner, images: ImageSet, how: Evaluation | None = None) -> None:
         """Scores the dense network and settles the precision.
 
         Args:
             pruner: makes the pruned networks.
             images: what plans are scored on.
-            batch_size: images in one forward pass.
-            precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
-            probes: images on which ``auto`` compares the two, by default ``images``; of a small set, a single image
-                would decide.
-            early_stop: stop rule of racing; only with a metric that is a mean over examples.
-            metric: of the predictions.
+            how: by default :class:`Evaluation`'s defaults.
 
         Raises:
-            AmcError: unknown precision, or NaN or infinite outputs.
+            AmcError: NaN or infinite outputs.
         """
-        one_of("evaluate.precision", precision, PRECISIONS)
+        how = how or Evaluation()
         self.pruner, self._surgeon = pruner, pruner.surgeon
-        self._images, self._batch_size = images, batch_size
+        self._images, self._batch_size = images, how.batch_size
         example = images.take(2).normalised()
         self._norms = _safe_folds(self._surgeon.model, example)
         self._seen: dict[PruningPlan, Metrics] = {}
-        self.metric = metric
-        racing = early_stop is not None and metric.per_example
-        self._race = Race(early_stop, len(images), batch_size) if racing and early_stop is not None else None
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probes or [images]):
+        self.criterion = how.criterion
+        racing = how.early_stop is not None and how.criterion.metric.per_example
+        self._race = Race(how.early_stop, len(images), how.batch_size) if racing and how.early_stop else None
+        self.dtype = torch.bfloat16 if how.precision == "bf16" else torch.float32
+        if how.precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(how.probes or [images]):
             self.dtype = torch.bfloat16
         self.dense = self.score(self._surgeon.cut({}))
         self._prefix_cache: PrefixCache | None = None  # made for the first plan that is seen in full
@@ -79,19 +91,20 @@ class Evaluator:
         images is compared directly.
         """
         fp32, bf16 = ([self._probed(images, dtype) for images in probes] for dtype in (torch.float32, torch.bfloat16))
-        if not self.metric.per_example:
+        metric = self.criterion.metric
+        if not metric.per_example:
             pairs = zip(fp32, bf16, strict=True)
-            return all(abs(self.metric.value(a) - self.metric.value(b)) < BF16_TOLERANCE for a, b in pairs)
+            return all(abs(metric.value(a) - metric.value(b)) < BF16_TOLERANCE for a, b in pairs)
         before, now = torch.cat(fp32), torch.cat(bf16)
         flipped, change = int((before != now).sum()), abs(right_among(now) - right_among(before))
         return change < BF16_TOLERANCE * len(before) + math.sqrt(flipped)
 
     def _probed(self, images: ImageSet, dtype: torch.dtype) -> torch.Tensor:
         dense = self.prepared(self._surgeon.cut({}), dtype)
-        return score(dense, images, self._batch_size, dtype, self.metric)[0]
+        return score(dense, images, self._batch_size, dtype, self.criterion)[0]
 
     def __call__(self, plan: PruningPlan) -> Metrics:
-        """Accuracy and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
+        """Score and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
         return self._evaluate(plan, self._race)
 
     def in_full(self, plan: PruningPlan) -> Metrics:
@@ -112,8 +125,8 @@ class Evaluator:
         done = time.perf_counter()
         seconds = {"cut": cut - started, "recovery": recovered - cut, "forward": done - recovered}
         # metrics of a repeated plan take no time
-        self._seen[plan] = Metrics(metrics.accuracy, metrics.loss, metrics.images)
-        return Metrics(metrics.accuracy, metrics.loss, metrics.images, seconds)
+        self._seen[plan] = replace(metrics, seconds={})
+        return replace(metrics, seconds=seconds)
 
     def free_memory(self) -> None:
         """Frees the prefix cache; the next plan that is seen in full makes a new one."""
@@ -121,7 +134,7 @@ class Evaluator:
 
     def remember(self, seen: Mapping[PruningPlan, Metrics]) -> None:
         """Takes over the metrics of plans that were evaluated before a resume."""
-        self._seen.update({p: Metrics(m.accuracy, m.loss, m.images) for p, m in seen.items()})
+        self._seen.update({plan: replace(metrics, seconds={}) for plan, metrics in seen.items()})
 
     def state(self) -> dict[str, torch.Tensor]:
         """State of racing, for :meth:`load_state`; empty without it."""
@@ -139,21 +152,20 @@ class Evaluator:
             self._prefix_cache = PrefixCache(dense, self._images, self._batch_size, self.dtype)
         model = self.prepared(model, self.dtype)
         self._prefix_cache.lend(model)
-        return measure(model, self._images, self._batch_size, self.dtype, self.metric)
+        return measure(model, self._images, self._batch_size, self.dtype, self.criterion)
 
     def _compete(self, model: nn.Module, race: Race) -> Metrics:
         model = self.prepared(model, self.dtype)
-        return race.judge(
-            *score_until(model, self._images, self._batch_size, self.dtype, race.challenger(), self.metric)
-        )
+        seen = score_until(model, self._images, self._batch_size, self.dtype, race.challenger(), self.criterion)
+        return replace(race.judge(*seen), metric=self.criterion.metric.name)
 
     @torch.inference_mode()
     def score(self, model: nn.Module) -> Metrics:
-        """Metric and mean cross-entropy of ``model``, which is folded and cast in place.
+        """Metric and mean loss of ``model``, which is folded and cast in place.
 
         It must come from the pruner or its surgeon.
         """
-        return measure(self.prepared(model, self.dtype), self._images, self._batch_size, self.dtype, self.metric)
+        return measure(self.prepared(model, self.dtype), self._images, self._batch_size, self.dtype, self.criterion)
 
     @torch.inference_mode()
     def prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:

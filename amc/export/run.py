@@ -19,8 +19,8 @@ from torch import nn
 from amc.core.errors import AmcError
 from amc.core.files import plain, write_bytes, write_json
 from amc.export.formats import Format, OnnxNetwork, Runner, _explained, _format, _quietly_on_one_thread
+from amc.pruning.counting import count_macs
 from amc.pruning.latency import measure_ms
-from amc.pruning.layers import count_macs
 from amc.pruning.rebuild import MODEL, build_uncut
 from amc.pruning.saved import load, read_info
 from amc.reporting.console import count, show

@@ -79,7 +79,7 @@ def finetune(
     whole = Settings(prune_residual=settings.prune_residual, freeze=settings.freeze)
     with Run(run_dir, resume=resume, verbose=verbose).opened({"command": "finetune", **facts}) as run:
         problem = assemble(task, settings.method(seed), whole, None, run)
-        with TuningLog(run.folder, problem.fingerprint, verbose) as log:
+        with TuningLog(run.folder, problem.fingerprint, verbose, task.metric.name) as log:
             found = log.plans(problem.network.groups) or _candidates(plans, problem.network, settings.refine_plans)
             phases = Phases(problem, recipe, settings, log, run)
             plan, trained = _all_phases(phases, found, run)
@@ -88,7 +88,7 @@ def finetune(
                 trained.model, plan, baseline, cut, tuned, tuple(log.history), tuple(log.done),
                 wall_seconds=time.perf_counter() - began + log.seconds,
             )  # fmt: skip
-            log.conclude(plan, summary_of(result, facts), baseline.val.accuracy)
+            log.conclude(plan, summary_of(result, facts), baseline.val)
         if verbose:
             print_result(result, run.line())
     return result
@@ -113,7 +113,7 @@ def _scored(problem: Problem, plan: PruningPlan, trained: Trained, phases: Phase
         (phases.tuner.score(network.model), trained.cut_metrics, trained.metrics),
         problem.task.test,
         network.example,
-        problem.task.metric,
+        problem.task.criterion,
     )
 
 

@@ -169,7 +169,7 @@ def keep_network(
             num_classes=images.num_classes,
             mean=images.mean,
             std=images.std,
-            facts={"val_accuracy": scored.val.accuracy, "macs": scored.cost.macs},
+            facts={f"val_{scored.val.metric}": scored.val.score, "macs": scored.cost.macs},
         )
     except AmcError as error:
         log.warning("the pruned network is not saved: %s", error)

@@ -10,7 +10,7 @@ import torch
 
 from amc.core.progress import Progress
 from amc.core.types import Cost, Episode, Metrics, PruningPlan
-from amc.evaluation.evaluator import Evaluator
+from amc.evaluation.evaluator import Evaluation, Evaluator
 from amc.rewards import Reward
 from amc.task.problem import Problem
 from amc.tracking.plans import different
@@ -34,7 +34,7 @@ class Finalist:
             **{
                 n: {
                     "reward": e.reward,
-                    "accuracy": e.metrics.accuracy,
+                    e.metrics.metric: e.metrics.score,
                     "loss": e.metrics.loss,
                     "images": e.metrics.images,
                 }
@@ -55,7 +55,7 @@ class Finals:
         best = self.finalists[0]
         return (
             f"finals: {len(self.finalists)} plans on {self.evaluator.dense.images} validation images; the best one has "
-            f"{best.again.metrics.accuracy:.2%} there, {best.searched.metrics.accuracy:.2%} on the search's "
+            f"{best.again.metrics.score:.2%} there, {best.searched.metrics.score:.2%} on the search's "
             f"{best.searched.metrics.images}"
         )
 
@@ -65,7 +65,7 @@ def hold_finals(
 ) -> Finals | None:
     """Scores the best ``settings.finalists`` plans again, on all validation images.
 
-    The best of many plans owes part of its accuracy to the few images that it was chosen on; more images tell which of
+    The best of many plans owes part of its score to the few images that it was chosen on; more images tell which of
     several good ones is best (measured in ``experiments/faster_looks``). The finals race if the search does.
 
     Args:
@@ -92,10 +92,9 @@ def _same_judge(problem: Problem) -> Evaluator:
     return Evaluator(
         problem.pruner,
         problem.task.val,
-        batch_size=settings.batch_size,
-        precision=_precision(problem),
-        early_stop=settings.stop_rule,
-        metric=problem.task.metric,
+        Evaluation(
+            settings.batch_size, _precision(problem), early_stop=settings.stop_rule, criterion=problem.task.criterion
+        ),
     )
 
 
@@ -134,7 +133,7 @@ def judged(
             metrics = evaluate(episode.plan)
             again = replace(episode, metrics=metrics, reward=reward(metrics, episode.cost, original))
             found.append(Finalist(episode, again))
-            progress.update(number, len(chosen), f"accuracy {metrics.accuracy:.2%}")
+            progress.update(number, len(chosen), f"{metrics.metric} {metrics.score:.2%}")
     return tuple(sorted(found, key=lambda f: (-f.again.metrics.images, -f.again.reward)))
 
 

@@ -58,7 +58,7 @@ class NetworkSearch:
         if run.verbose:
             show(group_table(problem.network.groups, self.original))
             show(_dense_line(problem))
-        if choices.relative and problem.evaluator.dense.accuracy == 0:
+        if choices.relative and problem.evaluator.dense.score == 0:
             raise AmcError(f"{task.name}: the dense network gets no validation image right; give it trained weights")
         self._hints: Hints | None = None
         if needs_curves(settings, agent):
@@ -69,7 +69,7 @@ class NetworkSearch:
         self._recorder = None
         if run.folder is not None:
             fingerprint = {**problem.fingerprint, "precision": str(problem.evaluator.dtype)}
-            self._recorder = Recorder(run.folder, problem.network.groups, self.original, fingerprint)
+            self._recorder = Recorder(run.folder, problem.network.groups, self.original, fingerprint, task.metric.name)
         self._episodes: list[Episode] = []
         self._best: Episode | None = None
         self._seconds = {"preparation": time.perf_counter() - began, "recording": 0.0}
@@ -123,8 +123,8 @@ class NetworkSearch:
             self._recorder.episode(episode, best, agent.state(), self.problem.evaluator.state())
         self._seconds["recording"] += time.perf_counter() - ended
         return (
-            f"best {best.reward:.4f} ({best.metrics.accuracy:.2%})  last MACs "
-            f"{episode.cost.macs / self.original.macs:.3f}, accuracy {episode.metrics.accuracy:.2%}"
+            f"best {best.reward:.4f} ({best.metrics.score:.2%})  last MACs "
+            f"{episode.cost.macs / self.original.macs:.3f}, {episode.metrics.metric} {episode.metrics.score:.2%}"
         )
 
     def conclude(self, with_uniform: bool) -> Outcome:
@@ -204,4 +204,4 @@ def _dense_line(problem: Problem) -> Text:
     evaluator = problem.evaluator
     dense, precision = evaluator.dense, str(evaluator.dtype).removeprefix("torch.")
     device = problem.task.train.device
-    return Text(f"dense: {dense.accuracy:.2%} on {dense.images} validation images, {precision} on {device}")
+    return Text(f"dense: {dense.score:.2%} on {dense.images} validation images, {precision} on {device}")

@@ -30,12 +30,14 @@ class Recorder:
         groups: Sequence[LayerGroup],
         original: Cost,
         fingerprint: Mapping[str, str],
+        metric: str = "accuracy",
     ) -> None:
-        """``fingerprint``: hashes that a resume compares."""
+        """``fingerprint``: hashes that a resume compares; ``metric``: name of the task's metric."""
         self._run_dir, self._groups, self._original = run_dir, tuple(groups), original
         self._fingerprint, self._journal = dict(fingerprint), Journal(run_dir)
         self._names = [g.name for g in groups if g.frozen is None]
-        self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS)
+        self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS, metric)
+        self._metric = metric
         self._board: Board | None = None
 
     def restore(self) -> tuple[list[Episode], dict[str, Any] | None]:
@@ -52,7 +54,7 @@ class Recorder:
         self._log.truncate(finished)
         episodes = episodes_in(self._log.path, self._groups) if finished else []
         write_groups(self._run_dir.kept_file(GROUPS), self._groups, self._original)
-        self._board = Board(self._run_dir.path, self._groups, purge_step=finished)
+        self._board = Board(self._run_dir.path, self._groups, finished, self._metric)
         return episodes, checkpoint
 
     def episode(
@@ -82,7 +84,7 @@ class Recorder:
 
     def _plan_figure(self, episode: Episode) -> Figure:
         share = episode.cost.macs / self._original.macs
-        title = f"Episode {episode.index}: {episode.metrics.accuracy:.2%} at {share:.1%} of the MACs"
+        title = f"Episode {episode.index}: {episode.metrics.score:.2%} at {share:.1%} of the MACs"
         return plan_figure(self._groups, episode.plan, self._original.macs, title)
 
     def finish(
@@ -107,16 +109,16 @@ class Recorder:
         self._run_dir.write_summary(summary)
 
     def _log_macs(self, episodes: Sequence[Episode], best: Episode) -> dict[str, Any]:
-        """Draws accuracy over ln(MACs), a straight line by AMC's reward; returns the fit, for the summary.
+        """Draws the score over ln(MACs), a straight line by AMC's reward; returns the fit, for the summary.
 
         Neither where a budget holds all plans to nearly the same MACs: there is nothing to fit.
         """
         ratios = [e.cost.macs / self._original.macs for e in episodes]
         if max(ratios) < WIDE * min(ratios):
             return {}
-        accuracies = [e.metrics.accuracy for e in episodes]
-        drawn = accuracy_over_macs_figure(ratios, accuracies)
+        scores = [e.metrics.score for e in episodes]
+        drawn = accuracy_over_macs_figure(ratios, scores, best.metrics.metric)
         save_figure(self._run_dir.path / "accuracy_over_macs.png", drawn)
         if self._board is not None:
             self._board.figure("accuracy_over_macs", drawn, best.index)
-        return {"log_macs_fit": asdict(log_macs_fit(ratios, accuracies))}
+        return {"log_macs_fit": asdict(log_macs_fit(ratios, scores))}

@@ -52,8 +52,8 @@ class SearchResult:
         """A matplotlib figure, shown by notebooks and saved by its ``savefig``.
 
         Args:
-            what: ``plan`` (the keep ratio of every group), ``curves`` (reward, accuracy and keep ratios over the
-                episodes), ``scatter`` (accuracy over MACs with the Pareto front), or ``all`` of them.
+            what: ``plan`` (the keep ratio of every group), ``curves`` (reward, score and keep ratios over the
+                episodes), ``scatter`` (score over MACs with the Pareto front), or ``all`` of them.
 
         Raises:
             AmcError: another ``what``.
@@ -66,10 +66,11 @@ class SearchResult:
 
 
 def summary_of(result: SearchResult, best: Episode, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of ``summary.json``; accuracies are fractions."""
+    """The content of ``summary.json``; scores are fractions."""
     return {
         **facts,
         "versions": versions(),
+        "metric": result.baseline.val.metric,
         "baseline": result.baseline.to_json(),
         "best": {**result.best.to_json(), "reward": best.reward},
         "episodes": len(result.episodes),
@@ -88,8 +89,8 @@ def hparams_of(
     scored, baseline = result.best, result.baseline
     return {**settings, "episodes": len(result.episodes)}, {
         "best/reward": best.reward,
-        "best/val_accuracy": scored.val.accuracy,
-        "best/test_accuracy": None if scored.test is None else scored.test.accuracy,
+        f"best/val_{scored.val.metric}": scored.val.score,
+        f"best/test_{scored.val.metric}": None if scored.test is None else scored.test.score,
         "best/macs_ratio": scored.cost.macs / baseline.cost.macs,
         "best/params_ratio": scored.cost.params / baseline.cost.params,
     }
@@ -101,18 +102,19 @@ def trained_on(facts: Mapping[str, Any], enforcement: str, outcomes: Mapping[str
     Args:
         facts: of the run; entries not known become ``None``.
         enforcement: of the budget.
-        outcomes: name of a network → result of its search; accuracies are on validation images.
+        outcomes: name of a network → result of its search. ``accuracy`` holds validation scores, whatever the metric.
     """
     keys = ("dataset", "recovery", "importance", "reward", "seed", "started_from")
-    accuracy = {
-        name: {"uncut": outcome.result.baseline.val.accuracy, "best": outcome.result.best.val.accuracy}
+    scores = {
+        name: {"uncut": outcome.result.baseline.val.score, "best": outcome.result.best.val.score}
         for name, outcome in outcomes.items()
     }
     return {
         "models": list(outcomes),
         **{key: facts.get(key) for key in keys},
         "budget": {**facts["budget"], "rule": enforcement},
-        "accuracy": accuracy,
+        "metric": next(iter(outcomes.values())).result.baseline.val.metric,
+        "accuracy": scores,
         "versions": versions(),
     }
 

@@ -90,8 +90,8 @@ def name_of(reward: str | Reward) -> str:
 
 
 def _relative(evaluator: Evaluator) -> Reward:
-    """A plan's accuracy divided by the dense network's on the same images: comparable across networks."""
-    return lambda metrics, cost, original: metrics.accuracy / evaluator.dense.accuracy
+    """A plan's score divided by the dense network's on the same images: comparable across networks."""
+    return lambda metrics, cost, original: metrics.score / evaluator.dense.score
 
 
 def check_choices(agent: str, episodes: int) -> None:

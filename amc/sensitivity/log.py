@@ -29,8 +29,8 @@ class SensitivityLog:
         """Reads the checkpoint of a resumed run. Raises ``AmcError`` if it is damaged."""
         self._folder, self._journal = folder, Journal(folder)
         stored = self._journal.stored or {"points": (), "pairs": ()}
-        self.points = [Point(**entry) for entry in stored["points"]]
-        self.pairs = [Interaction(**entry) for entry in stored["pairs"]]
+        self.points = [Point.from_json(entry) for entry in stored["points"]]
+        self.pairs = [Interaction.from_json(entry) for entry in stored["pairs"]]
         self.precision = ""  # of the evaluation, once it has begun
         self._saved = time.monotonic()
 
@@ -99,12 +99,12 @@ class SensitivityLog:
 
 
 def _scalars(curves: Curves) -> dict[int, dict[str, float]]:
-    """Step (kept channels in per cent) → accuracy and loss of every group."""
+    """Step (kept channels in per cent) → score and loss of every group."""
     steps: dict[int, dict[str, float]] = {}
     for row, (name, channels) in enumerate(zip(curves.names, curves.channels, strict=True)):
         measured = {round(100 * kept / channels): column for column, kept in enumerate(curves.kept[row])}
         for step, column in measured.items():
             values = steps.setdefault(step, {})
-            values[f"accuracy/{name}"] = float(curves.accuracy[row, column])
+            values[f"{curves.metric}/{name}"] = float(curves.score[row, column])
             values[f"loss/{name}"] = float(curves.loss[row, column])
     return dict(sorted(steps.items()))

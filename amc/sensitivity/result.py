@@ -45,7 +45,7 @@ class SensitivityResult:
 
 
 def summary_of(result: SensitivityResult, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of ``summary.json``; accuracies are fractions."""
+    """The content of ``summary.json``; scores are fractions."""
     curves = result.curves
     return {
         **facts,

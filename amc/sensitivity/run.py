@@ -120,7 +120,9 @@ def _pairs(
 
         def measured(pair: Interaction, done: int, total: int) -> None:
             log.pair(pair)
-            progress.update(done, total, f"{pair.first} with {pair.second}: accuracy {pair.accuracy:.2%}")
+            progress.update(
+                done, total, f"{pair.first} with {pair.second}: {problem.evaluator.dense.metric} {pair.score:.2%}"
+            )
 
         return measure_interactions(
             curves, problem.network.groups, problem.evaluator, questions.sample(problem.method.seed),

@@ -21,7 +21,6 @@ from amc.models.checkpoint import read_notes
 from amc.task.task import Task
 from amc.training.baseline import baseline
 from amc.training.recipe import Recipe
-from amc.training.trainer import Epoch
 
 RECIPES = ("digits", "cifar10", "imagenet", "imagefolder")
 
@@ -96,7 +95,7 @@ def load_trained(config: Mapping[str, Any]) -> Loaded:
             arguments={**network, "stem": config["model"]["stem"]},
             seed=config["seed"],
             cache_dir=config.get("cache_dir"),
-            on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, describe(epoch)),
+            on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, str(epoch)),
         )
     source = f"{'cached' if found.cached else 'trained'} baseline {found.path.name}"
     return replace(loaded, imported_weights=False, source=source)
@@ -144,12 +143,6 @@ def load_recipe(config: Mapping[str, Any]) -> Recipe:
     if unknown:
         raise AmcError(f"training.{min(unknown)}: unknown; see conf/training for what can be set")
     return Recipe(**settings)
-
-
-def describe(epoch: Epoch) -> str:
-    """One line about an epoch, for a progress bar."""
-    text = f"loss {epoch.train_loss:.3f}"
-    return text if epoch.val_accuracy is None else f"{text}  validation accuracy {epoch.val_accuracy:.4f}"
 
 
 def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool:

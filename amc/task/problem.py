@@ -13,8 +13,8 @@ import torch
 from agents.base import play
 from amc.core.files import read_json, write_json
 from amc.core.types import Metrics, PruningPlan
-from amc.data import ImageSet
-from amc.evaluation.evaluator import Evaluator
+from amc.evaluation.evaluator import Evaluation, Evaluator
+from amc.evaluation.metrics import CLASSIFICATION, loss_name
 from amc.importance import rank_groups
 from amc.pruning.budget import Budget
 from amc.pruning.latency import LatencyCostModel
@@ -61,7 +61,7 @@ class Problem:
     @cached_property
     def pruner(self) -> Pruner:
         """Cuts and recovers networks; channel scores and statistics are gathered on first access."""
-        return make_pruner(self.network, self.task.train, self.method)
+        return make_pruner(self.network, self.task, self.method)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -72,24 +72,30 @@ class Problem:
         return Evaluator(
             self.pruner,
             val.take(settings.images),
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-            probes=probes,
-            early_stop=settings.stop_rule,
-            metric=self.task.metric,
+            Evaluation(settings.batch_size, settings.precision, probes, settings.stop_rule, self.task.criterion),
         )
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of weights and images, which a resume compares."""
+        """Hashes of weights and images, which a resume compares.
+
+        Metric and loss are in it by name; of classification they are not, as runs of earlier versions have none.
+        """
         digest = hashlib.sha256()
         for name, tensor in self.network.model.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        criterion = self.task.criterion
+        own = (
+            {}
+            if criterion == CLASSIFICATION
+            else {"metric and loss": f"{criterion.metric.name}, {loss_name(criterion.loss)}"}
+        )
         return {
             "weights": digest.hexdigest(),
             "training images": self.task.train.fingerprint(),
             "validation images": self.task.val.fingerprint(),
+            **own,
         }
 
     def env(
@@ -175,11 +181,11 @@ def _traced(task: Task, settings: Settings, needs_latency: bool, run: Run) -> Ne
     return network
 
 
-def make_pruner(network: Network, train: ImageSet, method: Method) -> Pruner:
-    """Scores the channels of ``network`` and gathers statistics for recovery, on the first training images."""
+def make_pruner(network: Network, task: Task, method: Method) -> Pruner:
+    """Scores the channels of ``network`` and gathers statistics for recovery, on the task's first training images."""
     surgeon = Surgeon(network.model, network.groups)
-    images = train.take(method.calibration_images)
-    ranking = rank_groups(network, images, method.importance, method.seed)
+    images = task.train.take(method.calibration_images)
+    ranking = rank_groups(network, images, method.importance, seed=method.seed, loss=task.criterion.loss)
     recover = make_recovery(
         method.recovery, surgeon, network.groups, ranking, images.normalised(),
         seed=method.seed, **method.recovery_settings,

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from amc.data import ImageSet
-from amc.evaluation.metrics import TOP1, Metric
+from amc.evaluation.metrics import CLASSIFICATION, Criterion, Metric
 
 Images = ImageSet | DataLoader[Any]
 
@@ -29,7 +29,7 @@ class Task:
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
         config: of this network alone, for commands that continue from its folder.
         facts: further entries for its ``summary.json``.
-        metric: what predictions are worth.
+        criterion: metric and loss of its predictions.
     """
 
     name: str
@@ -40,7 +40,12 @@ class Task:
     description: Mapping[str, Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    metric: Metric = TOP1
+    criterion: Criterion = CLASSIFICATION
+
+    @property
+    def metric(self) -> Metric:
+        """Metric of its predictions."""
+        return self.criterion.metric
 
     @classmethod
     def make(

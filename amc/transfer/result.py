@@ -55,7 +55,7 @@ def strengths_line(result: TransferResult) -> Text:
 def record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
     """Writes figure, plan and summary."""
     share = result.policy.cost.macs / result.uncut.cost.macs
-    title = f"Policy without search: {result.policy.val.accuracy:.2%} at {share:.1%} of the MACs"
+    title = f"Policy without search: {result.policy.val.score:.2%} at {share:.1%} of the MACs"
     figure = plan_figure(result.groups, result.plan, result.uncut.cost.macs, title)
     save_figure(folder.path / "best_plan.png", figure)
     folder.write_plan(result.plan)

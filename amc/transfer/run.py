@@ -135,5 +135,5 @@ def _best(walked: Mapping[float, PruningPlan], problem: Problem, by: str) -> tup
         moved = divergences(problem.evaluator, problem.task.train.take(DIVERGENCE_IMAGES), walked)
         return min(moved, key=lambda strength: moved[strength]), moved
     scores = {strength: problem.evaluator.in_full(plan) for strength, plan in walked.items()}
-    best = max(scores, key=lambda strength: (scores[strength].accuracy, -scores[strength].loss))
-    return best, {strength: metrics.accuracy for strength, metrics in scores.items()}
+    best = max(scores, key=lambda strength: (scores[strength].score, -scores[strength].loss))
+    return best, {strength: metrics.score for strength, metrics in scores.items()}

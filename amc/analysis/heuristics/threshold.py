@@ -41,7 +41,7 @@ def threshold_plan(
     """
     require("accuracy_drop", accuracy_drop, float, 0, 1)
     counts = {g.name: allowed_counts(g, min_keep, channel_round) for g in prunable(groups)}
-    drops = {g.name: curves.accuracy_drop(g.name, counts[g.name] / g.channels) for g in prunable(groups)}
+    drops = {g.name: curves.score_drop(g.name, counts[g.name] / g.channels) for g in prunable(groups)}
     return PruningPlan.make(groups, fewest_within(counts, drops, accuracy_drop + TOLERANCE))
 
 
@@ -57,7 +57,7 @@ def threshold_plan_for_budget(curves: Curves, budget: Budget, cost_model: CostMo
         cost_model: of the network.
     """
     counts = {g.name: allowed_counts(g, budget.min_keep, budget.channel_round) for g in budget.groups}
-    drops = {g.name: curves.accuracy_drop(g.name, counts[g.name] / g.channels) for g in budget.groups}
+    drops = {g.name: curves.score_drop(g.name, counts[g.name] / g.channels) for g in budget.groups}
     drop = smallest_limit(counts, drops, budget.fits)
     smaller = [d for d in np.concatenate(list(drops.values())) if d < drop]
     cheap, dear = fewest_within(counts, drops, drop), {name: int(options[-1]) for name, options in counts.items()}

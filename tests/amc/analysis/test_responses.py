@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from amc.analysis.responses import measure_responses
 from amc.core.errors import AmcError
-from amc.pruning.layers import count_macs
+from amc.pruning.counting import count_macs
 from amc.search.joint import search_jointly
 from amc.search.run import search
 from amc.search.settings import check_agent
