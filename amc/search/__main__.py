@@ -58,7 +58,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
 
 
 def _dry_run(config: Mapping[str, Any], settings: Settings, keep: float | None) -> None:
-    """Prints the layer groups, and how far the budget's cost can go down."""
+    """Prints the layer groups and the smallest cost that can be reached."""
     loaded = load_untrained(config)
     example = loaded.splits.train.take(1).normalised()
     network = trace_network(loaded.model, example, prune_residual=settings.prune_residual, freeze=settings.freeze)

@@ -1,4 +1,4 @@
-"""A network and the images it is for: what every command is given."""
+"""A network and its images: the input of every command."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Task:
     """A trained network with its images.
 
     Attributes:
-        name: of the network; in a search over several, also of its folder.
+        name: of the network; in a joint search, also of its folder.
         model: its weights are left as they are.
-        train: calibration images for importance and recovery; what fine-tuning trains on.
+        train: calibration images for importance and recovery; training images of fine-tuning.
         val: images that plans are scored on.
         test: images for the final report only.
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
-        config: the configuration that the network alone would have, for what goes on from its folder.
+        config: of this network alone, for commands that continue from its folder.
         facts: further entries for its ``summary.json``.
         criterion: metric and loss of its predictions.
     """
@@ -44,7 +44,7 @@ class Task:
 
     @property
     def metric(self) -> Metric:
-        """What predictions are worth."""
+        """Metric of its predictions."""
         return self.criterion.metric
 
     @classmethod
@@ -55,7 +55,7 @@ class Task:
         return cls(name, model, as_images(train), as_images(val), None if test is None else as_images(test), **more)
 
     def on(self, device: torch.device) -> Task:
-        """The same on ``device``, loaders read; the network itself is moved there."""
+        """The same on ``device``, loaders read into memory; the network itself is moved, not copied."""
         test = None if self.test is None else as_images(self.test).to(device)
         train, val = (as_images(images).to(device) for images in (self.train, self.val))
         return replace(self, model=self.model.to(device), train=train, val=val, test=test)
