@@ -12,7 +12,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from amc.core.types import Uncounted
 from amc.pruning.layers import frozen_eval
 
 Item = tuple[str, str]  # (dotted module path, operation); the network itself is ""
@@ -41,20 +41,12 @@ _MULTIPLIERS = {
     "attention", "encoder", "linear", "linalg", "fft", "cdist", "cholesky", "lu", "solve", "svd", "inverse", "kron",
     "trilinear", "stft", "int8pack", "int4pack",
 }  # fmt: skip
-_HARMLESS = {"aten::linalg_vector_norm", "aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell", "torchvision::nms"}
-
-
-@dataclass(frozen=True)
-class Uncounted:
-    """An operation that multiplies in a way that nobody counts.
-
-    Attributes:
-        calls: in one forward pass.
-        time_share: of the forward pass's time on this machine, a fraction.
-    """
-
-    calls: int
-    time_share: float
+_HARMLESS = {
+    "aten::linalg_vector_norm",
+    "aten::_thnn_fused_lstm_cell",
+    "aten::_thnn_fused_gru_cell",
+    "torchvision::nms",
+}
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.text import Text
@@ -179,6 +179,8 @@ class NetworkSearch:
             "early_stop": problem.settings.early_stop,
             "precision": str(problem.evaluator.dtype).removeprefix("torch."),
         }
+        if problem.network.uncounted:
+            facts["uncounted"] = {name: asdict(entry) for name, entry in problem.network.uncounted.items()}
         if hints is not None:
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         if finals is not None:

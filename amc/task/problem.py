@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
+from rich.text import Text
 
 from agents.base import play
 from amc.core.files import read_json, write_json
@@ -22,6 +23,8 @@ from amc.pruning.network import Network, trace_network
 from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Surgeon
 from amc.recovery import make_recovery
+from amc.reporting.console import show
+from amc.reporting.tables import uncounted_note
 from amc.rewards import Reward, accuracy
 from amc.task.method import Method
 from amc.task.settings import Settings
@@ -158,6 +161,8 @@ def assemble(
     """
     run = run or Run()
     network = _traced(task, settings, settings.cost == LATENCY_MS or LATENCY_MS in needs, run)
+    if run.verbose and network.uncounted:
+        show(Text(f"{task.name}: {uncounted_note(network.uncounted)}"))
     limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
     # Where bf16 is a close call, ``auto`` might settle differently on resume.
     precision = stored_precision(run.folder)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from amc import importance as importances
 from amc import recovery as recoveries
 from amc.core.checks import one_of, refuse_unknown, require
 from amc.core.errors import AmcError
@@ -119,10 +118,3 @@ class Settings:
         if self.early_stop is not True:
             return None
         return StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
-
-
-def check_cutting(importance: str, recovery: str, seed: int) -> None:
-    """The part of :func:`check_choices` that every command which cuts networks shares."""
-    one_of("importance", importance, importances.NAMES)
-    one_of("recovery", recovery, recoveries.NAMES)
-    require("seed", seed, int, 0)
