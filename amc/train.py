@@ -45,7 +45,7 @@ def run_training(
     """Trains ``model`` in place and leaves ``model.safetensors``, ``train.json`` and TensorBoard scalars behind.
 
     Returns:
-        What ``train.json`` holds: scores as fractions, losses in nats.
+        The content of ``train.json``: scores as fractions, losses in nats.
 
     Raises:
         AmcError: ``run_dir`` holds a run, can't be written, or the training fails.

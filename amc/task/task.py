@@ -1,4 +1,4 @@
-"""A network and the images it is for: what every command is given."""
+"""A network and its images: the input of every command."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Task:
     """A trained network with its images.
 
     Attributes:
-        name: of the network; in a search over several, also of its folder.
+        name: of the network; in a joint search, also of its folder.
         model: left as it is; :meth:`on` makes the copy that is worked with.
-        train: calibration images for importance and recovery; what fine-tuning trains on.
+        train: calibration images for importance and recovery; training images of fine-tuning.
         val: images that plans are scored on.
         test: images for the final report only.
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
-        config: the configuration that the network alone would have, for what goes on from its folder.
+        config: of this network alone, for commands that continue from its folder.
         facts: further entries for its ``summary.json``.
         criterion: metric and loss of its predictions.
     """
@@ -46,7 +46,7 @@ class Task:
 
     @property
     def metric(self) -> Metric:
-        """What predictions are worth."""
+        """Metric of its predictions."""
         return self.criterion.metric
 
     @classmethod
