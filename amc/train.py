@@ -19,6 +19,7 @@ from amc.core.progress import Progress, duration
 from amc.core.types import Metrics
 from amc.data import Splits
 from amc.evaluation.metrics import CLASSIFICATION
+from amc.evaluation.outputs import check_trainable
 from amc.reporting.console import show
 from amc.task.load import load_recipe, load_untrained
 from amc.tracking import RunDir
@@ -50,6 +51,7 @@ def run_training(
     Raises:
         AmcError: ``run_dir`` holds a run, can't be written, or the training fails.
     """
+    check_trainable(model.to(splits.train.device), splits.train)
     with RunDir.create(run_dir) as folder:
         folder.write_config(config)
         result = _train(model, splits, recipe, run_dir, seed, verbose)

@@ -147,4 +147,5 @@ def _check_output(model: nn.Module, image_shape: tuple[int, int, int], num_class
     output = run_once(model, image_shape)
     if not isinstance(output, Tensor) or tuple(output.shape) != (1, num_classes):
         got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise ValueError(f"its output for one image is {got} instead of a tensor of shape (1, {num_classes})")
+        hint = "" if isinstance(output, Tensor) else ", which a module around it could return"
+        raise ValueError(f"its output for one image is {got} instead of a tensor of shape (1, {num_classes}){hint}")
