@@ -18,7 +18,7 @@ EPISODES = "episodes.csv"
 CHECKPOINT = "checkpoint"
 FINISHED = ("summary.json", "train.json")  # written last
 # A folder with one of these holds a run; Hydra's own files and a lock alone do not count.
-TRACES = (CONFIG, EPISODES, CHECKPOINT, *FINISHED, "plan.json", "pruned/model.json")
+TRACES = (*FINISHED, CONFIG, EPISODES, CHECKPOINT, "plan.json", "pruned/model.json")
 RESUMABLE = ("search", "finetune", "sensitivity")  # commands that go on from a checkpoint
 COMMANDS = (*RESUMABLE, "transfer", "train")
 WRITTEN_TO = ("", CHECKPOINT, "policy", "pruned")  # in which a killed run can leave temporary files
