@@ -51,11 +51,12 @@ def run_training(
     Raises:
         AmcError: ``run_dir`` holds a run, can't be written, or the training fails.
     """
-    with run_folder(run_dir, False, {"command": "train", **config}, results=(WEIGHTS,)):
+    with run_folder(run_dir, False, {"command": "train", **config}, results=(WEIGHTS,)) as folder:
         result = _train(model, splits, recipe, run_dir, seed, verbose)
         scores = {name: evaluate(model, getattr(splits, name)) for name in ("val", "test")}
         metric = CLASSIFICATION.metric.name
         notes = {"dataset": splits.name, "val_from": splits.val_from, "train_images": splits.train.fingerprint()}
+        folder.require_here()
         write_safetensors(run_dir / WEIGHTS, model.state_dict(), notes)
         summary = {
             "dataset": splits.name,

@@ -15,6 +15,8 @@ from amc.core.files import read_torch, write_error, write_json, write_torch
 from amc.core.types import PruningPlan
 from amc.tracking.claim import CHECKPOINT, CONFIG, EPISODES, TRACES, claim, clean, difference, read_config
 
+LOCK = ".lock"
+
 __all__ = ["CONFIG", "EPISODES", "FREE_ON_RESUME", "RunDir", "opened", "run_folder"]
 
 # Settings that may differ at a resume: verbosity, length, and the paths of unchanged inputs.
@@ -85,6 +87,7 @@ class RunDir:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Stores the resolved configuration, which makes the folder a run's."""
+        self.require_here()
         write_json(self.path / CONFIG, config)
 
     def read_config(self) -> dict[str, Any]:
@@ -107,9 +110,30 @@ class RunDir:
 
     def forget_unless_begun(self) -> None:
         """Deletes configuration and kept files if the run has left nothing else: the folder then holds no run."""
+        if not self._is_here():  # what is in its place is another's
+            return
         if not any((self.path / name).exists() for name in (*TRACES, *self._results) if name != CONFIG):
             for name in (CONFIG, *self._kept):
                 (self.path / name).unlink(missing_ok=True)
+
+    def require_here(self) -> None:
+        """Raises ``AmcError`` if the folder was deleted, moved or replaced while the run lives.
+
+        Files would be written into a new folder of that name, which this run has no lock on.
+        """
+        if not self._is_here():
+            raise AmcError(
+                f"{self.path}: was moved, deleted or replaced while a run was writing to it; a moved one can go on by "
+                "resume=, or run the command again"
+            )
+
+    def _is_here(self) -> bool:
+        if self._lock is None:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._lock), (self.path / LOCK).stat())
+        except OSError:
+            return False
 
     def kept_file(self, name: str) -> Path:
         """File of a measurement made once, before the first episode, and kept for a resume.
@@ -117,6 +141,7 @@ class RunDir:
         If nothing comes of the run it is removed again, or the next run in this folder would take it for its own. So is
         what a run left that was killed before its first checkpoint, which says what it was measured of.
         """
+        self.require_here()
         if name not in self._kept and not self._checkpoint.exists():
             (self.path / name).unlink(missing_ok=True)
         self._kept.add(name)
@@ -135,6 +160,7 @@ class RunDir:
         Raises:
             AmcError: full disk; the checkpoint from before is still there.
         """
+        self.require_here()
         write_torch(self._checkpoint, dict(state))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
@@ -148,10 +174,12 @@ class RunDir:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes ``summary.json``."""
+        self.require_here()
         write_json(self.path / "summary.json", summary)
 
     def write_plan(self, plan: PruningPlan) -> None:
         """Writes ``plan.json``."""
+        self.require_here()
         write_json(self.path / "plan.json", plan.to_json())
 
     def close(self) -> None:
@@ -211,9 +239,9 @@ def opened(
 
 def _lock(path: Path) -> int:
     try:
-        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise write_error(path / ".lock", error) from error
+        raise write_error(path / LOCK, error) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,7 +58,7 @@ class Moments:
     def __init__(self, command: str, moment: Moment | None) -> None:
         self._moment, self._phase, self._acted = moment, START, False
         self._counted: Counter[tuple[str, str]] = Counter()
-        self._folder = str(Path.cwd())
+        self._folder = Path.cwd()
         self._phases = PHASES.get(command, {})
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -108,8 +108,10 @@ class Moments:
     def _in(self, phase: str) -> Iterator[None]:
         before, self._phase = self._phase, phase
         order = list(self._phases)
-        if self._moment is not None and self._moment.phase in order and order.index(phase) > order.index(
-            self._moment.phase
+        if (
+            self._moment is not None
+            and self._moment.phase in order
+            and order.index(phase) > order.index(self._moment.phase)
         ):
             self._act()
         yield
@@ -124,15 +126,15 @@ class Moments:
             self._written(arguments[0])
 
     def _written(self, path: Any) -> None:
-        if os.path.abspath(os.fspath(path)).startswith(self._folder):
+        if (Path.cwd() / os.fsdecode(path)).is_relative_to(self._folder):
             self._count("write")
 
     def _count(self, kind: str) -> None:
         self._counted[self._phase, kind] += 1
         moment = self._moment
-        if moment is not None and (self._phase, kind) == (moment.phase, moment.kind):
-            if self._counted[self._phase, kind] == moment.number:
-                self._act()
+        now = Moment(self._phase, kind, self._counted[self._phase, kind])
+        if moment is not None and now == replace(moment, act=now.act):
+            self._act()
 
     def _act(self) -> None:
         assert self._moment is not None
