@@ -48,6 +48,7 @@ class Job:
         moment: when it is killed, if it is.
         counts: file for the number of moments that there were.
         most_bytes: the kernel refuses to make any file larger, as on a full disk.
+        cpu_seconds: after so many of its own it is killed.
         unprivileged: permissions bind, although the tests may be root's.
     """
 
@@ -57,6 +58,7 @@ class Job:
     moment: Moment | None = None
     counts: Path | None = None
     most_bytes: int | None = None
+    cpu_seconds: float | None = None
     unprivileged: bool = False
 
 
@@ -69,7 +71,7 @@ class Ended:
 
     @property
     def killed(self) -> bool:
-        return self.code == -signal.SIGKILL
+        return self.code in (-signal.SIGKILL, -signal.SIGPROF)
 
     @property
     def refused(self) -> bool:
@@ -181,6 +183,8 @@ def _run(job: dict[str, Any]) -> int:
         if job["most_bytes"] is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (job["most_bytes"], job["most_bytes"]))
+        if job["cpu_seconds"] is not None:
+            signal.setitimer(signal.ITIMER_PROF, job["cpu_seconds"])  # SIGPROF, which nothing handles
         if job["unprivileged"] and os.geteuid() == 0:
             give_up_privileges()
         code = call(job["command"], job["arguments"])

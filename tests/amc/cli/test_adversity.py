@@ -111,7 +111,7 @@ def test_a_run_that_becomes_read_only(server: ForkServer, whole: Whole, tmp_path
         ("move", "responses"),
         ("move", "learning"),
         ("move", "finals"),
-    ],  # fmt: skip
+    ],
 )
 def test_a_folder_that_vanishes(server: ForkServer, whole: Whole, tmp_path: Path, phase: str, act: str) -> None:
     kind = "write" if phase == "report" else "compute"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -43,6 +45,37 @@ def test_a_search_killed_in_every_phase(server: ForkServer, whole: Whole, tmp_pa
     assert (ended.code, ended.error) == (0, "")
     assert results(tmp_path / "run") == whole.results("search")
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_search_killed_at_any_time(server: ForkServer, whole: Whole, tmp_path: Path) -> None:
+    """Between the moments, too. How far it comes depends on the machine, where it ends does not."""
+    random, arguments = Random(0), whole.arguments("search")
+    for _ in range(5):
+        ended = server.one(tmp_path, "search", *arguments, cpu_seconds=random.uniform(0.1, 0.9))
+        assert ended.killed or (ended.code, ended.error) == (0, "")
+        arguments = again(whole, "search", tmp_path, random)
+    ended = server.one(tmp_path, "search", *arguments)
+    assert (ended.code, ended.error) == (0, "")
+    assert results(tmp_path / "run") == whole.results("search")
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_killed_fine_tuning_does_not_go_on_with_another_plan(
+    server: ForkServer, whole: Whole, tmp_path: Path
+) -> None:
+    plan, arguments = tmp_path / "plan.json", whole.arguments("finetune")
+    shutil.copy(whole.folder / "search" / "run" / "config.json", tmp_path)
+    plan.write_text((whole.folder / "search" / "run" / "plan.json").read_text())
+    arguments = [f"plan={plan}", "refine.plans=1", *arguments[1:]]
+    assert server.one(tmp_path, "finetune", *arguments, moment=Moment(START, "write", 40)).killed
+    before = plan.read_text()
+    plan.write_text(json.dumps({"format": 1, "groups": {}}))
+    ended = server.one(tmp_path, "finetune", *arguments)
+    assert ended.refused, ended
+    assert "of other plans than these; go on with it by resume=" in ended.error
+    plan.write_text(before)
+    ended = server.one(tmp_path, "finetune", *arguments)
+    assert (ended.code, ended.error) == (0, "")
 
 
 @pytest.mark.parametrize(

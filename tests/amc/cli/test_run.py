@@ -233,3 +233,28 @@ def test_a_run_that_another_process_works_in_is_left_alone(capsys: pytest.Captur
     with RunDir.open(tmp_path / "run"):
         for arguments in (["resume=run"], [*BASE, "hydra.run.dir=run"]):
             assert "another process" in refused(capsys, *arguments, base=[])
+
+
+def test_the_same_call_goes_on_with_a_killed_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    whole = [*BASE, "episodes=2", "hydra.run.dir=run"]
+    run("search", main_from_config, [*whole, "verbose=false"])
+    before, summary = untimed(tmp_path / "run"), tmp_path / "run" / "summary.json"
+    summary.unlink()  # as if it had been killed before that
+    assert "started with seed=0, now it is 1" in refused(capsys, *whole, "seed=1", base=[])
+    run("search", main_from_config, whole)
+    assert "run: the run that was stopped here goes on" in capsys.readouterr().out
+    assert untimed(tmp_path / "run") == before
+    assert summary.is_file()
+
+
+def test_a_killed_run_with_own_code_goes_on_only_by_resume(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "own_reward.py").write_text("def accuracy(metrics, cost, original):\n    return metrics.accuracy\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = [*BASE, "reward=own_reward.accuracy", "episodes=2", "hydra.run.dir=run", "verbose=false"]
+    run("search", main_from_config, own)
+    (tmp_path / "run" / "summary.json").unlink()
+    assert "was stopped; go on with it by resume=" in refused(capsys, *own, base=[])
+    run("search", main_from_config, ["resume=run", "verbose=false"])
+    assert (tmp_path / "run" / "summary.json").is_file()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from tests.support.small import images as noise
 
 BASE = ["model=resnet20", "dataset=digits", "training.epochs=1", "device=cpu", "verbose=false", "seed=3"]
 QUICK = ["epochs=2", "calibration_images=64", "recovery=bn", "finetuning.bf16=false"]
-UNTIMED = re.compile("seconds|latency")
 
 
 @pytest.fixture(scope="module")
