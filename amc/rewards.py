@@ -1,6 +1,6 @@
 """Rewards: pure functions of a plan's metrics, its cost and the dense network's cost. Higher is better.
 
-Which one when:
+When to use which:
 
 * ``error_log_flops`` = −error · ln(MACs) (AMC §3.3.2) weighs accuracy against size, softly: ln(MACs) moves by only 3 %
   when 4.1 G MACs halve (ln 4.1e9 = 22.13, ln 2.05e9 = 21.44). Alone (``budget=none``) it finds redundancy that costs
@@ -64,7 +64,7 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
 
     Args:
         name: a name in :data:`REWARDS`, or a dotted path to a callable: ``my_package.my_module.my_reward``.
-        kwargs: passed on to it at every call.
+        kwargs: passed to it in every call.
 
     Raises:
         AmcError: there is no such reward.
@@ -75,11 +75,11 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
 
 
 def resolved(reward: str | Reward) -> Reward:
-    """The callable that a name, a dotted path or a callable stands for. Raises ``AmcError`` if there is none."""
+    """``reward`` as a callable, looked up by name or dotted path. Raises ``AmcError`` if there is none."""
     return get_reward(reward) if isinstance(reward, str) else reward
 
 
 def needs_of(reward: Reward) -> tuple[str, ...]:
-    """The costs beyond MACs and parameters that ``reward`` reads, from its attribute ``needs``."""
+    """The costs besides MACs and parameters that ``reward`` reads, from its attribute ``needs``."""
     function = reward.func if isinstance(reward, partial) else reward
     return tuple(getattr(function, "needs", ()))

@@ -15,7 +15,7 @@ from amc.core.types import LayerGroup, PruningPlan
 
 @dataclass(frozen=True)
 class Interaction:
-    """Two groups cut together, everything else uncut.
+    """Two groups cut together, everything else dense.
 
     Attributes:
         first, second: the groups, in walk order.
@@ -49,7 +49,7 @@ class Independence:
         pairs: how many were measured.
         correlation: between both cut and the sum of each alone; ``None`` if one of the two never changes.
         mean_ratio: mean of both cut ÷ mean of the sums (1: they add up; above: they make each other worse); ``None``
-            if the sums come to nothing. A mean of the single ratios would be ruled by pairs that lose next to nothing.
+            if the sums' mean is not positive. A mean of ratios would be dominated by pairs that lose next to nothing.
     """
 
     pairs: int
@@ -62,7 +62,7 @@ class PairSample:
     """A random sample of pairs of groups.
 
     Attributes:
-        pairs: how many; all there are if there are fewer.
+        pairs: their number; at most all there are.
         keep_ratio: of both groups, rounded to whole channels.
         seed: of the sample.
 
@@ -98,12 +98,12 @@ def measure_interactions(
     """Cuts a random sample of pairs of groups together.
 
     Args:
-        curves: of the network; at a keep ratio that they have, nothing need be interpolated.
+        curves: of the network; interpolated at a keep ratio that they lack.
         groups: of the network.
         evaluate: plan → metrics, the same that measured the curves.
         sample: which pairs.
-        known: pairs that were measured before.
-        on_pair: called after each newly measured one with it, how many are there by then, and of how many.
+        known: pairs measured before a resume.
+        on_pair: called after each new measurement with the pair, the number of pairs so far and in total.
     """
     by_name = {g.name: g for g in prunable(groups)}
     found = {(i.first, i.second): i for i in known}

@@ -12,25 +12,29 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
+from amc.core.trust import own_callable
 from amc.reporting.console import show
 from amc.task.load import Loaded, load_trained
 from amc.task.task import Task
 from amc.tracking import RunDir, run_folder
 
 FILLED = "filled"  # keys that the configuration of a resumed run lacks, as earlier versions didn't have them
-FREE = (
-    "resume",
-    "dry_run",
-    "verbose",
-    "trust",
-    FILLED,
-)  # not part of what is stored: they change nothing about the result
+FREE = ("resume", "dry_run", "verbose", "trust", FILLED)  # not stored: they don't affect the result
 
 
 def plain_of(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration as plain data."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return plain
+
+
+def _own_code(value: object) -> bool:
+    """Whether something in a configuration is called that is neither this project's nor torchvision's."""
+    if isinstance(value, Mapping):
+        target = value.get("_target_")
+        own = target is None or own_callable(str(target)) is not None
+        return not own or any(map(_own_code, value.values()))
+    return isinstance(value, list) and any(map(_own_code, value))
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,24 @@ class Command:
 
     @property
     def resume(self) -> bool:
-        """Whether an earlier run goes on."""
+        """Whether an earlier run is resumed."""
         return self.config.get("resume") is not None
 
     @contextmanager
     def folder(self) -> Iterator[RunDir]:
-        """The locked run folder, with the configuration stored or compared. See :func:`amc.tracking.run_folder`."""
-        stored, filled = {"command": self.name, **self.plain}, self.config.get(FILLED, ())
-        with run_folder(self.run_dir, self.resume, stored, ignore=filled) as folder:
+        """The locked run folder, with the configuration stored or compared. See :func:`amc.tracking.run_folder`.
+
+        The same call again goes on with a killed run, unless the user's own code is in it, which may be another now.
+        """
+        config, filled = {"command": self.name, **self.plain}, self.config.get(FILLED, ())
+        again = not _own_code(self.plain)
+        with run_folder(self.run_dir, self.resume, config, again=again, ignore=filled) as folder:
+            if self.verbose and folder.continued:
+                show(Text(f"{folder.path}: the run that was stopped here goes on"))
             yield folder
 
     def load(self, config: Mapping[str, Any] | None = None) -> Task:
-        """The task that the configuration names, or that ``config`` does, one of several.
+        """Loads the task of the configuration or, in a joint search, of one network's ``config``.
 
         Raises:
             AmcError: anything wrong in it or in the files that it names.
@@ -83,7 +93,7 @@ class Command:
         return task
 
     def arguments(self, task: Task, folder: RunDir) -> dict[str, Any]:
-        """What every public function takes, from the task and the configuration."""
+        """Arguments that all public functions share, from task and configuration."""
         return {
             "train": task.train,
             "val": task.val,

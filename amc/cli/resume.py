@@ -1,4 +1,4 @@
-"""The configuration that a run was started with."""
+"""Stored configuration of a run that is resumed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from amc.cli.stored import checked
 from amc.cli.trust import named
 from amc.core.errors import AmcError
 from amc.tracking import RunDir
+from amc.tracking.claim import RESUMABLE
 from amc.tracking.run_dir import FREE_ON_RESUME
-
-RESUMABLE = ("search", "finetune", "sensitivity")
 
 
 def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> DictConfig:
-    """The configuration of the run in ``folder``, with the further overrides that a resumed run may have.
+    """The configuration of the run in ``folder``, with the overrides that are allowed on resume.
 
     Raises:
         AmcError: no run there, a run of another command, or an override that contradicts it.
     """
     if command not in RESUMABLE:
-        raise AmcError(f"resume={folder}: amc.{command} can't go on with a run; start a new one")
+        raise AmcError(
+            f"resume={folder}: amc.{command} can't go on with a run; give the same call with hydra.run.dir={folder}, "
+            "which takes the place of a run that was killed"
+        )
     with RunDir.open(folder) as run_dir:
         stored = run_dir.read_config()
     if stored.get("command") != command or "settings" in stored:

@@ -1,4 +1,4 @@
-"""The shell around every entry point: configuration folder, convenient names, one-line errors, exit codes."""
+"""The shell around every entry point: configuration folder, shorthand, one-line errors, exit codes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
         if resumed is not None:
             main(_stored_config(config_name, Path(resumed), arguments), Path(resumed))
         else:
-            # The policy's settings before those of several networks, which are for what is then still open.
+            # The policy's settings first: the defaults of a joint search are for what is then still open.
             arguments = _several_networks(config_name, [*_learned(config_name, arguments), *arguments])
             inherited = _inherited(config_name, arguments)
             _compose_and_call(config_name, main, [*inherited, *_named_callables(arguments)])
@@ -57,7 +57,7 @@ def run(config_name: str, main: Main, argv: Sequence[str] | None = None) -> None
 
 
 def _compose_and_call(config_name: str, main: Main, arguments: list[str]) -> None:
-    """Runs ``main`` under Hydra; of a sweep, every job, then raises what the first failing one raised."""
+    """Runs ``main`` under Hydra; of a sweep, every job, then raises the first error."""
     failures: list[BaseException] = []
 
     def job(config: DictConfig) -> None:
@@ -76,7 +76,7 @@ def _compose_and_call(config_name: str, main: Main, arguments: list[str]) -> Non
 
 
 def _remove_empty(folder: Path) -> None:
-    """The run folder and the one around it, if nothing is in them and this process isn't."""
+    """Removes the run folder and its parent if they are empty and don't hold the working directory."""
     with suppress(OSError):
         for empty in (folder, folder.parent):
             if Path.cwd().is_relative_to(empty):

@@ -193,6 +193,19 @@ class Cost:
         return float(value)
 
 
+@dataclass(frozen=True)
+class Uncounted:
+    """An operation that multiplies in a way that nobody counts.
+
+    Attributes:
+        calls: in one forward pass.
+        time_share: of the forward pass's time on this machine, a fraction.
+    """
+
+    calls: int
+    time_share: float
+
+
 # (outputs [n, …] in float32, targets [n, …], reduction="none" | "sum" | "mean") → loss, as in torch.nn.functional
 Loss = Callable[..., Any]
 

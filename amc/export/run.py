@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from amc.core.files import plain, write_bytes, write_json
 from amc.core.memory import require_memory
 from amc.core.trust import listed
 from amc.export.formats import Format, OnnxNetwork, Runner, _explained, _format, _quietly_on_one_thread
+from amc.models.given import own_copy
 from amc.pruning.counting import count_macs
 from amc.pruning.latency import measure_ms
 from amc.pruning.rebuild import MODEL, build_uncut
@@ -82,7 +82,7 @@ def export(
     folder = pruned_folder(run)
     info = read_info(folder)
     small = load(folder, model, trust).float()
-    uncut = _fresh(model) if model is not None else build_uncut(folder, info, listed(trust))
+    uncut = own_copy(model) if model is not None else build_uncut(folder, info, listed(trust))
     require_memory(
         f"{folder}: image_shape {info.image_shape}", 4 * max(BATCH_SIZES) * math.prod(info.image_shape), "it is damaged"
     )
@@ -124,10 +124,6 @@ def pruned_folder(run: str | Path) -> Path:
         if (folder / MODEL).is_file():
             return folder
     raise AmcError(f"run={run}: holds no pruned network (no pruned/{MODEL}); give the folder of an amc.finetune run")
-
-
-def _fresh(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(model).cpu().float().eval()
 
 
 @torch.inference_mode()

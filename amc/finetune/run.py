@@ -15,6 +15,7 @@ from amc.core.device import resolve_device
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan, Scored
 from amc.evaluation.comparison import score_networks
+from amc.evaluation.outputs import check_trainable
 from amc.finetune.log import TuningLog
 from amc.finetune.phases import Phases
 from amc.finetune.result import FineTuneResult, print_result, summary_of
@@ -32,6 +33,7 @@ from amc.training.recipe import Recipe
 Plans = PruningPlan | Sequence[PruningPlan] | str | Path
 
 
+@torch.inference_mode(mode=False)
 def finetune(
     model: nn.Module,
     plans: Plans,
@@ -52,7 +54,7 @@ def finetune(
     """Cuts a network to a plan, recovers it and trains it (AMC, He et al. 2018, §4: fine-tuning after the search).
 
     Args:
-        model: the trained, dense network; its weights are left as they are.
+        model: the trained, dense network; left as it is.
         plans: a plan, several to choose from (each is tried for ``settings.refine_epochs``), or a search's
             ``plan.json``; with ``settings.refine_plans`` above 1 also the best other plans of that search.
         train: training images.
@@ -75,12 +77,13 @@ def finetune(
     settings, recipe = settings or FineTuneSettings(), recipe or Recipe()
     task = Task.make(type(model).__name__, model, train, val, test, description=description)
     task = task.on(resolve_device(device))
+    check_trainable(task.model, task.train, task.criterion)
     facts = {**(facts or {}), "seed": seed, "settings": asdict(settings), "recipe": asdict(recipe)}
     whole = Settings(prune_residual=settings.prune_residual, freeze=settings.freeze)
     with Run(run_dir, resume=resume, verbose=verbose).opened({"command": "finetune", **facts}) as run:
         problem = assemble(task, settings.method(seed), whole, None, run)
         with TuningLog(run.folder, problem.fingerprint, verbose, task.metric.name) as log:
-            found = log.plans(problem.network.groups) or _candidates(plans, problem.network, settings.refine_plans)
+            found = _begun_with(log, run, plans, problem.network, settings.refine_plans)
             phases = Phases(problem, recipe, settings, log, run)
             plan, trained = _all_phases(phases, found, run)
             baseline, cut, tuned = _scored(problem, plan, trained, phases)
@@ -115,6 +118,19 @@ def _scored(problem: Problem, plan: PruningPlan, trained: Trained, phases: Phase
         network.example,
         problem.task.criterion,
     )
+
+
+def _begun_with(log: TuningLog, run: Run, plans: Plans, network: Network, most: int) -> list[PruningPlan]:
+    """The plans to choose from: a resumed run's own, or the given ones."""
+    begun = log.plans(network.groups)
+    if not begun:
+        return _candidates(plans, network, most)
+    if run.folder is not None and run.folder.continued and begun != _candidates(plans, network, most):
+        raise AmcError(
+            f"{run.folder.path}: holds a run that was stopped, of other plans than these; go on with it by "
+            f"resume={run.folder.path}, or give another folder by hydra.run.dir="
+        )
+    return begun
 
 
 def _candidates(plans: Plans, network: Network, most: int) -> list[PruningPlan]:

@@ -16,6 +16,7 @@ from amc.core.checks import one_of
 from amc.core.errors import WRONG_VALUES, AmcError, first_line
 from amc.core.trust import own_callable
 from amc.models.checkpoint import load_checkpoint
+from amc.models.given import own_copy
 from amc.models.sizes import Counted, WithoutValues
 from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
 
@@ -67,7 +68,7 @@ def build(
         stem = "imagenet"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
-        model = _fitted(_call(maker, target, arguments), target, num_classes, image_shape, stem)
+        model = _fitted(own_copy(_call(maker, target, arguments)), target, num_classes, image_shape, stem)
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     return model.eval()
@@ -191,4 +192,5 @@ def _check_output(model: nn.Module, image_shape: tuple[int, int, int], num_class
     output = run_once(model, image_shape)
     if not isinstance(output, Tensor) or tuple(output.shape) != (1, num_classes):
         got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise ValueError(f"its output for one image is {got} instead of a tensor of shape (1, {num_classes})")
+        hint = "" if isinstance(output, Tensor) else ", which a module around it could return"
+        raise ValueError(f"its output for one image is {got} instead of a tensor of shape (1, {num_classes}){hint}")

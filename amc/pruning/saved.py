@@ -22,6 +22,7 @@ from amc.core.files import read_bytes, read_json, read_safetensors, write_json, 
 from amc.core.trust import listed
 from amc.core.types import PruningPlan, Scored
 from amc.data import ImageSet
+from amc.models.given import check_layers, copied
 from amc.pruning.rebuild import (
     FORMAT,
     MODEL,
@@ -108,7 +109,7 @@ def load(folder: str | Path, model: nn.Module | None = None, trust: str | Collec
     """
     folder = Path(folder)
     info = read_info(folder)
-    uncut = architecture(folder, info, listed(trust)) if model is None else model
+    uncut = architecture(folder, info, listed(trust)) if model is None else copied(check_layers(model))
     for name, digest in info.files.items():
         if _digest(folder / name) != digest:
             raise AmcError(
@@ -151,13 +152,16 @@ def keep_network(
     images: ImageSet,
     description: Mapping[str, Any] | None,
 ) -> None:
-    """Saves a plan's network without fine-tuning. A failure to save doesn't fail the run.
+    """Saves a plan's network without fine-tuning. One that its description doesn't rebuild doesn't fail the run.
 
     Args:
         folder: of the pruned network.
         model, plan, scored: the network, its plan and its results.
         images: give the shape, classes and normalisation.
         description: see :func:`amc.pruning.saved.save_pruned`.
+
+    Raises:
+        AmcError: the files can't be written.
     """
     try:
         save_pruned(
@@ -172,4 +176,6 @@ def keep_network(
             facts={f"val_{scored.val.metric}": scored.val.score, "macs": scored.cost.macs},
         )
     except AmcError as error:
+        if isinstance(error.__cause__, OSError):  # a full disk: the run is not finished
+            raise
         log.warning("the pruned network is not saved: %s", error)

@@ -17,7 +17,7 @@ from amc.core.errors import AmcError, damaged
 from amc.core.files import read_bytes
 from amc.core.reading import parse_json, read_end
 
-FOLDER, LAST, PREVIOUS = "checkpoint", "state.pt", "previous.pt"
+CHECKPOINT, LAST, PREVIOUS = "checkpoint", "state.pt", "previous.pt"
 NETWORKS = "networks"  # folders of a search over several
 END = b"PK\x05\x06"  # of the record that ends a zip archive; its comment's length is the last two bytes before it
 RECORD = 22  # bytes of that record
@@ -57,13 +57,15 @@ def check_sealed(folder: Path, name: str) -> None:
         AmcError: the file isn't what it was at the checkpoint.
     """
     path = folder / name
-    if folder.parent.name == NETWORKS and not (folder / FOLDER).exists():  # one of several, with one checkpoint for all
+    if (
+        folder.parent.name == NETWORKS and not (folder / CHECKPOINT).exists()
+    ):  # one of several, with one checkpoint for all
         return check_sealed(folder.parent.parent, f"{NETWORKS}/{folder.name}/{name}")
     expected = files_of(folder).get(name)
     if expected is None or not path.exists():
         return None
     content = read_bytes(path)
-    with damaged(folder / FOLDER, "no checksum of a file"):
+    with damaged(folder / CHECKPOINT, "no checksum of a file"):
         lines, digest = expected
         if lines is not None:
             content = b"".join(content.splitlines(keepends=True)[:lines])
@@ -78,7 +80,7 @@ def check_sealed(folder: Path, name: str) -> None:
 def files_of(folder: Path) -> dict[str, Any]:
     """Name → (lines, SHA-256) of the files that the last checkpoint knows; empty without one, or without a seal."""
     for name in (LAST, PREVIOUS):
-        path = folder / FOLDER / name
+        path = folder / CHECKPOINT / name
         try:
             files = _apart(path, read_end(path, LONGEST + RECORD))[1].get("files", {})
         except (FileNotFoundError, NotADirectoryError):
