@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import resource
 import shutil
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +37,6 @@ GIB = 1 << 30
 CANARY = (
     "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\ndef run(*args, **kwargs):\n    return 1\n"
 )
-few = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 FILES = {
     "run": ("config.json", "episodes.csv", "plan.json", "summary.json", "groups.json", "prices.json"),
     "resumed": ("config.json", "episodes.csv", "checkpoint/state.pt", "plan.json", "groups.json", "prices.json"),
@@ -101,6 +100,11 @@ def outcome(folder: Path, action: Callable[[Path], Any]) -> Any:
 def resumed(folder: Path) -> Any:
     """The episodes and the plan of a resumed run."""
     resume(folder, "episodes=6")
+    return as_it_was(folder)
+
+
+def as_it_was(folder: Path) -> Any:
+    """What :func:`resumed` gives where nothing was left to do."""
     rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in read_episodes(folder / "episodes.csv")]
     return rows, (folder / "plan.json").read_bytes()
 
@@ -122,11 +126,17 @@ def acted(folder: Path) -> Any:
     found = find_policies(folder)
     policy_table(found, folder)
     policy = read(folder)
-    return [policy.act(torch.full((len(policy.features),), x)) for x in (0.0, 0.5, 1.0)], policy.layout, policy.hidden
+    return [policy.act([x] * len(policy.features)) for x in (0.0, 0.5, 1.0)], policy.layout, policy.hidden
 
 
 def loaded(folder: Path) -> Any:
     return outputs(amc.load(folder / "pruned")).tolist()
+
+
+@functools.cache
+def as_loaded(folder: Path) -> Any:
+    """What :func:`loaded` gives where nothing is damaged."""
+    return loaded(folder)
 
 
 ACTIONS: dict[str, Callable[[Path], Any]] = {"run": looked_at, "policy": acted, "pruned": loaded, "resumed": resumed}
@@ -145,8 +155,23 @@ def check(data: st.DataObject, what: str, whole: Path, place: Path, expected: An
     return "same"
 
 
-@pytest.mark.parametrize("what", ACTIONS)
-@few
-@given(data=st.data())
-def test_damage_is_one_line_or_none(data: st.DataObject, what: str, whole: Path, place: Path) -> None:
+def several(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """So many damages; one is looked at in a few milliseconds, but a run that can go on takes seconds."""
+    wanted = settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    return lambda test: wanted(given(data=st.data())(test))
+
+
+@pytest.mark.parametrize("what", ["run", "policy"])
+@several(60)
+def test_a_damaged_run_or_policy_is_one_line_or_none(data: st.DataObject, what: str, whole: Path, place: Path) -> None:
     check(data, what, whole, place)
+
+
+@several(25)
+def test_a_damaged_pruned_network_is_one_line_or_the_same(data: st.DataObject, whole: Path, place: Path) -> None:
+    check(data, "pruned", whole, place, as_loaded(whole))
+
+
+@several(12)
+def test_a_damaged_run_that_is_resumed_is_one_line_or_the_same(data: st.DataObject, whole: Path, place: Path) -> None:
+    check(data, "resumed", whole, place, as_it_was(whole))

@@ -54,12 +54,9 @@ def _check_training(content: Mapping[str, Any]) -> None:
     """What the policy was trained on, which is shown and passed on, and the meaning of its action."""
     trained = content.get("trained_on", {})
     need(type(trained) is dict, f"policy.json: 'trained_on' is no dict; {ALTERED}")
-    models, accuracy = trained.get("models"), trained.get("accuracy")
+    models = trained.get("models")
     named = models is None or (type(models) is list and all(type(name) is str for name in models))
     need(named, f"policy.json: 'trained_on.models' must be a list of str; {ALTERED}")
-    for entry in (accuracy or {}).values() if type(accuracy or {}) is dict else (None,):
-        fits = type(entry) is dict and all(is_number(entry.get(key), 0, 1) for key in ("uncut", "best"))
-        need(fits, f"policy.json: 'trained_on.accuracy' must hold fractions 'uncut' and 'best'; {ALTERED}")
     smallest, keep = content["action"].get("min_keep", 0.5), content.get("budget_keep")
     need(is_number(smallest, 0, 1), f"policy.json: 'action.min_keep' is no fraction; {ALTERED}")
     need(keep is None or is_number(keep, 0, 1), f"policy.json: 'budget_keep' is no fraction; {ALTERED}")

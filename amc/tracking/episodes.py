@@ -150,8 +150,6 @@ def read_episodes(path: str | Path) -> list[Row]:
             raise ValueError("a column is there twice")
         if len(columns) * len(body) > MOST_CELLS:
             raise ValueError(f"more than {MOST_CELLS} cells")
-        if len(columns) <= METRIC:
-            raise ValueError(f"only {len(columns)} columns")
         return [_row(columns, row) for row in body]
 
 
@@ -162,8 +160,8 @@ def _row(columns: Sequence[str], cells: Sequence[str]) -> Row:
     if empty:
         raise ValueError(f"{empty[0]} is empty")
     row = {column: _number(column, cell) for column, cell in zip(columns, cells, strict=True) if cell}
-    metric = columns[METRIC]
-    if not 0 <= row[metric] <= 1:
+    metric = columns[METRIC] if len(columns) > METRIC else None
+    if metric is not None and not 0 <= row[metric] <= 1:
         raise ValueError(f"{metric}: {row[metric]} is not a fraction in [0, 1]")
     return row
 
