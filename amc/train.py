@@ -12,10 +12,12 @@ from rich.table import Table
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from amc.cli.command import plain_of
+from amc.cli.command import checked, plain_of
 from amc.cli.run import run
+from amc.cli.schema import COMMON, check_config
 from amc.core.files import write_error, write_json, write_safetensors
 from amc.core.progress import Progress, duration
+from amc.core.values import Section
 from amc.data import Splits
 from amc.reporting.console import show
 from amc.task.load import describe, load_recipe, load_untrained
@@ -88,6 +90,16 @@ def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed
         raise write_error(run_dir, error) from error
 
 
+SCHEMA = Section(COMMON)
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """Raises ``AmcError`` for anything wrong in the configuration alone."""
+    check_config(SCHEMA, plain)
+    load_recipe(plain)
+
+
+@checked(check)
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, trains, and prints the result."""
     plain = plain_of(config)

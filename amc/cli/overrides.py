@@ -11,6 +11,7 @@ import torchvision
 from omegaconf import OmegaConf
 
 from amc.cli.networks import expanded, listed
+from amc.cli.paths import literal, path_of
 from amc.core.conf import config_folder, quoted
 from amc.core.errors import AmcError
 from amc.core.files import read_json
@@ -19,11 +20,6 @@ from amc.tracking.run_dir import CONFIG
 
 # By a plan's fine-tuning.
 INHERITED = ("model", "dataset", "training", "importance", "prune_residual", "freeze", "seed")
-
-
-def _value_of(key: str, arguments: Sequence[str]) -> str | None:
-    values = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
-    return values[-1] if values and values[-1] not in ("", "null") else None
 
 
 def _named_callables(arguments: Sequence[str]) -> list[str]:
@@ -56,7 +52,8 @@ def _named_model(name: str) -> list[str]:
 
 def _several_networks(command: str, arguments: Sequence[str]) -> list[str]:
     """``model=[a,b]`` as the first model, and a list of all."""
-    names = listed(_value_of("model", arguments))
+    chosen = [argument for argument in arguments if argument.startswith("model=")]
+    names = listed(chosen[-1].partition("=")[2]) if chosen else []
     return expanded(command, arguments, names, _composed_model, quoted) if names else list(arguments)
 
 
@@ -68,7 +65,7 @@ def _composed_model(name: str) -> dict[str, Any]:
 
 def _learned(command: str, arguments: Sequence[str]) -> list[str]:
     """Overrides that let a search start from a policy; what the command line says itself goes before them."""
-    policy = _value_of("policy", arguments)
+    policy = path_of("policy", arguments)
     if command != "search" or policy is None:
         return []
     chosen = dict(argument.lstrip("+").split("=", 1) for argument in arguments if "=" in argument)
@@ -80,7 +77,7 @@ def _inherited(command: str, arguments: Sequence[str]) -> list[str]:
 
     What the command line says itself goes before it: a group that is chosen there is not inherited at all.
     """
-    plan = _value_of("plan", arguments)
+    plan = path_of("plan", arguments)
     if command != "finetune" or plan is None:
         return []
     folder = Path(plan) if Path(plan).is_dir() else Path(plan).parent
@@ -104,7 +101,7 @@ def _leaves(key: str, value: object) -> list[str]:
     """``value`` as overrides that set ``key``, or every entry below it."""
     if isinstance(value, dict) and value:
         return [override for name, entry in value.items() for override in _leaves(f"{key}.{name}", entry)]
-    return [f"++{key}={quoted(value)}"]
+    return [f"++{key}={quoted(literal(value))}"]
 
 
 def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:

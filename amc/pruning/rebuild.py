@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from amc.core.errors import AmcError
 from amc.core.files import plain
 from amc.models import build
-from amc.models.build import TORCHVISION
+from amc.models.arguments import TORCHVISION
 from amc.pruning.layers import is_cuttable
 from amc.pruning.surgery import Surgeon, resized
 

@@ -45,6 +45,7 @@ def baseline(
     seed: int = 0,
     cache_dir: str | Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    before_training: Callable[[], None] | None = None,
 ) -> Baseline:
     """Gives ``model`` trained weights, in place, on the device that holds the images.
 
@@ -60,6 +61,7 @@ def baseline(
         seed: of the training.
         cache_dir: see :func:`amc.core.files.cache_folder`.
         on_epoch: called after every epoch of a training.
+        before_training: called if there is none in the cache, to refuse what a training would be lost on.
 
     Raises:
         AmcError: the training fails.
@@ -79,6 +81,8 @@ def baseline(
     accuracy = _restore(model, splits, path)
     if accuracy is not None:
         return Baseline(path, True, accuracy)
+    if before_training is not None:
+        before_training()
     train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
     accuracy, loss = evaluate(model, splits.val)
     try:
