@@ -50,7 +50,7 @@ def _compose_and_call(name: str, main: Main | Entry, given: Arguments, overrides
     """Checks every job, then runs them under Hydra; raises what the first failing one raised."""
     failures: list[BaseException] = []
     checked = [] if given.only_shows else _checked(name, main, given, overrides)
-    missing = {folder for job in checked for folder in job.missing_folders}
+    missing = {folder for job in checked for folder in job.missing_folders}  # before any of them begins
 
     def call(config: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
@@ -60,7 +60,7 @@ def _compose_and_call(name: str, main: Main | Entry, given: Arguments, overrides
             failures.append(error)  # raised through Hydra, it would come with a line of Hydra's own
         named = any("run.dir" in override for override in HydraConfig.get().overrides.hydra)
         if failures or not named:  # what nobody asked for by name goes, if it is empty
-            _remove_empty(folder, missing if named else None)
+            _remove_empty(folder, missing if named else {*missing, folder, folder.parent})
 
     sys.argv = [sys.argv[0], *overrides, *given.flags]
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(call)()
@@ -77,18 +77,13 @@ def _checked(name: str, main: Main | Entry, given: Arguments, overrides: Sequenc
     return found
 
 
-def _remove_empty(folder: Path, among: set[Path] | None) -> None:
-    """Removes what a refused call left of its folder, and the folder around it, if nothing else is in them.
-
-    Args:
-        folder: of the run.
-        among: only these; ``None``: the folder and the one around it.
-    """
+def _remove_empty(folder: Path, among: set[Path]) -> None:
+    """Removes a run folder in which nothing was written, and the folders around it that are empty then and ``among``."""
     with suppress(OSError):
         if [entry.name for entry in folder.iterdir()] == [LEFT_BY_A_REFUSAL]:
             (folder / LEFT_BY_A_REFUSAL).unlink()
-        for empty in (folder, *folder.parents) if among is not None else (folder, folder.parent):
-            if Path.cwd().is_relative_to(empty) or (among is not None and empty not in among):
+        for empty in (folder, *folder.parents):
+            if Path.cwd().is_relative_to(empty) or empty not in among:
                 return
             empty.rmdir()
 
@@ -108,4 +103,4 @@ def _in_one_line() -> Iterator[None]:
 
 
 def _joined(error: Exception) -> str:
-    return " ".join(str(error).split()) or first_line(error)
+    return " ".join(str(error).replace("'++", "'").split()) or first_line(error)  # as the user wrote it

@@ -77,7 +77,11 @@ def _inside(value: float, low: float, high: float, ends: str) -> bool:
 
 def _range(low: float, high: float, ends: str) -> str:
     if high < math.inf:
-        return f" in {ends[0]}{low:.12g}, {high:.12g}{ends[1]}"
+        return f" in {ends[0]}{_short(low)}, {_short(high)}{ends[1]}"
     if low > -math.inf:
         return f" {'above' if ends[0] == '(' else 'of at least'} {low}"
     return ""
+
+
+def _short(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.12g}"

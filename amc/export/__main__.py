@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from amc.cli.command import checked, plain_of
 from amc.cli.run import run
 from amc.cli.schema import check_config
+from amc.core.callables import find_callable
 from amc.core.values import Flag, OneOf, Section, Text
 from amc.export.formats import FORMATS
 from amc.export.run import export, pruned_folder
@@ -33,6 +34,8 @@ def check(plain: Mapping[str, Any]) -> None:
     """Raises ``AmcError`` for anything wrong in the configuration alone."""
     check_config(SCHEMA, plain)
     read_info(pruned_folder(plain["run"]))
+    if plain["network"] is not None:
+        find_callable("network", plain["network"], "give the dotted path of your network, such as my_pkg.my_net")
 
 
 @checked(check)
