@@ -14,7 +14,8 @@ from amc.core.errors import AmcError
 
 # Options that show something and do nothing, or that compose from other folders: the call itself is checked later.
 SHOWING = ("help", "hydra_help", "cfg", "info", "shell_completion")
-ELSEWHERE = ("config_path", "config_name", "config_dir", "experimental_rerun")
+ELSEWHERE = ("config_path", "config_name", "config_dir")
+MODES = ("run", "multirun", "cfg", "info", "shell_completion")
 MULTIRUN = "hydra.mode=MULTIRUN"
 
 
@@ -51,7 +52,14 @@ def read_arguments(arguments: Sequence[str]) -> Arguments:
         raise AmcError(f"{message}; {hint}a setting is given as KEY=VALUE without hyphens, and --help lists them")
 
     parser.error = refuse  # type: ignore[method-assign]
-    parsed = parser.parse_args(list(arguments))
+    parsed = parser.parse_intermixed_args(list(arguments))
+    if parsed.experimental_rerun is not None:
+        refuse("argument --experimental-rerun: not supported, as it runs code of a file")
+    if parsed.resolve and parsed.cfg is None and not parsed.help:
+        refuse("argument --resolve: goes with --cfg")
+    modes = [option for option in MODES if getattr(parsed, option)]
+    if len(modes) > 1:
+        refuse(f"arguments --{', --'.join(modes)}: only one of these at once")
     for word in parsed.overrides:
         if "=" not in word and not word.startswith("~"):
             raise AmcError(f"{word}: is no setting; give KEY=VALUE, such as {word}=VALUE (--help lists them)")

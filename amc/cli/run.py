@@ -78,7 +78,7 @@ def _checked(name: str, main: Main | Entry, given: Arguments, overrides: Sequenc
 
 
 def _remove_empty(folder: Path, among: set[Path]) -> None:
-    """Removes a run folder in which nothing was written, and the folders around it that are empty then and ``among``."""
+    """Removes a run folder with nothing in it, and the folders around it that are empty then, if they are ``among``."""
     with suppress(OSError):
         if [entry.name for entry in folder.iterdir()] == [LEFT_BY_A_REFUSAL]:
             (folder / LEFT_BY_A_REFUSAL).unlink()

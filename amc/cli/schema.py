@@ -94,7 +94,9 @@ class Budget(Group):
         super().check(name, value)
         if value["name"] == "none" and value["keep"] is not None:
             raise AmcError(f"{shown('budget.keep', value['keep'])}: contradicts budget=none; give one of them")
-        if value["name"] != "none" and value["keep"] is None:
+        if value["keep"] is not None:
+            KEEP.check("budget.keep", value["keep"])
+        elif value["name"] != "none":
             raise AmcError(f"budget.keep=null: budget={value['name']} sets a limit; give budget=none for no budget")
 
 
@@ -139,6 +141,7 @@ class Device:
 
 
 MODEL = Model()
+KEEP = BUDGET["keep"]
 # Settings of (almost) all commands.
 COMMON: Mapping[str, Kind] = {
     "model": MODEL,
@@ -157,7 +160,10 @@ CUTTING: Mapping[str, Kind] = {
     "prune_residual": Flag(),
     "freeze": FREEZE,
 }
-BUDGETED: Mapping[str, Kind] = {**CUTTING, "budget": Budget("budget", {**BUDGET, "keep": Nullable(BUDGET["keep"])})}
+BUDGETED: Mapping[str, Kind] = {
+    **CUTTING,
+    "budget": Budget("budget", {key: kind for key, kind in BUDGET.items() if key != "keep"}),
+}
 RESUME: Mapping[str, Kind] = {"resume": FOLDER}
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from amc.core.checks import refuse_unknown
-from amc.pruning.budget import Budget, check_budget
+from amc.pruning.budget import Budget, check_budget, check_rounding
 from amc.pruning.network import Network
 from amc.rewards import Reward, get_reward
 from amc.task.method import Method
@@ -42,6 +42,7 @@ def budget_check(settings: Settings, keep: float | None) -> Callable[[Network], 
     def check(network: Network) -> None:
         limit = None if settings.cost == "latency_ms" else keep  # that table isn't measured before there are weights
         cost = "macs" if settings.cost == "latency_ms" else settings.cost
+        check_rounding(network.groups, settings.channel_round)
         Budget(network.cost_model, cost, limit, settings.min_keep, settings.channel_round)
 
     return check

@@ -54,11 +54,10 @@ class Notices(logging.Handler):
         self._print(str(message))
 
     def _print(self, text: str) -> None:
-        line = f"note: {' '.join(text.split())}"
         if self._verbose is None:
-            self._held.append(line)
+            self._held.append(text)
         elif self._verbose:
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"note: {' '.join(text.split())}\n")
 
 
 notices = Notices()

@@ -100,17 +100,13 @@ def parameters_of(maker: Callable[..., Any], target: str) -> Mapping[str, inspec
     except (ValueError, TypeError, NameError):
         return None
     parameters = dict(signature.parameters)
-    open_ended = [name for name, p in parameters.items() if p.kind is p.VAR_KEYWORD]
-    if open_ended:
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         network = signature.return_annotation
         if not (target.startswith(TORCHVISION) and inspect.isclass(network)):
             return None
-        inner = dict(inspect.signature(network).parameters)
-        if any(p.kind is p.VAR_KEYWORD for p in inner.values()):
-            return None
-        del parameters[open_ended[0]]
-        parameters = {**inner, **parameters}
-    return {name: p for name, p in parameters.items() if p.kind is not p.VAR_POSITIONAL}
+        # What a class of torchvision takes without a name goes nowhere.
+        parameters = {**inspect.signature(network).parameters, **parameters}
+    return {name: p for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def _check_type(name: str, value: Any, parameter: inspect.Parameter) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from amc.core.errors import AmcError
 from amc.core.types import Cost, LayerGroup
@@ -24,6 +24,16 @@ def check_budget(cost: str, keep: float | None, min_keep: float, channel_round: 
     """Checks a budget's settings before there is a network. Raises ``AmcError`` naming the setting."""
     given = {"cost": cost, "min_keep": min_keep, "channel_round": channel_round}
     check_all("budget", given if keep is None else {**given, "keep": keep}, KINDS)
+
+
+def check_rounding(groups: Iterable[LayerGroup], channel_round: int) -> None:
+    """Refuses a rounding beyond every group, with which only whole groups would be left. Raises ``AmcError``."""
+    widest = max((g.channels for g in groups if g.frozen is None), default=channel_round)
+    if channel_round > widest:
+        raise AmcError(
+            f"budget.channel_round={channel_round}: no layer group has more than {widest} channels, so none could be "
+            "pruned; give a divisor of the channel counts, such as 8"
+        )
 
 
 class Budget:
@@ -49,12 +59,6 @@ class Budget:
         self._model = cost_model
         if not self.groups:
             raise AmcError(_nothing_to_prune(cost_model))
-        widest = max(g.channels for g in self.groups)
-        if channel_round > widest:
-            raise AmcError(
-                f"budget.channel_round={channel_round}: no layer group has more than {widest} channels, so none could "
-                "be pruned; give a divisor of the channel counts, such as 8"
-            )
         full = cost_model.counts({})
         if getattr(cost_model, cost)(full) is None:
             raise AmcError(f"budget.cost={cost}: no latency table was measured for this network")

@@ -16,7 +16,7 @@ from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
 from amc.importance import rank_groups
-from amc.pruning.budget import Budget
+from amc.pruning.budget import Budget, check_rounding
 from amc.pruning.latency import LatencyCostModel
 from amc.pruning.network import Network, trace_network
 from amc.pruning.pruner import Pruner
@@ -152,6 +152,7 @@ def assemble(
     """
     run = run or Run()
     network = _traced(task, settings, settings.cost == LATENCY_MS or LATENCY_MS in needs, run)
+    check_rounding(network.groups, settings.channel_round)
     limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
     # Where bf16 is a close call, ``auto`` could decide otherwise when a run goes on.
     precision = stored_precision(run.folder)
