@@ -1,6 +1,6 @@
 """Rewards: pure functions of a plan's metrics, its cost and the dense network's cost. Higher is better.
 
-Which one when:
+When to use which:
 
 * ``error_log_flops`` = −error · ln(MACs) (AMC §3.3.2) weighs accuracy against size, softly: ln(MACs) moves by only 3 %
   when 4.1 G MACs halve (ln 4.1e9 = 22.13, ln 2.05e9 = 21.44). Alone (``budget=none``) it finds redundancy that costs
@@ -55,7 +55,7 @@ error_log_latency.needs = (LATENCY_MS,)  # type: ignore[attr-defined]
 
 def accuracy(metrics: Metrics, cost: Cost, original: Cost) -> float:
     """Top-1 accuracy, a fraction in [0, 1]; for a search under a hard budget."""
-    return metrics.accuracy
+    return metrics.score
 
 
 REWARDS: dict[str, Reward] = {f.__name__: f for f in (error_log_flops, error_log_params, error_log_latency, accuracy)}
@@ -66,7 +66,7 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
 
     Args:
         name: a name in :data:`REWARDS`, or a dotted path to a callable: ``my_package.my_module.my_reward``.
-        kwargs: passed on to it at every call.
+        kwargs: passed to it in every call.
 
     Raises:
         AmcError: there is no such reward.
@@ -107,6 +107,6 @@ def check_callable(name: str, reward: Any, kwargs: Mapping[str, Any]) -> None:
 
 
 def needs_of(reward: Reward) -> tuple[str, ...]:
-    """The costs beyond MACs and parameters that ``reward`` reads, from its attribute ``needs``."""
+    """The costs besides MACs and parameters that ``reward`` reads, from its attribute ``needs``."""
     function = reward.func if isinstance(reward, partial) else reward
     return tuple(getattr(function, "needs", ()))

@@ -17,10 +17,13 @@ from amc.cli.run import run
 from amc.cli.schema import COMMON, check_config
 from amc.core.files import write_error, write_json, write_safetensors
 from amc.core.progress import Progress, duration
+from amc.core.types import Metrics
 from amc.core.values import Section
 from amc.data import Splits
+from amc.evaluation.metrics import CLASSIFICATION
+from amc.evaluation.outputs import check_trainable
 from amc.reporting.console import show
-from amc.task.load import describe, load_recipe, load_untrained
+from amc.task.load import load_recipe, load_untrained
 from amc.tracking import RunDir
 from amc.training.fit import TrainResult, evaluate, train
 from amc.training.recipe import Recipe
@@ -45,15 +48,17 @@ def run_training(
     """Trains ``model`` in place and leaves ``model.safetensors``, ``train.json`` and TensorBoard scalars behind.
 
     Returns:
-        What ``train.json`` holds: accuracies as fractions, losses in nats.
+        The content of ``train.json``: scores as fractions, losses in nats.
 
     Raises:
         AmcError: ``run_dir`` holds a run, can't be written, or the training fails.
     """
+    check_trainable(model.to(splits.train.device), splits.train)
     with RunDir.create(run_dir) as folder:
         folder.write_config(config)
         result = _train(model, splits, recipe, run_dir, seed, verbose)
         scores = {name: evaluate(model, getattr(splits, name)) for name in ("val", "test")}
+        metric = CLASSIFICATION.metric.name
         notes = {"dataset": splits.name, "val_from": splits.val_from, "train_images": splits.train.fingerprint()}
         write_safetensors(run_dir / "model.safetensors", model.state_dict(), notes)
         summary = {
@@ -63,9 +68,9 @@ def run_training(
             "recipe": dataclasses.asdict(recipe),
             "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
             "train_loss": result.last.train_loss,
-            **{name: {"accuracy": accuracy, "loss": loss} for name, (accuracy, loss) in scores.items()},
+            **{name: {metric: score, "loss": loss} for name, (score, loss) in scores.items()},
             "wall_seconds": result.seconds,
-            "history": [dataclasses.asdict(epoch) for epoch in result.history],
+            "history": [epoch.to_json() for epoch in result.history],
         }
         write_json(run_dir / "train.json", summary)
     return summary
@@ -76,18 +81,21 @@ def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed
         with SummaryWriter(str(run_dir)) as board, Progress("epoch", verbose) as progress:
 
             def on_epoch(epoch: Epoch) -> None:
-                progress.update(epoch.number, epoch.epochs, describe(epoch))
+                progress.update(epoch.number, epoch.epochs, str(epoch))
                 for tag, value in (
                     ("train/loss", epoch.train_loss),
                     ("train/lr", epoch.lr),
-                    ("val/accuracy", epoch.val_accuracy),
-                    ("val/loss", epoch.val_loss),
+                    *(() if epoch.val is None else _validation(epoch.val)),
                 ):
                     board.add_scalar(tag, value, epoch.number)
 
             return train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
     except OSError as error:
         raise write_error(run_dir, error) from error
+
+
+def _validation(found: Metrics) -> tuple[tuple[str, float], ...]:
+    return (f"val/{found.metric}", found.score), ("val/loss", found.loss)
 
 
 SCHEMA = Section(COMMON)
@@ -117,8 +125,9 @@ def _table(name: str, summary: Mapping[str, Any], run_dir: Path) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(f"{name} on {summary['dataset']}")
     table.add_column("", justify="right")
-    for split, label in (("val", "validation accuracy"), ("test", "test accuracy")):
-        table.add_row(f"{label} ({images[split]} images)", f"{100 * summary[split]['accuracy']:.2f} %")
+    metric = CLASSIFICATION.metric.name
+    for split, label in (("val", "validation"), ("test", "test")):
+        table.add_row(f"{label} {metric} ({images[split]} images)", f"{100 * summary[split][metric]:.2f} %")
     table.add_row("training loss", f"{summary['train_loss']:.4f}")
     table.add_row("time", duration(summary["wall_seconds"]))
     table.add_row("folder", str(run_dir))

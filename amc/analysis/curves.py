@@ -1,9 +1,9 @@
-"""Accuracy and loss of a network of which one layer group alone is cut, over the keep ratios of every group."""
+"""Sensitivity curves: score and loss over the keep ratio of each layer group, cut alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -16,7 +16,13 @@ from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, Metrics, PruningPlan
 
 CURVES_FORMAT = 1
-BROKEN_LOSS = 100.0  # nats: what counts as the loss of a network whose outputs overflow
+# Attributes → keys in files, where the score has been called accuracy, whatever the metric, since format 1.
+ARRAYS = {"kept": "kept", "score": "accuracy", "loss": "loss"}
+SCALARS = {
+    "dense_score": "dense_accuracy", "dense_loss": "dense_loss", "images": "images", "seconds": "seconds",
+    "metric": "metric",
+}  # fmt: skip
+BROKEN_LOSS = 100.0  # nats: assigned to a network whose outputs overflow
 Floats = npt.NDArray[np.float64]
 Evaluate = Callable[[PruningPlan], Metrics]
 
@@ -27,13 +33,18 @@ class Point:
 
     group: str
     kept: int
-    accuracy: float
+    score: float
     loss: float
     seconds: float = field(default=0.0, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, read back by ``Point(**data)``."""
-        return {name: getattr(self, name) for name in ("group", "kept", "accuracy", "loss", "seconds")}
+        """Plain data, read back with :meth:`from_json`."""
+        return {("accuracy" if name == "score" else name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Point:
+        """What :meth:`to_json` gave. ``KeyError`` or ``TypeError`` if it is something else."""
+        return cls(data["group"], data["kept"], data["accuracy"], data["loss"], data["seconds"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,27 +56,29 @@ class Curves:
         channels: original channel count of each group.
         keep_ratios: as asked for, descending, below 1.
         kept: channels really kept at each ratio, ``[groups, ratios]``; small groups round several ratios to one count.
-        accuracy: top-1 as a fraction, ``[groups, ratios]``.
-        loss: mean cross-entropy in nats, ``[groups, ratios]``.
-        dense_accuracy, dense_loss: of the dense network: the value at keep ratio 1.
+        score: the metric as a fraction, ``[groups, ratios]``.
+        loss: mean loss, ``[groups, ratios]``.
+        dense_score, dense_loss: of the dense network: the value at keep ratio 1.
         images: how many images each value was measured on.
-        seconds: what measuring them took, whenever that was.
+        seconds: time of all measurements, cached ones included.
+        metric: name of the metric.
     """
 
     names: tuple[str, ...]
     channels: tuple[int, ...]
     keep_ratios: tuple[float, ...]
     kept: npt.NDArray[np.int64]
-    accuracy: Floats
+    score: Floats
     loss: Floats
-    dense_accuracy: float
+    dense_score: float
     dense_loss: float
     images: int
     seconds: float = 0.0
+    metric: str = "accuracy"
 
     def __post_init__(self) -> None:
         shape = (len(self.names), len(self.keep_ratios))
-        for what in ("kept", "accuracy", "loss"):
+        for what in ("kept", "score", "loss"):
             if getattr(self, what).shape != shape:
                 raise ValueError(f"curves: {what} is {getattr(self, what).shape} for {shape[0]} groups × {shape[1]}")
         if len(self.channels) != shape[0] or 0 in shape:
@@ -73,8 +86,8 @@ class Curves:
         check_keep_ratios(self.keep_ratios)
         if not ((self.kept >= 1) & (self.kept <= np.array(self.channels)[:, None])).all():
             raise ValueError("curves: a group keeps no channel, or more than it has")
-        if not ((self.accuracy >= 0) & (self.accuracy <= 1)).all() or not 0 <= self.dense_accuracy <= 1:
-            raise ValueError("curves: an accuracy is not a fraction in [0, 1]")
+        if not ((self.score >= 0) & (self.score <= 1)).all() or not 0 <= self.dense_score <= 1:
+            raise ValueError("curves: a score is not a fraction in [0, 1]")
 
     def index(self, group: str) -> int:
         """Row of ``group``. Raises ``AmcError`` for a group without a curve."""
@@ -83,32 +96,27 @@ class Curves:
         return self.names.index(group)
 
     def loss_at(self, group: str, keep_ratio: float | Floats) -> Any:
-        """Loss at any keep ratio in (0, 1]: the dense network's at 1, linear between what was measured.
+        """Loss at any keep ratio in (0, 1]: the dense network's at 1, linear between measured values.
 
-        Below the smallest measured ratio the last slope goes on, but never down: fewer channels are no cure.
+        Below the smallest measured ratio the last slope is extrapolated, unless fewer channels would lower the loss.
         """
         return self._at(group, keep_ratio, self.loss, self.dense_loss, worse=1, monotone=False)
-
-    def accuracy_at(self, group: str, keep_ratio: float | Floats) -> Any:
-        """Accuracy at any keep ratio in (0, 1], see :meth:`loss_at`; never below 0."""
-        found = self._at(group, keep_ratio, self.accuracy, self.dense_accuracy, worse=-1, monotone=False)
-        return np.maximum(found, 0.0)
 
     def loss_increase(self, group: str, keep_ratio: float | Floats) -> Any:
         """Loss above the dense network's, made monotone: never less with fewer channels, never below 0."""
         return self._at(group, keep_ratio, self.loss, self.dense_loss, worse=1, monotone=True) - self.dense_loss
 
-    def accuracy_drop(self, group: str, keep_ratio: float | Floats) -> Any:
-        """Accuracy below the dense network's, made monotone, as a fraction of at most the whole accuracy."""
-        found = self._at(group, keep_ratio, self.accuracy, self.dense_accuracy, worse=-1, monotone=True)
-        return self.dense_accuracy - np.maximum(found, 0.0)
+    def score_drop(self, group: str, keep_ratio: float | Floats) -> Any:
+        """Score below the dense network's, made monotone, at most the whole score."""
+        found = self._at(group, keep_ratio, self.score, self.dense_score, worse=-1, monotone=True)
+        return self.dense_score - np.maximum(found, 0.0)
 
-    def keep_ratio_at_drop(self, group: str, accuracy_drop: float) -> float:
-        """The smallest keep ratio of whole channels, within what was measured, for no more than that drop."""
+    def keep_ratio_at_drop(self, group: str, drop: float) -> float:
+        """Smallest keep ratio, in whole channels and the measured range, that loses no more than ``drop``."""
         row = self.index(group)
         ratios = np.arange(self.kept[row].min(), self.channels[row] + 1) / self.channels[row]
-        fine = self.accuracy_drop(group, ratios) <= accuracy_drop + 1e-9
-        return float(ratios[np.argmax(fine)])  # the dense network's drop is 0: one is fine
+        fine = self.score_drop(group, ratios) <= drop + 1e-9
+        return float(ratios[np.argmax(fine)])  # at least one: the dense network's drop is 0
 
     def _at(
         self, group: str, keep_ratio: float | Floats, values: Floats, dense: float, worse: int, monotone: bool
@@ -126,14 +134,14 @@ class Curves:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, read back with :meth:`from_json` to the same numbers."""
-        arrays = {name: getattr(self, name).tolist() for name in ("kept", "accuracy", "loss")}
-        scalars = {name: getattr(self, name) for name in ("dense_accuracy", "dense_loss", "images", "seconds")}
+        arrays = {key: getattr(self, name).tolist() for name, key in ARRAYS.items()}
+        scalars = {key: getattr(self, name) for name, key in SCALARS.items()}
         lists = {name: list(getattr(self, name)) for name in ("names", "channels", "keep_ratios")}
         return {"format": CURVES_FORMAT, **lists, **scalars, **arrays}
 
     @classmethod
     def from_json(cls, data: Any) -> Curves:
-        """What :meth:`to_json` gave. Raises ``AmcError`` if it is something else."""
+        """Inverse of :meth:`to_json`. Raises ``AmcError`` for any other data."""
         if not isinstance(data, dict) or data.get("format") != CURVES_FORMAT:
             raise AmcError(f"curves: expected {{'format': {CURVES_FORMAT}, …}}; is this a file of curves?")
         try:
@@ -142,12 +150,13 @@ class Curves:
                 channels=tuple(map(int, data["channels"])),
                 keep_ratios=tuple(map(float, data["keep_ratios"])),
                 kept=np.array(data["kept"], dtype=np.int64),
-                accuracy=np.array(data["accuracy"], dtype=float),
+                score=np.array(data["accuracy"], dtype=float),
                 loss=np.array(data["loss"], dtype=float),
-                dense_accuracy=float(data["dense_accuracy"]),
+                dense_score=float(data["dense_accuracy"]),
                 dense_loss=float(data["dense_loss"]),
                 images=int(data["images"]),
                 seconds=float(data["seconds"]),
+                metric=str(data.get("metric", "accuracy")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise AmcError(f"curves: {error}; the file is damaged") from error
@@ -172,7 +181,7 @@ def prunable(groups: Sequence[LayerGroup]) -> list[LayerGroup]:
 
 
 def wanted_points(groups: Sequence[LayerGroup], keep_ratios: Sequence[float]) -> list[tuple[str, int]]:
-    """(Group, kept channels) of every value that curves over these ratios are made of, each once."""
+    """(Group, kept channels) of every value needed for curves over these ratios, each once."""
     check_keep_ratios(keep_ratios)
     return list(dict.fromkeys((g.name, g.round_channels(ratio)) for g in prunable(groups) for ratio in keep_ratios))
 
@@ -186,15 +195,15 @@ def measure_curves(
     known: Collection[Point] = (),
     on_point: Callable[[Point, int, int], None] | None = None,
 ) -> Curves:
-    """Evaluates each prunable group alone at each ratio, group by group in walk order, from the gentlest cut on.
+    """Evaluates each prunable group alone at each ratio, group by group in walk order, gentlest cut first.
 
     Args:
         groups: of the network; frozen ones get no curve.
         evaluate: plan → metrics.
         dense: of the dense network.
         keep_ratios: descending, in (0, 1); each is rounded to channels that the group can keep.
-        known: values that were measured before, in an earlier part of a resumed run or by another command.
-        on_point: called after each newly measured value with it, how many are there by then, and of how many.
+        known: values measured before a resume or by another command.
+        on_point: called after each new measurement with the value, the number of values so far and in total.
 
     Raises:
         AmcError: impossible ratios, zero prunable groups.
@@ -216,7 +225,7 @@ def measure_curves(
 
 def _point(name: str, count: int, metrics: Metrics) -> Point:
     loss = metrics.loss if isfinite(metrics.loss) else BROKEN_LOSS
-    return Point(name, count, metrics.accuracy, loss, sum(metrics.seconds.values()))
+    return Point(name, count, metrics.score, loss, sum(metrics.seconds.values()))
 
 
 def _curves(
@@ -232,10 +241,11 @@ def _curves(
         channels=tuple(g.channels for g in free),
         keep_ratios=tuple(map(float, keep_ratios)),
         kept=kept,
-        accuracy=np.array([[p.accuracy for p in row] for row in rows]),
+        score=np.array([[p.score for p in row] for row in rows]),
         loss=np.array([[p.loss for p in row] for row in rows]),
-        dense_accuracy=dense.accuracy,
+        dense_score=dense.score,
         dense_loss=dense.loss,
         images=dense.images,
+        metric=dense.metric,
         seconds=sum({(p.group, p.kept): p.seconds for row in rows for p in row}.values()),
     )

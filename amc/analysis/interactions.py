@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,29 @@ KINDS = {"pairs": Whole(low=0), "keep_ratio": Real(high=1, ends="()")}
 
 @dataclass(frozen=True)
 class Interaction:
-    """Two groups cut together, everything else uncut.
+    """Two groups cut together, everything else dense.
 
     Attributes:
         first, second: the groups, in walk order.
         together: loss of both cut, above the dense network's, in nats.
         apart: the sum of what each costs alone, from the curves.
-        accuracy: of both cut.
+        score: of both cut.
     """
 
     first: str
     second: str
     together: float
     apart: float
-    accuracy: float
+    score: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, read back by ``Interaction(**data)``."""
-        return {name: getattr(self, name) for name in ("first", "second", "together", "apart", "accuracy")}
+        """Plain data, read back with :meth:`from_json`."""
+        return {("accuracy" if name == "score" else name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Interaction:
+        """What :meth:`to_json` gave. ``KeyError`` or ``TypeError`` if it is something else."""
+        return cls(data["first"], data["second"], data["together"], data["apart"], data["accuracy"])
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Independence:
         pairs: how many were measured.
         correlation: between both cut and the sum of each alone; ``None`` if one of the two never changes.
         mean_ratio: mean of both cut ÷ mean of the sums (1: they add up; above: they make each other worse); ``None``
-            if the sums come to nothing. A mean of the single ratios would be ruled by pairs that lose next to nothing.
+            if the sums' mean is not positive. A mean of ratios would be dominated by pairs that lose next to nothing.
     """
 
     pairs: int
@@ -58,7 +63,7 @@ class PairSample:
     """A random sample of pairs of groups.
 
     Attributes:
-        pairs: how many; all there are if there are fewer.
+        pairs: their number; at most all there are.
         keep_ratio: of both groups, rounded to whole channels.
         seed: of the sample.
 
@@ -93,12 +98,12 @@ def measure_interactions(
     """Cuts a random sample of pairs of groups together.
 
     Args:
-        curves: of the network; at a keep ratio that they have, nothing need be interpolated.
+        curves: of the network; interpolated at a keep ratio that they lack.
         groups: of the network.
         evaluate: plan → metrics, the same that measured the curves.
         sample: which pairs.
-        known: pairs that were measured before.
-        on_pair: called after each newly measured one with it, how many are there by then, and of how many.
+        known: pairs measured before a resume.
+        on_pair: called after each new measurement with the pair, the number of pairs so far and in total.
     """
     by_name = {g.name: g for g in prunable(groups)}
     found = {(i.first, i.second): i for i in known}
@@ -110,7 +115,7 @@ def measure_interactions(
         kept = {name: by_name[name].round_channels(sample.keep_ratio) for name in pair}
         metrics = evaluate(PruningPlan.make(groups, kept))
         apart = sum(curves.loss_at(n, count / by_name[n].channels) - curves.dense_loss for n, count in kept.items())
-        found[pair] = Interaction(*pair, metrics.loss - curves.dense_loss, float(apart), metrics.accuracy)
+        found[pair] = Interaction(*pair, metrics.loss - curves.dense_loss, float(apart), metrics.score)
         done += 1
         if on_pair is not None:
             on_pair(found[pair], done, len(wanted))

@@ -19,7 +19,7 @@ from amc.task.load import Loaded, load_trained
 from amc.task.task import Task
 from amc.tracking import RunDir, run_folder
 
-FREE = ("resume", "dry_run", "verbose")  # not part of what is stored: they change nothing about the result
+FREE = ("resume", "dry_run", "verbose")  # not stored: they don't affect the result
 
 
 Main = Callable[[DictConfig, Path], None]
@@ -82,7 +82,7 @@ class Command:
 
     @property
     def resume(self) -> bool:
-        """Whether an earlier run goes on."""
+        """Whether an earlier run is resumed."""
         return self.config.get("resume") is not None
 
     @contextmanager
@@ -92,7 +92,7 @@ class Command:
             yield folder
 
     def load(self, config: Mapping[str, Any] | None = None, check: Callable[[Network], None] | None = None) -> Task:
-        """The task that the configuration names, or that ``config`` does, one of several.
+        """Loads the task of the configuration or, in a joint search, of one network's ``config``.
 
         Args:
             config: of one of several networks.
@@ -110,7 +110,7 @@ class Command:
         return task
 
     def arguments(self, task: Task, folder: RunDir) -> dict[str, Any]:
-        """What every public function takes, from the task and the configuration."""
+        """Arguments that all public functions share, from task and configuration."""
         return {
             "train": task.train,
             "val": task.val,

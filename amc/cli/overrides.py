@@ -1,4 +1,4 @@
-"""Convenient names on the command line, turned into Hydra's overrides."""
+"""Shorthand on the command line, expanded to Hydra overrides."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from amc.core.files import read_json
 from amc.policies.start import _gentle, read
 from amc.tracking.run_dir import CONFIG
 
-# By a plan's fine-tuning.
+# By fine-tuning, from the search that made its plan.
 INHERITED = ("model", "dataset", "training", "importance", "prune_residual", "freeze", "seed")
 
 
 def _named_callables(arguments: Sequence[str]) -> list[str]:
-    """Names without a ready configuration, ``model=resnet101`` or ``reward=my_pkg.my_reward``, become ones with one."""
+    """Expands names without a configuration file, ``model=resnet101`` or ``reward=my_pkg.my_reward``."""
     result: list[str] = []
     for argument in arguments:
         key, _, name = argument.partition("=")
@@ -38,7 +38,7 @@ def _named_callables(arguments: Sequence[str]) -> list[str]:
 
 
 def _named_model(name: str) -> list[str]:
-    """Overrides for a network that is no ready configuration. Raises ``AmcError`` if there is no such network."""
+    """Overrides for a network without a configuration file. Raises ``AmcError`` if there is no such network."""
     if "." in name:
         return ["model=custom", f"model.name={name.rpartition('.')[2]}", f"model.net._target_={name}"]
     if name in torchvision.models.list_models(module=torchvision.models):
@@ -64,7 +64,7 @@ def _composed_model(name: str) -> dict[str, Any]:
 
 
 def _learned(command: str, arguments: Sequence[str]) -> list[str]:
-    """Overrides that let a search start from a policy; what the command line says itself goes before them."""
+    """Overrides that let a search start from a policy; the command line takes precedence."""
     policy = path_of("policy", arguments)
     if command != "search" or policy is None:
         return []
@@ -75,7 +75,7 @@ def _learned(command: str, arguments: Sequence[str]) -> list[str]:
 def _inherited(command: str, arguments: Sequence[str]) -> list[str]:
     """Overrides that make a fine-tuning use the network, images and settings of the search that made its plan.
 
-    What the command line says itself goes before it: a group that is chosen there is not inherited at all.
+    The command line takes precedence: a group that is chosen there is not inherited at all.
     """
     plan = path_of("plan", arguments)
     if command != "finetune" or plan is None:
@@ -105,11 +105,11 @@ def _leaves(key: str, value: object) -> list[str]:
 
 
 def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:
-    """What ``policy=path`` puts in place of a search's ready configuration.
+    """Overrides that ``policy=path`` implies for a search.
 
     Args:
         path: the policy.
-        chosen: keys that the command line sets itself, and their values; they are left to it.
+        chosen: keys and values given on the command line, which take precedence.
 
     Raises:
         AmcError: no policy there, a damaged one, or one of another agent or observation than chosen.

@@ -1,4 +1,4 @@
-"""The configuration that a run was started with."""
+"""Stored configuration of a run that is resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESUMABLE = ("search", "finetune", "sensitivity")
 
 
 def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> DictConfig:
-    """The configuration of the run in ``folder``, with the further overrides that a resumed run may have.
+    """The configuration of the run in ``folder``, with the overrides that are allowed on resume.
 
     Raises:
         AmcError: no run there, a run of another command, or an override that contradicts it.

@@ -1,4 +1,4 @@
-"""The shell around every entry point: configuration folder, convenient names, one-line errors, exit codes."""
+"""The shell around every entry point: configuration folder, shorthand, one-line errors, exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A composed configuration, as plain data, turned into settings and choices."""
+"""Composed configuration, as plain data → settings, choices and method."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from amc.rewards import Reward, get_reward
 from amc.task.method import Method
 from amc.task.settings import Settings
 
-# settings of the same name
+# keys that are settings of the same name
 PLAIN = (
     "observation", "prune_residual", "freeze", "curves", "prior", "responses", "prices", "finalists", "finals_recovery",
 )  # fmt: skip
 
 
 def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:
-    """The settings in ``plain``; ``given`` are more of them.
+    """The settings in ``plain``, with ``given`` as further ones.
 
     Raises:
         AmcError: a setting that doesn't exist or has an impossible value.
@@ -49,7 +49,7 @@ def budget_check(settings: Settings, keep: float | None) -> Callable[[Network], 
 
 
 def choices_of(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a search that are its own names and numbers."""
+    """Reward, agent and number of episodes, as arguments of a search."""
     return {
         "reward": _reward(**plain["reward"]),
         "agent": plain["agent"]["name"],

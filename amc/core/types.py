@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -211,28 +211,62 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Uncounted:
+    """An operation that multiplies in a way that nobody counts.
+
+    Attributes:
+        calls: in one forward pass.
+        time_share: of the forward pass's time on this machine, a fraction.
+    """
+
+    calls: int
+    time_share: float
+
+
+# (outputs [n, …] in float32, targets [n, …], reduction="none" | "sum" | "mean") → loss, as in torch.nn.functional
+Loss = Callable[..., Any]
+
+
+@dataclass(frozen=True)
 class Metrics:
     """A network's scores on a set of images.
 
     Attributes:
-        accuracy: top-1 as a fraction in [0, 1].
-        loss: mean cross-entropy in nats.
+        score: the task's metric as a fraction in [0, 1], 1 the best.
+        loss: mean of the task's loss.
         images: how many images it was measured on.
         seconds: where the time went (``cut``, ``recovery``, ``forward``); not part of equality.
+        metric: name of the metric, for people and files.
     """
 
-    accuracy: float
+    score: float
     loss: float
     images: int
     seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    metric: str = "accuracy"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.accuracy <= 1:
-            raise ValueError(f"accuracy {self.accuracy} is not a fraction in [0, 1]")
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"{self.metric} {self.score} is not a fraction in [0, 1]")
+
+    @property
+    def accuracy(self) -> float:
+        """The score, for rewards and scripts that call it so."""
+        return self.score
 
     @property
     def error(self) -> float:
-        return 1 - self.accuracy
+        return 1 - self.score
+
+    def to_json(self) -> dict[str, Any]:
+        """Score, under the metric's name, loss and number of images."""
+        return {self.metric: self.score, "loss": self.loss, "images": self.images}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Metrics:
+        """What :meth:`to_json` gave. ``ValueError`` or ``KeyError`` if it is something else."""
+        (metric,) = set(data) - {"loss", "images"}
+        return cls(data[metric], data["loss"], data["images"], metric=metric)
 
 
 @dataclass(frozen=True)
@@ -258,11 +292,9 @@ class Scored:
     cost: Cost
 
     def to_json(self) -> dict[str, Any]:
-        """The entry for ``summary.json``; accuracies are fractions, latency in milliseconds."""
+        """The entry for ``summary.json``; scores are fractions, latency in milliseconds."""
         scores = {
-            name: None
-            if metrics is None
-            else {"accuracy": metrics.accuracy, "loss": metrics.loss, "images": metrics.images}
+            name: None if metrics is None else metrics.to_json()
             for name, metrics in (("val", self.val), ("test", self.test))
         }
         cost = {"macs": self.cost.macs, "params": self.cost.params, "latency_ms": self.cost.latency_ms}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from amc.core.errors import AmcError
+from amc.core.errors import AmcError, first_line
 from amc.core.files import replacing
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,6 +21,7 @@ Progress = Callable[[int, int], None]
 
 CACHE_FORMAT = 1
 FILES_PER_TASK = 128
+DEEP = ("I", "F")  # Pillow's modes of 16 and 32 bits, which it would clip to 8
 log = logging.getLogger(__name__)
 
 
@@ -68,10 +69,7 @@ def decode(files: Sequence[Path], size: int | None, progress: Progress | None = 
         for row, file in enumerate(part, start):
             image = _load(file, size)
             if image.shape[:2] != (height, width):
-                raise AmcError(
-                    f"image {file}: {image.shape[1]}×{image.shape[0]} pixels, others have {width}×{height}; "
-                    "give dataset.image_size"
-                )
+                raise _other_size(file, image.shape[:2], files[0], (height, width))
             pixels[row] = image.transpose(2, 0, 1)
         return len(part)
 
@@ -88,12 +86,28 @@ def decode(files: Sequence[Path], size: int | None, progress: Progress | None = 
     return pixels
 
 
+def check_size(pixels: Pixels, file: Path, like: Path) -> None:
+    """Raises ``AmcError`` unless ``pixels``, the first of them ``file``, have the size of the image ``like``."""
+    expected = _load(like, None).shape[:2]
+    if pixels.shape[2:] != expected:
+        raise _other_size(file, pixels.shape[2:], like, expected)
+
+
+def _other_size(file: Path, size: tuple[int, ...], first: Path, expected: tuple[int, ...]) -> AmcError:
+    return AmcError(
+        f"image {file}: {size[1]}×{size[0]} pixels, {first} has {expected[1]}×{expected[0]}; give dataset.image_size"
+    )
+
+
 def _load(file: Path, size: int | None) -> Pixels:
     try:
         with Image.open(file) as image:
+            mode = image.mode
             rgb = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise AmcError(f"image {file}: can't be read ({error}); repair or remove it") from error
+    except Exception as error:  # a damaged file may raise anything
+        raise AmcError(f"image {file}: can't be read ({first_line(error)}); repair or remove it") from error
+    if mode.startswith(DEEP):
+        raise AmcError(f"image {file}: has more than 8 bits a colour (mode {mode}); convert it to 8 bits")
     if size is not None and rgb.size != (size, size):
         rgb = _resize_and_crop(rgb, size)
     return np.asarray(rgb)

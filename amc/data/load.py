@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +176,8 @@ def _folders(
         if not there:
             raise AmcError(f"dataset.root={root}: no folder {folder!r}. {layout}")
     train = open_folder(root / "train", None)
-    test, *more = (open_folder(root / folder, train.classes) for folder in held)
-    return train, test, more[0] if more else None
+    others = [replace(open_folder(root / folder, train.classes), like=train.files[0]) for folder in held]
+    return train, others[0], others[1] if len(others) > 1 else None
 
 
 def _divide(

@@ -1,4 +1,4 @@
-"""Networks side by side: each cut, recovered and scored in the same way."""
+"""Comparison of networks, each cut, recovered and scored in the same way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from amc.core.types import Cost, Metrics, PruningPlan, Scored
 from amc.data import ImageSet
 from amc.evaluation.evaluator import Evaluator
-from amc.evaluation.metrics import TOP1, Metric
+from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.evaluation.scoring import measure
 from amc.pruning.latency import measure_ms
 from amc.pruning.network import Network
@@ -31,11 +31,11 @@ class Compared:
 def compare(
     network: Network, evaluator: Evaluator, plans: Mapping[str, PruningPlan], test: ImageSet | None
 ) -> Compared:
-    """The networks of ``plans``, not fine-tuned, beside the dense one.
+    """Scores the networks of ``plans``, not fine-tuned, beside the dense one.
 
     Args:
-        network: dense.
-        evaluator: of this network; its validation images and recovery count.
+        network: the dense one.
+        evaluator: of this network; gives validation images and recovery.
         plans: name → plan.
         test: images for the report only.
     """
@@ -48,7 +48,7 @@ def compare(
         [evaluator.dense, *vals.values()],
         test,
         network.example,
-        evaluator.metric,
+        evaluator.criterion,
     )
     return Compared(dict(zip((DENSE, *plans), scored, strict=True)), models)
 
@@ -62,20 +62,20 @@ def score_networks(
     vals: Sequence[Metrics],
     test: ImageSet | None,
     example: torch.Tensor,
-    metric: Metric = TOP1,
+    criterion: Criterion = CLASSIFICATION,
 ) -> tuple[Scored, ...]:
-    """Networks side by side: validation scores as given, test scores in float32, costs, latency of one image.
+    """Scores of several networks: validation as given, test in float32, costs, latency of one image.
 
     Args:
-        models: left as they are.
+        models: not modified.
         costs, vals: of each of them.
-        test: images that nothing was chosen by; ``None``: there are none.
+        test: images that nothing was chosen on; ``None``: no test scores.
         example: one normalised input ``[1, c, h, w]``.
-        metric: of the test images.
+        criterion: of the test images.
     """
     copies = [_copy(model) for model in models]
     latencies_ms = measure_ms(copies, example)
-    tests = [None if test is None else measure(copy, test, BATCH, metric=metric) for copy in copies]
+    tests = [None if test is None else measure(copy, test, BATCH, criterion=criterion) for copy in copies]
     return tuple(
         Scored(val, tested, replace(cost, latency_ms=ms))
         for val, tested, cost, ms in zip(vals, tests, costs, latencies_ms, strict=True)
@@ -83,5 +83,5 @@ def score_networks(
 
 
 def _copy(model: nn.Module) -> nn.Module:
-    """A network of its own for scoring, which folds it, in the layout that suits convolutions best."""
+    """A copy for scoring, which folds it; channels-last, as suits convolutions best."""
     return Surgeon(model, ()).cut({}).to(memory_format=torch.channels_last)

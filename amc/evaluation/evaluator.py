@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from amc.core.device import has_fast_bf16
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet
-from amc.evaluation.metrics import TOP1, Metric, right_among
+from amc.evaluation.metrics import CLASSIFICATION, Criterion, right_among
 from amc.evaluation.prefix_cache import PrefixCache
 from amc.evaluation.racing import Race, StopRule
 from amc.evaluation.scoring import measure, score, score_until
@@ -27,76 +28,87 @@ BF16_TOLERANCE = 1e-3  # of top-1: bf16 is used where it changes less
 FOLD_TOLERANCE = 1e-3  # of the largest output
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """How plans are scored; validated on construction.
+
+    Attributes:
+        batch_size: images in one forward pass.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if the score stays the same.
+        probes: images on which ``auto`` compares the two, by default those that plans are scored on; of a small set, a
+            single image would decide.
+        early_stop: stop rule of racing; only with a metric that is a mean over examples.
+        criterion: metric and loss.
+
+    Raises:
+        AmcError: unknown precision.
+    """
+
+    batch_size: int = 125
+    precision: str = "auto"
+    probes: Sequence[ImageSet] = ()
+    early_stop: StopRule | None = None
+    criterion: Criterion = CLASSIFICATION
+
+    def __post_init__(self) -> None:
+        one_of("evaluate.precision", self.precision, PRECISIONS)
+
+
 class Evaluator:
     """Scores plans on a fixed set of images. A plan that was seen before is not evaluated again."""
 
-    def __init__(
-        self,
-        pruner: Pruner,
-        images: ImageSet,
-        *,
-        batch_size: int = 125,
-        precision: str = "auto",
-        probes: Sequence[ImageSet] = (),
-        early_stop: StopRule | None = None,
-        metric: Metric = TOP1,
-    ) -> None:
+    def __init__(self, pruner: Pruner, images: ImageSet, how: Evaluation | None = None) -> None:
         """Scores the dense network and settles the precision.
 
         Args:
             pruner: makes the pruned networks.
             images: what plans are scored on.
-            batch_size: images in one forward pass.
-            precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if top-1 stays the same.
-            probes: what ``auto`` compares the two on, by default ``images``: of a small set, one image more or less
-                would decide.
-            early_stop: when to leave a plan's other images out because it is surely worse than the best so far;
-                only with a metric that is a mean over examples.
-            metric: what predictions are worth.
+            how: by default :class:`Evaluation`'s defaults.
 
         Raises:
-            AmcError: unknown precision, or outputs that are no numbers.
+            AmcError: NaN or infinite outputs.
         """
-        one_of("evaluate.precision", precision, PRECISIONS)
+        how = how or Evaluation()
         self.pruner, self._surgeon = pruner, pruner.surgeon
-        self._images, self._batch_size = images, batch_size
+        self._images, self._batch_size = images, how.batch_size
         example = images.take(2).normalised()
         self._norms = _safe_folds(self._surgeon.model, example)
         self._seen: dict[PruningPlan, Metrics] = {}
-        self.metric = metric
-        racing = early_stop is not None and metric.per_example
-        self._race = Race(early_stop, len(images), batch_size) if racing and early_stop is not None else None
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        if precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(probes or [images]):
+        self.criterion = how.criterion
+        racing = how.early_stop is not None and how.criterion.metric.per_example
+        self._race = Race(how.early_stop, len(images), how.batch_size) if racing and how.early_stop else None
+        self.dtype = torch.bfloat16 if how.precision == "bf16" else torch.float32
+        if how.precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(how.probes or [images]):
             self.dtype = torch.bfloat16
         self.dense = self.score(self._surgeon.cut({}))
-        self._start: PrefixCache | None = None  # made for the first plan that is seen in full
+        self._prefix_cache: PrefixCache | None = None  # made for the first plan that is seen in full
 
     def _bf16_agrees(self, probes: Sequence[ImageSet]) -> bool:
         """Whether bf16 changes the dense network's metric by less than 0.1 point.
 
-        Of ``n`` images with ``f`` answers that flip between right and wrong, the change in right answers has a
-        standard error of √f if flips either way are equally likely; within that, a change says nothing. A metric that
-        is no mean over images is compared as it is.
+        If ``f`` answers flip between right and wrong, either way equally likely, the change in the number of right
+        answers has a standard error of √f; a change within it is not significant. A metric that is no mean over
+        images is compared directly.
         """
         fp32, bf16 = ([self._probed(images, dtype) for images in probes] for dtype in (torch.float32, torch.bfloat16))
-        if not self.metric.per_example:
+        metric = self.criterion.metric
+        if not metric.per_example:
             pairs = zip(fp32, bf16, strict=True)
-            return all(abs(self.metric.value(a) - self.metric.value(b)) < BF16_TOLERANCE for a, b in pairs)
+            return all(abs(metric.value(a) - metric.value(b)) < BF16_TOLERANCE for a, b in pairs)
         before, now = torch.cat(fp32), torch.cat(bf16)
         flipped, change = int((before != now).sum()), abs(right_among(now) - right_among(before))
         return change < BF16_TOLERANCE * len(before) + math.sqrt(flipped)
 
     def _probed(self, images: ImageSet, dtype: torch.dtype) -> torch.Tensor:
         dense = self.prepared(self._surgeon.cut({}), dtype)
-        return score(dense, images, self._batch_size, dtype, self.metric)[0]
+        return score(dense, images, self._batch_size, dtype, self.criterion)[0]
 
     def __call__(self, plan: PruningPlan) -> Metrics:
-        """Accuracy and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
+        """Score and loss of the cut and recovered network; estimates if it was stopped early (fewer images)."""
         return self._evaluate(plan, self._race)
 
     def in_full(self, plan: PruningPlan) -> Metrics:
-        """The same on all images; such a plan takes no part in the race that stops others early."""
+        """The same on all images; the plan takes no part in racing."""
         return self._evaluate(plan, None)
 
     def _evaluate(self, plan: PruningPlan, race: Race | None) -> Metrics:
@@ -113,59 +125,58 @@ class Evaluator:
         done = time.perf_counter()
         seconds = {"cut": cut - started, "recovery": recovered - cut, "forward": done - recovered}
         # metrics of a repeated plan take no time
-        self._seen[plan] = Metrics(metrics.accuracy, metrics.loss, metrics.images)
-        return Metrics(metrics.accuracy, metrics.loss, metrics.images, seconds)
+        self._seen[plan] = replace(metrics, seconds={})
+        return replace(metrics, seconds=seconds)
 
     def free_memory(self) -> None:
-        """Gives back what plans seen in full share; the next one makes it anew."""
-        self._start = None
+        """Frees the prefix cache; the next plan that is seen in full makes a new one."""
+        self._prefix_cache = None
 
     def remember(self, seen: Mapping[PruningPlan, Metrics]) -> None:
-        """Plans that were evaluated before, in an earlier part of a resumed run."""
-        self._seen.update({p: Metrics(m.accuracy, m.loss, m.images) for p, m in seen.items()})
+        """Takes over the metrics of plans that were evaluated before a resume."""
+        self._seen.update({plan: replace(metrics, seconds={}) for plan, metrics in seen.items()})
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What stopping early compares with, for :meth:`load_state`; empty without it."""
+        """State of racing, for :meth:`load_state`; empty without it."""
         return {} if self._race is None else self._race.state()
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Stops plans early as after the plan that ``state`` was taken at. ``ValueError`` if it does not fit."""
+        """Restores racing from ``state``. Raises ``ValueError`` if it does not fit."""
         if self._race is not None:
             self._race.load_state(state, self._images.device)
 
     @torch.inference_mode()
     def _seen_in_full(self, model: nn.Module) -> Metrics:
-        if self._start is None:
-            uncut = self.prepared(self._surgeon.cut({}), self.dtype)
-            self._start = PrefixCache(uncut, self._images, self._batch_size, self.dtype)
+        if self._prefix_cache is None:
+            dense = self.prepared(self._surgeon.cut({}), self.dtype)
+            self._prefix_cache = PrefixCache(dense, self._images, self._batch_size, self.dtype)
         model = self.prepared(model, self.dtype)
-        self._start.lend(model)
-        return measure(model, self._images, self._batch_size, self.dtype, self.metric)
+        self._prefix_cache.lend(model)
+        return measure(model, self._images, self._batch_size, self.dtype, self.criterion)
 
     def _compete(self, model: nn.Module, race: Race) -> Metrics:
         model = self.prepared(model, self.dtype)
-        return race.judge(
-            *score_until(model, self._images, self._batch_size, self.dtype, race.challenger(), self.metric)
-        )
+        seen = score_until(model, self._images, self._batch_size, self.dtype, race.challenger(), self.criterion)
+        return replace(race.judge(*seen), metric=self.criterion.metric.name)
 
     @torch.inference_mode()
     def score(self, model: nn.Module) -> Metrics:
-        """Metric and mean cross-entropy of ``model``, which is used up: folded and cast in place.
+        """Metric and mean loss of ``model``, which is folded and cast in place.
 
-        It is one that the pruner or its surgeon made.
+        It must come from the pruner or its surgeon.
         """
-        return measure(self.prepared(model, self.dtype), self._images, self._batch_size, self.dtype, self.metric)
+        return measure(self.prepared(model, self.dtype), self._images, self._batch_size, self.dtype, self.criterion)
 
     @torch.inference_mode()
     def prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
-        """``model`` as it is scored: folded and cast in place. One that the pruner or its surgeon made."""
+        """``model``, from the pruner or its surgeon, folded and cast in place for scoring."""
         fold_norms(model, self._norms)
         return model.to(dtype).to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def _safe_folds(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
-    """Batch norms that can be folded into the layers before them; none if the folded network computes otherwise."""
+    """Batch norms that can be folded into the layers before them; none if folding changes the outputs."""
     norms = following_norms(model, example)
     plain, folded = Surgeon(model, ()).cut({}).eval(), Surgeon(model, ()).cut({}).eval()
     fold_norms(folded, norms)

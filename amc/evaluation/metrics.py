@@ -1,4 +1,4 @@
-"""Metrics of predictions: the only module that knows what a task's metric is."""
+"""Metrics and losses of predictions: the only module that knows what a task's metric is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from amc.core.types import Metrics
+from amc.core.types import Loss, Metrics
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Metric:
 
     def metrics(self, worth: Tensor, loss: float, examples: int) -> Metrics:
         """The same with the loss and how many examples there were."""
-        return Metrics(self.value(worth), loss, examples)
+        return Metrics(self.value(worth), loss, examples, metric=self.name)
 
 
 def _is_right(logits: Tensor, labels: Tensor) -> Tensor:
@@ -59,6 +60,27 @@ def _is_right(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 TOP1 = Metric("accuracy", _is_right)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What a task's predictions are judged by.
+
+    Attributes:
+        metric: what they are worth.
+        loss: what training minimises, and what breaks ties between equal scores.
+    """
+
+    metric: Metric = TOP1
+    loss: Loss = F.cross_entropy
+
+
+CLASSIFICATION = Criterion()
+
+
+def loss_name(loss: Loss) -> str:
+    """Name of a loss function or module, for people and fingerprints."""
+    return str(getattr(loss, "__name__", type(loss).__name__))
 
 
 def right_among(worth: Tensor) -> int:

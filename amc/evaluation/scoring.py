@@ -6,28 +6,31 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from amc.core.types import Metrics
 from amc.data import ImageSet
-from amc.evaluation.metrics import TOP1, Metric, joined
+from amc.evaluation.metrics import CLASSIFICATION, Criterion, joined
 from amc.pruning.layers import frozen_eval
 
 
 @torch.inference_mode()
 def score(
-    model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32, metric: Metric = TOP1
+    model: nn.Module,
+    images: ImageSet,
+    batch_size: int,
+    dtype: torch.dtype = torch.float32,
+    criterion: Criterion = CLASSIFICATION,
 ) -> tuple[torch.Tensor, float]:
-    """What the metric says of the predictions (see :class:`Metric`), and the mean cross-entropy in nats.
+    """What the metric says of the predictions (see :class:`Metric`), and the mean loss.
 
     Args:
         model: maps images ``[n, c, h, w]`` to logits ``[n, classes]``; used in evaluation mode and left as it was.
         images: at least one.
         batch_size: images in one forward pass.
         dtype: of the model's weights, and so of the images that it is given.
-        metric: by default top-1: which images are classified right, bool ``[n]``.
+        criterion: by default top-1 (which images are classified right, bool ``[n]``) and cross-entropy in nats.
     """
-    worth: list[torch.Tensor] = []
+    metric, worth = criterion.metric, list[torch.Tensor]()
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     loss = 0.0
     with frozen_eval(model):
@@ -36,16 +39,20 @@ def score(
                 worth.append(metric.of(logits, y))
             else:
                 seen.append((logits, y))
-            loss += float(F.cross_entropy(logits, y, reduction="sum"))
+            loss += float(criterion.loss(logits, y, reduction="sum"))
     found = torch.cat(worth) if metric.per_example else joined(metric, *map(list, zip(*seen, strict=True)))
     return found, loss / len(images)
 
 
 def measure(
-    model: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype = torch.float32, metric: Metric = TOP1
+    model: nn.Module,
+    images: ImageSet,
+    batch_size: int,
+    dtype: torch.dtype = torch.float32,
+    criterion: Criterion = CLASSIFICATION,
 ) -> Metrics:
     """The same as one number of each; see :func:`score`."""
-    return metric.metrics(*score(model, images, batch_size, dtype, metric), len(images))
+    return criterion.metric.metrics(*score(model, images, batch_size, dtype, criterion), len(images))
 
 
 @torch.inference_mode()
@@ -55,9 +62,9 @@ def score_until(
     batch_size: int,
     dtype: torch.dtype,
     enough: Callable[[torch.Tensor], bool],
-    metric: Metric = TOP1,
+    criterion: Criterion = CLASSIFICATION,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same image by image, and only as far as needed: right bool ``[m]`` and cross-entropy float32 ``[m]``, m ≤ n.
+    """The same image by image, and only as far as needed: right bool ``[m]`` and loss float32 ``[m]``, m ≤ n.
 
     Args:
         model: see :func:`score`.
@@ -65,13 +72,13 @@ def score_until(
         batch_size: images in one forward pass.
         dtype: see :func:`score`.
         enough: called after each batch with its right answers ``[b]``; whether to leave the other images out.
-        metric: one that is a mean over examples.
+        criterion: with a metric that is a mean over examples.
     """
     right, losses = [], []
     with frozen_eval(model):
         for logits, y in _answers(model, images, batch_size, dtype):
-            right.append(metric.of(logits, y))
-            losses.append(F.cross_entropy(logits, y, reduction="none"))
+            right.append(criterion.metric.of(logits, y))
+            losses.append(criterion.loss(logits, y, reduction="none"))
             if enough(right[-1]):
                 break
     return torch.cat(right), torch.cat(losses)

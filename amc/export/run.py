@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +18,9 @@ from torch import nn
 from amc.core.errors import AmcError
 from amc.core.files import plain, write_bytes, write_json
 from amc.export.formats import Format, OnnxNetwork, Runner, _explained, _format, _quietly_on_one_thread
+from amc.models.given import own_copy
+from amc.pruning.counting import count_macs
 from amc.pruning.latency import measure_ms
-from amc.pruning.layers import count_macs
 from amc.pruning.rebuild import MODEL, build_uncut
 from amc.pruning.saved import load, read_info
 from amc.reporting.console import count, show
@@ -77,7 +77,7 @@ def export(
     chosen = _format(format)
     folder = pruned_folder(run)
     info = read_info(folder)
-    uncut = _fresh(model) if model is not None else build_uncut(folder, info)
+    uncut = own_copy(model) if model is not None else build_uncut(folder, info)
     small = load(folder, uncut).float()
     images = torch.randn(max(BATCH_SIZES), *info.image_shape, generator=torch.Generator().manual_seed(0))
     with _quietly_on_one_thread():
@@ -117,10 +117,6 @@ def pruned_folder(run: str | Path) -> Path:
         if (folder / MODEL).is_file():
             return folder
     raise AmcError(f"run={run}: holds no pruned network (no pruned/{MODEL}); give the folder of an amc.finetune run")
-
-
-def _fresh(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(model).cpu().float().eval()
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from amc.core.progress import Progress
-from amc.core.types import LayerGroup, PruningPlan
+from amc.core.types import LayerGroup, Metrics, PruningPlan
 from amc.finetune.tuner import Phase, Trained
 from amc.reporting.figures import save_figure, training_figure
 from amc.tracking import EventFile, RunDir
@@ -19,18 +19,19 @@ from amc.training.trainer import Epoch
 class TuningLog:
     """Log of one fine-tuning. Without a folder it only shows the progress."""
 
-    def __init__(self, folder: RunDir | None, fingerprint: Mapping[str, str], verbose: bool) -> None:
+    def __init__(self, folder: RunDir | None, fingerprint: Mapping[str, str], verbose: bool, metric: str) -> None:
         """Reads what an earlier part of the run left.
 
         Args:
             folder: the run's, locked.
             fingerprint: hashes that a resume compares.
             verbose: show the progress.
+            metric: name of the task's metric.
 
         Raises:
             AmcError: damaged files, or a run of another network or other images.
         """
-        self._folder, self._verbose, self._journal = folder, verbose, Journal(folder)
+        self._folder, self._journal, self.metric = folder, Journal(folder), metric
         self._journal.begin(fingerprint)
         self._stored: dict[str, Any] = self._journal.stored or {"phase": 0, "done": [], "history": [], "plans": []}
         self.done: list[dict[str, Any]] = list(self._stored["done"])
@@ -77,23 +78,21 @@ class TuningLog:
             "epoch": epoch.number,
             "macs_ratio": macs_ratio,
             "train_loss": epoch.train_loss,
-            "val_accuracy": epoch.val_accuracy,
-            "val_loss": epoch.val_loss,
+            f"val_{self.metric}": None if epoch.val is None else epoch.val.score,
+            "val_loss": None if epoch.val is None else epoch.val.loss,
             "lr": epoch.lr,
             "seconds": epoch.seconds,
         }
         self.history.append(row)
         if self._events is not None:
-            tags = {"train_loss": "train/loss", "lr": "train/lr", "val_accuracy": "val/accuracy",
+            tags = {"train_loss": "train/loss", "lr": "train/lr", f"val_{self.metric}": f"val/{self.metric}",
                     "val_loss": "val/loss", "macs_ratio": "cost/macs_ratio"}  # fmt: skip
             values = {tag: row[key] for key, tag in tags.items()}
             self._events.scalars({tag: v for tag, v in values.items() if not math.isnan(v)}, step)
         if epoch.number == 0:
             return
         self._trained += 1
-        accuracy = 0.0 if epoch.val_accuracy is None else epoch.val_accuracy
-        status = f"{phase.name}: loss {epoch.train_loss:.3f}, validation accuracy {accuracy:.2%}"
-        self._progress.update(self._trained, self._total, status)
+        self._progress.update(self._trained, self._total, f"{phase.name}: {epoch}")
 
     def finish_phase(self, phase: Phase, trained: Trained) -> None:
         """Records a phase's result."""
@@ -102,8 +101,8 @@ class TuningLog:
                 "phase": phase.name,
                 "epochs": phase.epochs,
                 "best_epoch": trained.epoch,
-                "cut_val_accuracy": trained.cut_metrics.accuracy,
-                "val_accuracy": trained.metrics.accuracy,
+                f"cut_val_{self.metric}": trained.cut_metrics.score,
+                f"val_{self.metric}": trained.metrics.score,
             }
         )
 
@@ -117,12 +116,12 @@ class TuningLog:
         if self._events is not None:
             self._events.close()
 
-    def conclude(self, plan: PruningPlan, summary: Mapping[str, Any], dense_accuracy: float) -> None:
+    def conclude(self, plan: PruningPlan, summary: Mapping[str, Any], dense: Metrics) -> None:
         """Writes the files of a finished run: summary, plan and the training curve."""
         self._progress.__exit__(None, None, None)  # the bar must not be drawn over what is printed next
         if self._folder is None or self._events is None:
             return
-        figure = training_figure(self.history, dense_accuracy)
+        figure = training_figure(self.history, dense.score, dense.metric)
         save_figure(self._folder.path / "training.png", figure)
         self._events.figure("training", figure, len(self.history))
         self._folder.write_plan(plan)

@@ -36,8 +36,8 @@ class Phases:
         log.begin(plans, len(trials) * settings.refine_epochs + settings.epochs)
         for number, phase in enumerate(trials):
             self._run(number, self._network.model, phase)
-        accuracies = [entry["val_accuracy"] for entry in log.done[: len(trials)]] or [0.0]
-        plan = plans[accuracies.index(max(accuracies))]
+        scores = [entry[f"val_{log.metric}"] for entry in log.done[: len(trials)]] or [0.0]
+        plan = plans[scores.index(max(scores))]
         stages = self._stages(plan)
         self._last = stages[-1]
         model, trained = self._network.model, None
@@ -86,5 +86,5 @@ class Phases:
                 num_classes=train.num_classes,
                 mean=train.mean,
                 std=train.std,
-                facts={"val_accuracy": metrics.accuracy, "macs": self._network.cost_model.cost(phase.plan).macs},
+                facts={f"val_{metrics.metric}": metrics.score, "macs": self._network.cost_model.cost(phase.plan).macs},
             )

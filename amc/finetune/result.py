@@ -39,7 +39,7 @@ class FineTuneResult:
 
 
 def summary_of(result: FineTuneResult, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of ``summary.json``; accuracies are fractions."""
+    """The content of ``summary.json``; scores are fractions."""
     return {
         **facts,
         "versions": versions(),

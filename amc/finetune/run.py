@@ -15,6 +15,7 @@ from amc.core.device import resolve_device
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan, Scored
 from amc.evaluation.comparison import score_networks
+from amc.evaluation.outputs import check_trainable
 from amc.finetune.log import TuningLog
 from amc.finetune.phases import Phases
 from amc.finetune.result import FineTuneResult, print_result, summary_of
@@ -33,6 +34,7 @@ from amc.training.recipe import Recipe
 Plans = PruningPlan | Sequence[PruningPlan] | str | Path
 
 
+@torch.inference_mode(mode=False)
 def finetune(
     model: nn.Module,
     plans: Plans,
@@ -53,7 +55,7 @@ def finetune(
     """Cuts a network to a plan, recovers it and trains it (AMC, He et al. 2018, §4: fine-tuning after the search).
 
     Args:
-        model: the trained, dense network; its weights are left as they are.
+        model: the trained, dense network; left as it is.
         plans: a plan, several to choose from (each is tried for ``settings.refine_epochs``), or a search's
             ``plan.json``; with ``settings.refine_plans`` above 1 also the best other plans of that search.
         train: training images.
@@ -76,11 +78,12 @@ def finetune(
     settings, recipe = settings or FineTuneSettings(), recipe or Recipe()
     task = Task.make(type(model).__name__, model, train, val, test, description=description)
     task = task.on(resolve_device(device))
+    check_trainable(task.model, task.train, task.criterion)
     facts = {**(facts or {}), "seed": seed, "settings": asdict(settings), "recipe": asdict(recipe)}
     whole = Settings(prune_residual=settings.prune_residual, freeze=settings.freeze)
     with Run(run_dir, resume=resume, verbose=verbose).opened({"command": "finetune", **facts}) as run:
         problem = assemble(task, settings.method(seed), whole, None, run)
-        with TuningLog(run.folder, problem.fingerprint, verbose) as log:
+        with TuningLog(run.folder, problem.fingerprint, verbose, task.metric.name) as log:
             found = log.plans(problem.network.groups) or _candidates(plans, problem.network, settings.refine_plans)
             phases = Phases(problem, recipe, settings, log, run)
             plan, trained = _all_phases(phases, found, run)
@@ -89,7 +92,7 @@ def finetune(
                 trained.model, plan, baseline, cut, tuned, tuple(log.history), tuple(log.done),
                 wall_seconds=time.perf_counter() - began + log.seconds,
             )  # fmt: skip
-            log.conclude(plan, summary_of(result, facts), baseline.val.accuracy)
+            log.conclude(plan, summary_of(result, facts), baseline.val)
         if verbose:
             print_result(result, run.line())
     return result
@@ -114,7 +117,7 @@ def _scored(problem: Problem, plan: PruningPlan, trained: Trained, phases: Phase
         (phases.tuner.score(network.model), trained.cut_metrics, trained.metrics),
         problem.task.test,
         network.example,
-        problem.task.metric,
+        problem.task.criterion,
     )
 
 

@@ -23,7 +23,7 @@ from amc.task.problem import Problem, make_pruner
 from amc.training.distillation import Teacher
 from amc.training.recipe import Recipe
 from amc.training.regularise import Penalty, make_penalty
-from amc.training.trainer import Epoch, Trainer
+from amc.training.trainer import Epoch, Objective, Trainer
 
 BATCH = 250  # images in one forward pass where nothing is trained
 
@@ -50,7 +50,7 @@ class Trained:
     """Result of a phase.
 
     Attributes:
-        model: weights of the epoch with the best validation accuracy, the recovered network itself counted as epoch 0.
+        model: weights of the epoch with the best validation score, the recovered network itself counted as epoch 0.
         metrics: its validation scores.
         epoch: which epoch that is.
         cut_model: the network cut and recovered, before training.
@@ -126,18 +126,18 @@ class FineTuner:
             cut_metrics = self.score(cut)
             best = _Best(_copied(cut), cut_metrics, 0)
             self._on_best(cut, phase, cut_metrics)
-            self._on_epoch(phase, Epoch(0, phase.epochs, math.nan, cut_metrics.accuracy, cut_metrics.loss, 0.0, 0.0))
+            self._on_epoch(phase, Epoch(0, phase.epochs, math.nan, cut_metrics, 0.0, 0.0))
         else:
-            cut, cut_metrics = resized(self._network.model, state["cut"]), Metrics(**state["cut_metrics"])
-            best = _Best(state["best"], Metrics(**state["best_metrics"]), state["best_epoch"])
+            cut, cut_metrics = resized(self._network.model, state["cut"]), Metrics.from_json(state["cut_metrics"])
+            best = _Best(state["best"], Metrics.from_json(state["best_metrics"]), state["best_epoch"])
         small = copy.deepcopy(cut)
         trainer = self._trainer(small, phase)
 
         def checkpoint(training: Mapping[str, Any] | None) -> None:
             save(
                 {
-                    "cut": cut.state_dict(), "cut_metrics": _plain(cut_metrics),
-                    "best": best.state, "best_metrics": _plain(best.metrics), "best_epoch": best.epoch,
+                    "cut": cut.state_dict(), "cut_metrics": cut_metrics.to_json(),
+                    "best": best.state, "best_metrics": best.metrics.to_json(), "best_epoch": best.epoch,
                     "trainer": training,
                 }
             )  # fmt: skip
@@ -148,10 +148,9 @@ class FineTuner:
             trainer.load_state(state["trainer"])
         while not trainer.finished:
             epoch = trainer.epoch()
-            assert epoch.val_accuracy is not None
-            assert epoch.val_loss is not None
-            if epoch.val_accuracy > best.metrics.accuracy:
-                found = Metrics(epoch.val_accuracy, epoch.val_loss, len(self._val))
+            found = epoch.val
+            assert found is not None
+            if found.score > best.metrics.score:
                 best = _Best(_copied(trainer.trained), found, epoch.number)
                 self._on_best(trainer.trained, phase, found)
             self._on_epoch(phase, epoch)
@@ -162,12 +161,12 @@ class FineTuner:
         recipe = replace(
             self._recipe, epochs=phase.epochs, lr=self._recipe.lr * self._settings.lr_scale, schedule="cosine"
         )
-        penalty, seed = self._penalty(small, phase), self._method.seed
-        return Trainer(small, self._train, self._val, recipe, seed=seed, teacher=self._teacher, penalty=penalty)
+        objective = Objective(self._problem.task.criterion, self._teacher, self._penalty(small, phase))
+        return Trainer(small, self._train, self._val, recipe, objective, self._method.seed)
 
     def score(self, model: nn.Module) -> Metrics:
         """Metric and loss on the validation images, in float32."""
-        return measure(model, self._val, BATCH, metric=self._problem.task.metric)
+        return measure(model, self._val, BATCH, criterion=self._problem.task.criterion)
 
     def _traced(self, model: nn.Module) -> Network:
         if model is self._network.model:
@@ -180,7 +179,7 @@ class FineTuner:
     def _pruner(self, model: nn.Module) -> Pruner:
         if model is self._network.model:
             return self._problem.pruner
-        return make_pruner(self._traced(model), self._train, self._method)
+        return make_pruner(self._traced(model), self._problem.task, self._method)
 
     def _penalty(self, small: nn.Module, phase: Phase) -> Penalty | None:
         """The penalty that prepares the next stage; none after the last cut."""
@@ -190,14 +189,12 @@ class FineTuner:
         network = self._traced(small)
         method = self._method
         images = self._train.take(method.calibration_images)
-        ranking = rank_groups(network, images, method.importance, method.seed)
+        ranking = rank_groups(
+            network, images, method.importance, seed=method.seed, loss=self._problem.task.criterion.loss
+        )
         doomed = doomed_channels(phase.following, ranking)
         return make_penalty(settings.regulariser, settings.regulariser_strength, small, network.groups, doomed)
 
 
 def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _plain(metrics: Metrics) -> dict[str, Any]:
-    return {"accuracy": metrics.accuracy, "loss": metrics.loss, "images": metrics.images}

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from amc.core.checks import one_of
 from amc.core.errors import AmcError
-from amc.core.types import LayerGroup
+from amc.core.types import LayerGroup, Loss
 from amc.data import ImageSet
 from amc.importance.reconstruction import reconstruction_scores
 from amc.pruning.groups import dependency_groups
@@ -35,13 +35,12 @@ NAMES = (*_MAGNITUDE, "fpgm", "activation", "reconstruction", "random")
 
 def score_channels(
     name: str,
-    model: nn.Module,
-    groups: Sequence[LayerGroup],
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    network: Network,
+    images: ImageSet,
     *,
     seed: int = 0,
     batch_size: int = 128,
+    loss: Loss = F.cross_entropy,
 ) -> Scores:
     """Group name → score of each channel ``[channels]``; higher is more important.
 
@@ -50,11 +49,8 @@ def score_channels(
 
     Args:
         name: one of :data:`NAMES`.
-        model: the dense network, in evaluation mode throughout; left as it is.
-        groups: from :func:`amc.pruning.groups.trace`.
-        images: normalised calibration images ``[n, c, h, w]``, used by ``taylor``, ``activation`` and
-            ``reconstruction``.
-        labels: their classes ``[n]``.
+        network: dense, in evaluation mode throughout; left as it is.
+        images: calibration images, used by ``taylor``, ``activation`` and ``reconstruction``.
         seed: of ``random`` and of the positions that ``reconstruction`` samples; no criterion looks at the global
             random state.
 
@@ -62,46 +58,42 @@ def score_channels(
         AmcError: unknown name, or activations that are not finite (``reconstruction``).
     """
     one_of("importance", name, NAMES)
-    prunable = [g for g in groups if g.frozen is None]
+    prunable = [g for g in network.groups if g.frozen is None]
     if name == "random":
         rng = np.random.default_rng(seed)
         return {g.name: rng.random(g.channels) for g in prunable}
     if name == "activation":
-        return _activity(model, prunable, images, batch_size)
+        return _activity(network.model, prunable, images.normalised(), batch_size)
     if name == "fpgm":
-        return {g.name: _distances(model, g) for g in prunable}
+        return {g.name: _distances(network.model, g) for g in prunable}
     if name == "reconstruction":
-        return _reconstruction(model, prunable, images, labels, batch_size, seed)
-    return _by_torch_pruning(name, model, prunable, images, labels, batch_size)
+        return _reconstruction(network, prunable, images, Calibration(batch_size=batch_size, seed=seed))
+    if name == "taylor":
+        return _by_torch_pruning(name, network, prunable, lambda twin: _add_gradients(twin, images, batch_size, loss))
+    return _by_torch_pruning(name, network, prunable)
 
 
 def _reconstruction(
-    model: nn.Module,
-    groups: Sequence[LayerGroup],
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    batch_size: int,
-    seed: int,
+    network: Network, groups: Sequence[LayerGroup], images: ImageSet, calibration: Calibration
 ) -> Scores:
     try:
-        scores = reconstruction_scores(model, groups, images, Calibration(batch_size=batch_size, seed=seed))
+        scores = reconstruction_scores(network.model, groups, images.normalised(), calibration)
     except ValueError as error:
         raise AmcError(f"importance=reconstruction: {error}; check the model's weights and the images") from error
     rest = [g for g in groups if g.name not in scores]
-    return scores | (_by_torch_pruning("l1", model, rest, images, labels, batch_size) if rest else {})
+    return scores | (_by_torch_pruning("l1", network, rest) if rest else {})
 
 
 def _by_torch_pruning(
     name: str,
-    model: nn.Module,
+    network: Network,
     groups: Sequence[LayerGroup],
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    batch_size: int,
+    prepare: Callable[[nn.Module], None] | None = None,
 ) -> Scores:
-    found = dependency_groups(model, images[:1])
-    if name == "taylor":
-        _add_gradients(found[0]._DG.model, images, labels, batch_size)
+    """Scores of torch-pruning's criterion ``name``; ``prepare`` is given the copy of the network that it looks at."""
+    found = dependency_groups(network.model, network.example)
+    if prepare is not None:
+        prepare(found[0]._DG.model)
     by_producer = {
         item.dep.target.name.split(" ")[0]: group
         for group in found
@@ -118,12 +110,11 @@ def _by_torch_pruning(
     return scores
 
 
-def _add_gradients(twin: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> None:
-    """Gradients of the mean cross-entropy, in evaluation mode so that batch norms use their running statistics."""
+def _add_gradients(twin: nn.Module, images: ImageSet, batch_size: int, loss: Loss) -> None:
+    """Gradients of the mean loss, in evaluation mode so that batch norms use their running statistics."""
     twin.zero_grad()
-    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        loss = F.cross_entropy(twin(x), y, reduction="sum") / len(images)
-        loss.backward()
+    for x, y in images.batches(batch_size):
+        (loss(twin(x), y, reduction="sum") / len(images)).backward()
 
 
 @torch.no_grad()
@@ -171,7 +162,9 @@ def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tens
     return scores
 
 
-def rank_groups(network: Network, images: ImageSet, importance: str, seed: int = 0) -> Ranking:
+def rank_groups(
+    network: Network, images: ImageSet, importance: str, *, seed: int = 0, loss: Loss = F.cross_entropy
+) -> Ranking:
     """Group name → channels by falling importance, of every group that can be pruned."""
-    scores = score_channels(importance, network.model, network.groups, images.normalised(), images.labels, seed=seed)
+    scores = score_channels(importance, network, images, seed=seed, loss=loss)
     return {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}

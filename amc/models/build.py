@@ -16,6 +16,7 @@ from amc.core.checks import one_of
 from amc.core.errors import AmcError, first_line
 from amc.models.arguments import ADVICE, OURS, TORCHVISION, imagenet_weights
 from amc.models.checkpoint import load_checkpoint
+from amc.models.given import own_copy
 from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
 
 STEMS = ("auto", "imagenet", "small")
@@ -61,7 +62,7 @@ def build(
         stem = "imagenet"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
-        model = _call(maker, target, arguments)
+        model = own_copy(_call(maker, target, arguments))
         _drop_auxiliary_heads(model)
         if _wants_small_stem(stem, target, image_shape):
             use_small_stem(model, image_shape)
@@ -133,4 +134,5 @@ def _check_output(model: nn.Module, image_shape: tuple[int, int, int], num_class
     output = run_once(model, image_shape)
     if not isinstance(output, Tensor) or tuple(output.shape) != (1, num_classes):
         got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise ValueError(f"its output for one image is {got} instead of a tensor of shape (1, {num_classes})")
+        hint = "" if isinstance(output, Tensor) else ", which a module around it could return"
+        raise ValueError(f"its output for one image is {got} instead of a tensor of shape (1, {num_classes}){hint}")

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from amc.core.errors import AmcError
+from amc.models.weights import storage_fault, weight_fault
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
@@ -98,8 +99,9 @@ def _check_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], whe
                 f"{where}: tensor {name!r} is {_shape(value)} there and {_shape(own[name])} in the network; give a "
                 "checkpoint of this network, or the model.stem and dataset it was trained with"
             )
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise AmcError(f"{where}: tensor {name!r} holds NaN or infinite values; give another checkpoint")
+        fault = weight_fault(value) if own[name].is_floating_point() else storage_fault(value)
+        if fault is not None:
+            raise AmcError(f"{where}: tensor {name!r} {fault[0]}; give another checkpoint")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -69,7 +69,7 @@ class Budget:
         if lowest > self.limit:
             raise AmcError(
                 f"budget.keep={keep}: can't be reached; with min_keep={min_keep} the smallest reachable value is "
-                f"{self.smallest:.4f} of the {cost}. Raise budget.keep or lower min_keep."
+                f"{self.smallest:.4f} of the {cost}{_outside(cost_model, cost)}. Raise budget.keep or lower min_keep."
             )
 
     def allows(self, cost: Cost) -> bool:
@@ -108,6 +108,13 @@ class Budget:
         unit = group.unit(self.channel_round)
         most = last_whole(lambda units: fits(units * unit), self.floor[group.name] // unit, channels // unit + 1)
         return max(most * unit, self.floor[group.name])
+
+
+def _outside(cost_model: CostModel, cost: str) -> str:
+    """The share of MACs that no plan changes, if it is worth a word."""
+    rest = cost_model.rest.macs
+    share = 0.0 if cost != "macs" or rest is None else rest.constant / cost_model.cost().macs
+    return f" ({share:.4f} are attention, recurrent layers and others that can't be cut)" if share > 0.01 else ""
 
 
 def _nothing_to_prune(cost_model: CostModel) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,19 +31,37 @@ class CostTerms:
         """The cost for kept counts ``[groups]``."""
         return self.constant + float(self.linear @ counts) + float(counts @ self.pairwise @ counts)
 
+    def plus(self, other: CostTerms) -> CostTerms:
+        """The sum of two costs of the same groups."""
+        return CostTerms(self.constant + other.constant, self.linear + other.linear, self.pairwise + other.pairwise)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Cost outside the layers that are cut.
+
+    Attributes:
+        params: parameters that belong to no such layer, and that no plan changes.
+        macs: MACs of other operations (attention, recurrent layers, functional calls); ``None``: there are none.
+    """
+
+    params: int = 0
+    macs: CostTerms | None = None
+
 
 class CostModel:
     """Predicts the cost of any plan for one network.
 
     A layer's axis length is its original length minus what each group removed from it, so all lengths are one
-    matrix product; a layer's cost is then ``macs_per_pair · out · in + macs_per_out · out``.
+    matrix product; a layer's cost is then ``macs_per_pair · out · in + macs_per_out · out``. What else the network
+    costs is :class:`Rest`: as a rule a constant.
     """
 
-    def __init__(self, groups: Sequence[LayerGroup], layers: Sequence[LayerShape], rest_params: int = 0) -> None:
-        """``rest_params``: parameters that belong to no layer in ``layers``."""
+    def __init__(self, groups: Sequence[LayerGroup], layers: Sequence[LayerShape], rest: Rest | None = None) -> None:
+        """``rest``: the cost outside ``layers``; by default there is none."""
         self.groups = tuple(groups)
         self.layers = tuple(layers)
-        self._rest_params = rest_params
+        self.rest = rest or Rest()
         row = {layer.name: i for i, layer in enumerate(layers)}
         shape = (len(layers), len(groups))
         self._out_uses, self._in_uses = np.zeros(shape), np.zeros(shape)
@@ -73,7 +91,8 @@ class CostModel:
         return self._out_size - self._out_uses @ removed, self._in_size - self._in_uses @ removed
 
     def macs(self, counts: npt.NDArray[np.float64]) -> int:
-        return int(np.rint(self.layer_macs(counts).sum()))
+        other = 0.0 if self.rest.macs is None else self.rest.macs.value(counts)
+        return int(np.rint(self.layer_macs(counts).sum() + other))
 
     def layer_macs(self, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """MACs of each layer, ``[layers]``."""
@@ -83,7 +102,7 @@ class CostModel:
 
     def params(self, counts: npt.NDArray[np.float64]) -> int:
         out, inp = self.sizes(counts)
-        return int(np.rint((out * (self._params_per_pair * inp + self._params_per_out)).sum())) + self._rest_params
+        return int(np.rint((out * (self._params_per_pair * inp + self._params_per_out)).sum())) + self.rest.params
 
     def latency_ms(self, counts: npt.NDArray[np.float64]) -> float | None:
         """``None``: this model knows no latencies."""
@@ -115,9 +134,11 @@ class CostModel:
         U, V = self._out_uses, self._in_uses
         a, b = self.sizes(np.zeros(len(self.groups)))
         full = U.T @ (pair[:, None] * V)
-        rest = self._rest_params if name == "params" else 0
-        return CostTerms(
-            constant=float(pair @ (a * b) + alone @ a) + rest,
+        layers = CostTerms(
+            constant=float(pair @ (a * b) + alone @ a),
             linear=V.T @ (pair * a) + U.T @ (pair * b + alone),
             pairwise=np.triu(full) + np.tril(full, -1).T,
         )
+        if name == "params":
+            return replace(layers, constant=layers.constant + self.rest.params)
+        return layers if self.rest.macs is None else layers.plus(self.rest.macs)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from amc.core.types import LayerGroup
-from amc.pruning.cost import CostModel
+from amc.pruning.cost import CostModel, Rest
 from amc.pruning.layers import LayerShape, Mixing, frozen_eval, is_depthwise, watched
 
 GRID = (0.125, 0.25, 0.5, 0.75, 1.0)  # fractions of a layer's channels that are measured along each axis
@@ -59,12 +59,12 @@ class LatencyCostModel(CostModel):
         self,
         groups: Sequence[LayerGroup],
         layers: Sequence[LayerShape],
-        rest_params: int,
+        rest: Rest,
         tables: Mapping[str, Sequence[Sequence[float]]],
         total_ms: float,
     ) -> None:
         """``tables``: layer → ``[out, in]`` over :data:`GRID`, ms; ``total_ms``: the dense network's latency."""
-        super().__init__(groups, layers, rest_params)
+        super().__init__(groups, layers, rest)
         self.tables, self.total_ms = {n: [list(row) for row in t] for n, t in tables.items()}, total_ms
         self._rows = np.array([i for i, layer in enumerate(layers) if layer.name in tables], dtype=int)
         grids = [tables[layers[i].name] for i in self._rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -39,11 +39,36 @@ def is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, _ConvNd) and 1 < module.groups == module.in_channels == module.out_channels
 
 
+def is_frozen_norm(module: nn.Module) -> bool:
+    """A batch norm of buffers alone, as torchvision's, timm's and detectron2's ``FrozenBatchNorm2d``."""
+    return not module._parameters and {"weight", "bias", "running_mean", "running_var"} <= module._buffers.keys()
+
+
+def has_shared_slope(module: nn.Module) -> bool:
+    """A PReLU whose one slope belongs to all channels, so that it has none to cut."""
+    return isinstance(module, nn.PReLU) and module.num_parameters == 1
+
+
+def is_per_channel(module: nn.Module) -> bool:
+    return isinstance(module, PerChannel) or is_frozen_norm(module)
+
+
 def is_cuttable(module: nn.Module) -> bool:
     """Whether the surgery knows this layer: (grouped) convolutions, transposed without groups, linear, norms, PReLU."""
     if is_transposed(module):
         return bool(module.groups == 1)
-    return isinstance(module, Mixing + PerChannel)
+    return isinstance(module, Mixing) or is_per_channel(module)
+
+
+def per_channel_size(module: nn.Module) -> int:
+    """Channels of a layer that :func:`is_per_channel`."""
+    if isinstance(module, nn.PReLU):
+        return module.num_parameters
+    if isinstance(module, _NormBase):
+        return module.num_features
+    weight = module._buffers["weight"]
+    assert weight is not None
+    return len(weight)
 
 
 def kind_of(module: nn.Module) -> str:
@@ -92,68 +117,54 @@ def record_calls(model: nn.Module, example_input: torch.Tensor) -> dict[str, Lay
         height, width = (1, 1, *size)[-2:]
         calls[names[module]] = LayerCall(positions + (before.positions if before else 0), int(height), int(width))
 
-    handles = [m.register_forward_hook(hook) for m in names if isinstance(m, Mixing + PerChannel)]
+    handles = [m.register_forward_hook(hook) for m in names if isinstance(m, Mixing) or is_per_channel(m)]
     with watched(model, handles):
         model(example_input[:1])
     return calls
 
 
-def _shape_of(name: str, module: nn.Module, positions: int) -> LayerShape:
-    if isinstance(module, PerChannel):
-        size = module.num_parameters if isinstance(module, nn.PReLU) else module.num_features
-        per_out = sum(p.numel() for p in module.parameters(recurse=False)) / size
-        return LayerShape(name, size, 0, params_per_out=per_out)
-    bias = 0.0 if module.bias is None else 1.0
-    if isinstance(module, nn.Linear):
-        return LayerShape(name, module.out_features, module.in_features, positions, 1.0, 0.0, bias)
-    assert isinstance(module, _ConvNd)
-    taps = torch.Size(module.kernel_size).numel()
-    if is_depthwise(module):
-        return LayerShape(name, module.out_channels, 0, 0.0, 0.0, positions * taps, taps + bias)
-    share = taps / module.groups
-    return LayerShape(name, module.out_channels, module.in_channels, positions * share, share, 0.0, bias)
-
-
-def layer_shapes(model: nn.Module, calls: dict[str, LayerCall]) -> tuple[tuple[LayerShape, ...], int]:
+def layer_shapes(model: nn.Module, calls: Mapping[str, LayerCall]) -> tuple[tuple[LayerShape, ...], int]:
     """For :class:`~amc.pruning.cost.CostModel`: the shape of each layer, and the parameters outside these layers."""
     shapes = []
     counted: set[int] = set()
     for name, module in model.named_modules():
-        if isinstance(module, Mixing + PerChannel):
+        if isinstance(module, Mixing) or is_per_channel(module):
             call = calls.get(name)
-            shape = _shape_of(name, module, call.positions if call else 0)
-            own = {id(p) for p in module.parameters(recurse=False)}
-            if own & counted:  # tied weights: counted with the first layer that has them
-                shape = replace(shape, params_per_pair=0.0, params_per_out=0.0)
-            else:
-                counted |= own
+            own = {id(p): p for p in module.parameters(recurse=False)}
+            new = [p for key, p in own.items() if key not in counted]  # tied ones belong to the first layer with them
+            shape = _shape_of(name, module, call.positions if call else 0, new)
+            weight = getattr(module, "weight", None)
+            counted |= {id(p) for p in new if p is weight or _has_channels(p, shape)}
             shapes.append(shape)
     rest = sum(p.numel() for p in model.parameters() if id(p) not in counted)
     return tuple(shapes), rest
 
 
-@torch.no_grad()
-def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
-    """MACs of convolutions and linear layers in one forward pass of ``example_input[:1]``, counted layer by layer.
+def _shape_of(name: str, module: nn.Module, positions: int, params: Sequence[nn.Parameter]) -> LayerShape:
+    """``params``: those of the module that count with it."""
+    if is_per_channel(module):
+        return _with_params(LayerShape(name, per_channel_size(module), 0), params, None)
+    if isinstance(module, nn.Linear):
+        shape = LayerShape(name, module.out_features, module.in_features, positions)
+        return _with_params(shape, params, module.weight)
+    assert isinstance(module, _ConvNd)
+    taps = torch.Size(module.kernel_size).numel()
+    if is_depthwise(module):
+        return _with_params(LayerShape(name, module.out_channels, 0, macs_per_out=positions * taps), params, None)
+    shape = LayerShape(name, module.out_channels, module.in_channels, positions * taps / module.groups)
+    return _with_params(shape, params, module.weight)
 
-    Reads the actual tensors that flow, so it is independent of :class:`~amc.pruning.cost.CostModel`.
-    """
-    total = 0
 
-    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal total
-        assert isinstance(module.weight, torch.Tensor)
-        if isinstance(module, nn.Linear):
-            total += output.numel() * inputs[0].shape[-1]
-        elif is_transposed(module):
-            total += inputs[0].numel() * module.weight[0].numel()
-        else:
-            total += output.numel() * module.weight[0].numel()
+def _with_params(shape: LayerShape, params: Sequence[nn.Parameter], weight: torch.Tensor | None) -> LayerShape:
+    """``shape`` with its parameters: ``weight`` by channel pairs, what else has an entry for each output by these."""
+    pairs = sum(p.numel() for p in params if p is weight) / max(1, shape.out_size * shape.in_size)
+    alone = sum(p.numel() for p in params if p is not weight and _has_channels(p, shape)) / shape.out_size
+    return replace(shape, params_per_pair=pairs, params_per_out=alone)
 
-    handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, Mixing)]
-    with watched(model, handles):
-        model(example_input[:1])
-    return total
+
+def _has_channels(parameter: nn.Parameter, shape: LayerShape) -> bool:
+    """Whether the surgery shortens it with the layer's outputs."""
+    return parameter.dim() > 0 and len(parameter) == shape.out_size
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from amc.core.errors import AmcError
 from amc.core.files import read_json, read_safetensors, write_json, write_safetensors
 from amc.core.types import PruningPlan, Scored
 from amc.data import ImageSet
+from amc.models.given import check_layers, copied
 from amc.pruning.rebuild import (
     FORMAT,
     MODEL,
@@ -106,7 +107,7 @@ def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
     """
     folder = Path(folder)
     info = read_info(folder)
-    skeleton = build_uncut(folder, info) if model is None else model
+    skeleton = build_uncut(folder, info) if model is None else copied(check_layers(model))
     for name, digest in info.files.items():
         if _digest(folder / name) != digest:
             raise AmcError(
@@ -169,7 +170,7 @@ def keep_network(
             num_classes=images.num_classes,
             mean=images.mean,
             std=images.std,
-            facts={"val_accuracy": scored.val.accuracy, "macs": scored.cost.macs},
+            facts={f"val_{scored.val.metric}": scored.val.score, "macs": scored.cost.macs},
         )
     except AmcError as error:
         log.warning("the pruned network is not saved: %s", error)

@@ -15,11 +15,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """``python -m amc.report`` and the console script."""
     parser = Parser(
         prog="python -m amc.report",
-        description="A page about a run, or one that compares several. It needs nothing but a browser.",
+        description="Self-contained HTML report of a run, or comparison of several.",
     )
     parser.add_argument("folders", nargs="+", metavar="RUN_DIR", help="folder of a search, finished or not")
     parser.add_argument(
-        "--output", metavar="FILE", help=f"the page; by default RUN_DIR/report.html, or {COMPARISON} for several"
+        "--output", metavar="FILE", help=f"the HTML file; by default RUN_DIR/report.html, or {COMPARISON} for several"
     )
     with shell():
         given = parser.parse_args(argv)

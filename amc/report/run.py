@@ -1,4 +1,4 @@
-"""The report of a run, or the comparison of several."""
+"""HTML report of a run, or comparison of several."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ COMPARISON = "comparison.html"
 
 
 def report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
-    """Makes a page that needs nothing but a browser.
+    """Writes a self-contained HTML page.
 
     Args:
-        folders: of runs. Of one, its own report; of several, their comparison.
+        folders: of runs; one gets its own report, several are compared.
         output: the file; by default ``report.html`` in the run folder, or ``comparison.html`` in the current one.
 
     Returns:

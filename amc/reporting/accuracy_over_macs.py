@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from amc.core.errors import AmcError
 from amc.reporting.figures import GRID
+from amc.reporting.words import titled
 
 
 @dataclass(frozen=True)
@@ -41,26 +42,22 @@ def log_macs_fit(macs: Sequence[float], accuracies: Sequence[float]) -> LogFit:
     return LogFit(slope, intercept, 1 - left / total if total > 0 else 1.0)
 
 
-def accuracy_over_macs_figure(
-    macs_ratios: Sequence[float], accuracies: Sequence[float], title: str = "Accuracy over ln(MACs)"
-) -> Figure:
-    """A search's episodes: accuracy over MACs on a logarithmic axis, with the least-squares line.
+def accuracy_over_macs_figure(macs_ratios: Sequence[float], scores: Sequence[float], metric: str) -> Figure:
+    """A search's episodes: score over MACs on a logarithmic axis, with the least-squares line.
 
     Args:
         macs_ratios: of every episode, as a fraction of the dense network's.
-        accuracies: as fractions.
-        title: above the picture.
+        scores: as fractions.
+        metric: name of the scores.
 
     Raises:
         AmcError: all episodes have the same MACs, so that there is no line.
     """
-    fit = log_macs_fit(macs_ratios, accuracies)
+    fit = log_macs_fit(macs_ratios, scores)
     figure = Figure(figsize=(7.6, 4.8), dpi=110, layout="constrained")
     axes = figure.subplots()
     order = np.arange(len(macs_ratios))
-    drawn = axes.scatter(
-        macs_ratios, 100 * np.asarray(accuracies), c=order, cmap="viridis", s=16, alpha=0.8, linewidth=0
-    )
+    drawn = axes.scatter(macs_ratios, 100 * np.asarray(scores), c=order, cmap="viridis", s=16, alpha=0.8, linewidth=0)
     ends = np.array([min(macs_ratios), max(macs_ratios)])
     line = 100 * (fit.slope * np.log(ends) + fit.intercept)
     axes.plot(ends, line, color="#D55E00", linewidth=1.8)
@@ -69,9 +66,9 @@ def accuracy_over_macs_figure(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     axes.set_xlabel("MACs as a fraction of the dense network's (logarithmic)")
-    axes.set_ylabel("validation accuracy, %")
-    fitted = f"accuracy = {100 * fit.slope:.2f} · ln(MACs ratio) + {100 * fit.intercept:.2f} %,  R² = {fit.r2:.3f}"
-    axes.set_title(f"{title}\n{fitted}", fontsize=11, loc="left")
+    axes.set_ylabel(f"validation {metric}, %")
+    fitted = f"{metric} = {100 * fit.slope:.2f} · ln(MACs ratio) + {100 * fit.intercept:.2f} %,  R² = {fit.r2:.3f}"
+    axes.set_title(f"{titled(metric)} over ln(MACs)\n{fitted}", fontsize=11, loc="left")
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -125,17 +125,18 @@ def _keep_bars(
     axes.set_yticks(np.arange(0, 1.01, 0.2))
 
 
-def training_figure(history: Sequence[Mapping[str, Any]], dense_accuracy: float) -> Figure:
-    """Validation accuracy over the epochs of all phases, each phase with the MACs that it was cut to.
+def training_figure(history: Sequence[Mapping[str, Any]], dense_score: float, metric: str) -> Figure:
+    """Validation score over the epochs of all phases, each phase with the MACs that it was cut to.
 
     Args:
         history: a row per epoch with ``phase``, ``epoch`` (0: cut and recovered, not trained), ``macs_ratio`` and
-            ``val_accuracy``.
-        dense_accuracy: the dense network's, as a fraction.
+            ``val_<metric>``.
+        dense_score: the dense network's, as a fraction.
+        metric: name of the score.
     """
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.axhline(100 * dense_accuracy, color="#777777", linewidth=1, linestyle="--", label="uncut")
+    axes.axhline(100 * dense_score, color="#777777", linewidth=1, linestyle="--", label="uncut")
     phases = list(dict.fromkeys(row["phase"] for row in history))
     position = 0
     for number, phase in enumerate(phases):
@@ -143,13 +144,13 @@ def training_figure(history: Sequence[Mapping[str, Any]], dense_accuracy: float)
         places = [position + i for i in range(len(rows))]
         label = f"{phase}: MACs × {rows[0]['macs_ratio']:.3f}"
         colour = CURVES[number % len(CURVES)]
-        axes.plot(places, [100 * row["val_accuracy"] for row in rows], "o-", markersize=3, color=colour, label=label)
+        axes.plot(places, [100 * row[f"val_{metric}"] for row in rows], "o-", markersize=3, color=colour, label=label)
         if number:
             axes.axvline(position - 0.5, color=GRID, linewidth=1)
         position = places[-1] + 1
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epochs (the first point of each curve: cut and recovered, not trained)")
-    axes.set_ylabel("validation accuracy, %")
+    axes.set_ylabel(f"validation {metric}, %")
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="lower right")

@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from amc.core.types import Episode, LayerGroup, PruningPlan, Scored
 from amc.reporting.figures import COLOURS, CURVES, FROZEN, GRID, kind_label
 from amc.reporting.pareto import pareto_front
+from amc.reporting.words import titled
 from amc.tracking.plans import best_episode, eligible
 
 GREY = "#9AA0A6"
@@ -37,8 +38,8 @@ def result_figure(what: What, groups: Groups, plan: PruningPlan, episodes: Seque
     """A figure of a search.
 
     Args:
-        what: ``plan``: the keep ratio of every group; ``curves``: reward, accuracy and mean keep ratios over the
-            episodes; ``scatter``: accuracy over MACs with the Pareto front; ``all``: these above each other.
+        what: ``plan``: the keep ratio of every group; ``curves``: reward, score and mean keep ratios over the
+            episodes; ``scatter``: score over MACs with the Pareto front; ``all``: these above each other.
         groups: in walk order.
         plan: the best.
         episodes: all of them.
@@ -80,9 +81,10 @@ def _curves(axes: Sequence[Axes], groups: Groups, episodes: Sequence[Episode], d
     axes[0].plot(x, [episode.reward for episode in episodes], ".", color=GREY, markersize=4)
     axes[0].plot(x, np.where(np.isfinite(best), best, np.nan), color=CURVES[0])
     _dress(axes[0], "reward", "Reward, and the best so far")
-    axes[1].plot(x, [100 * episode.metrics.accuracy for episode in episodes], ".", color=CURVES[1], markersize=4)
-    axes[1].axhline(100 * dense.val.accuracy, color=GREY, linestyle="--", linewidth=1)
-    _dress(axes[1], "accuracy, %", "Validation accuracy; dashed: dense")
+    axes[1].plot(x, [100 * episode.metrics.score for episode in episodes], ".", color=CURVES[1], markersize=4)
+    axes[1].axhline(100 * dense.val.score, color=GREY, linestyle="--", linewidth=1)
+    metric = dense.val.metric
+    _dress(axes[1], f"{metric}, %", f"Validation {metric}; dashed: dense")
     ratios = [episode.plan.keep_ratios() for episode in episodes]
     for label, colour in COLOURS.items():
         names = [g.name for g in groups if g.frozen is None and kind_label(g.kind) == label]
@@ -110,15 +112,16 @@ def _scatter(axes: Axes, episodes: Sequence[Episode], dense: Scored) -> None:
     if episodes:
         x, y = _points([best_episode(episodes)], dense)
         axes.plot(x, y, "*", color=CURVES[1], markersize=14, label="best reward")
-    axes.axhline(100 * dense.val.accuracy, color=GREY, linestyle="--", linewidth=1, label="dense")
-    _dress(axes, "accuracy, %", "Accuracy and MACs of all plans")
+    axes.axhline(100 * dense.val.score, color=GREY, linestyle="--", linewidth=1, label="dense")
+    metric = dense.val.metric
+    _dress(axes, f"{metric}, %", f"{titled(metric)} and MACs of all plans")
     axes.set_xlabel("MACs / dense")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
 
 
 def _points(episodes: Sequence[Episode], dense: Scored) -> tuple[list[float], list[float]]:
     costs = [episode.cost.macs / dense.cost.macs for episode in episodes]
-    return costs, [100 * episode.metrics.accuracy for episode in episodes]
+    return costs, [100 * episode.metrics.score for episode in episodes]
 
 
 def _dress(axes: Axes, ylabel: str, title: str) -> None:

@@ -82,7 +82,7 @@ def as_dataframe(found: Found) -> pandas.DataFrame:
         raise AmcError("to_dataframe: pandas is not installed; pip install 'amc-pruning[notebook]'") from error
     names = [g.name for g in found.groups if g.frozen is None]
     rows = [row_of(episode, found.baseline.cost, PARTS, names) for episode in found.episodes]
-    frame = pandas.DataFrame(rows, columns=list(columns_of(PARTS, names)))
+    frame = pandas.DataFrame(rows, columns=list(columns_of(PARTS, names, _metric(found))))
     return frame.astype({"latency_ms": float})
 
 
@@ -91,13 +91,13 @@ def _rows(found: Found) -> list[tuple[str, str, str, str]]:
     rows = []
     sides = (found.baseline, found.best)
     scored: Mapping[str, Sequence[Metrics | None]] = {
-        "validation accuracy": [side.val for side in sides],
-        "test accuracy": [side.test for side in sides],
+        f"validation {_metric(found)}": [side.val for side in sides],
+        f"test {_metric(found)}": [side.test for side in sides],
     }
     for name, (before, after) in scored.items():
         if before is not None and after is not None:
-            points = f"{100 * (after.accuracy - before.accuracy):+.2f} points"
-            rows.append((name, f"{before.accuracy:.2%}", f"{after.accuracy:.2%}", points))
+            points = f"{100 * (after.score - before.score):+.2f} points"
+            rows.append((name, f"{before.score:.2%}", f"{after.score:.2%}", points))
     dense, small = (side.cost for side in sides)
     rows.append(("MACs", count(dense.macs), count(small.macs), f"× {small.macs / dense.macs:.3f}"))
     rows.append(("parameters", count(dense.params), count(small.params), f"× {small.params / dense.params:.3f}"))
@@ -105,6 +105,10 @@ def _rows(found: Found) -> list[tuple[str, str, str, str]]:
         change = f"× {small.latency_ms / dense.latency_ms:.3f}"
         rows.append(("latency", f"{dense.latency_ms:.3g} ms", f"{small.latency_ms:.3g} ms", change))
     return rows
+
+
+def _metric(found: Found) -> str:
+    return found.baseline.val.metric
 
 
 def _episodes(found: Found) -> str:

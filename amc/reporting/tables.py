@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amc.core.progress import duration
-from amc.core.types import Cost, LayerGroup, Scored
+from amc.core.types import Cost, LayerGroup, Scored, Uncounted
 from amc.reporting.console import count, show
 
 
@@ -40,17 +40,27 @@ def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
     return table
 
 
+def uncounted_note(uncounted: Mapping[str, Uncounted]) -> str:
+    """What no budget knows of: operations whose MACs can't be counted, with their share of the time."""
+    found = ", ".join(
+        f"{name} ({entry.calls} × in a forward pass, {entry.time_share:.0%} of its time)"
+        for name, entry in uncounted.items()
+    )
+    return f"not in the MACs, since nobody counts them: {found}"
+
+
 def result_table(columns: Mapping[str, Scored]) -> Table:
-    """Networks side by side, the dense one first: accuracies, costs, and the last one's change against the first."""
+    """Networks side by side, the dense one first: scores, costs, and the last one's change against the first."""
     table = Table(box=box.SIMPLE_HEAD)
     for header in ("", *columns, "change"):
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
     scored = list(columns.values())
+    metric = scored[0].val.metric
     for name, metrics in (
-        ("validation accuracy", [s.val for s in scored]),
-        ("test accuracy", [s.test for s in scored]),
+        (f"validation {metric}", [s.val for s in scored]),
+        (f"test {metric}", [s.test for s in scored]),
     ):
-        found = [m.accuracy for m in metrics if m is not None]
+        found = [m.score for m in metrics if m is not None]
         if len(found) == len(scored):
             table.add_row(name, *map(_percent, found), f"{100 * (found[-1] - found[0]):+.2f} points")
     for name, costs in (("MACs", [s.cost.macs for s in scored]), ("parameters", [s.cost.params for s in scored])):
@@ -71,10 +81,10 @@ def networks_table(rows: Mapping[str, tuple[Scored, Scored, Scored]]) -> Table:
     for header in ("MACs", "parameters"):
         table.add_column(f"{header}\nbest", justify="right", no_wrap=True)
     for name, scored in rows.items():
-        accuracies = [_percent(s.val.accuracy) for s in scored]
-        accuracies += ["" if s.test is None else _percent(s.test.accuracy) for s in scored]
+        scores = [_percent(s.val.score) for s in scored]
+        scores += ["" if s.test is None else _percent(s.test.score) for s in scored]
         before, after = scored[0].cost, scored[-1].cost
-        table.add_row(name, *accuracies, _ratio(after.macs, before.macs), _ratio(after.params, before.params))
+        table.add_row(name, *scores, _ratio(after.macs, before.macs), _ratio(after.params, before.params))
     return table
 
 

@@ -1,4 +1,4 @@
-"""A search over several networks from a configuration, ``python -m amc.search model=[resnet20,resnet32]``."""
+"""Joint search from a configuration, ``python -m amc.search model=[resnet20,resnet32]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amc.task.settings import Settings
 
 
 def network_configs(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A configuration for each of the networks, as if it were alone; of a single network, the one there is.
+    """A configuration per network, as for a single search; ``config`` itself without a list of networks.
 
     Raises:
         AmcError: checkpoints that do not go with the networks.
@@ -44,10 +44,10 @@ def check_several(plain: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]
 
 
 def search_several(command: Command, configs: Sequence[Mapping[str, Any]], arguments: Mapping[str, Any]) -> None:
-    """Loads data and networks as configured, then searches on all of them together.
+    """Loads data and networks as configured, then searches jointly.
 
     Args:
-        command: the whole call.
+        command: the call.
         configs: of each network, from :func:`network_configs`.
         arguments: of the search, as for a single network.
     """

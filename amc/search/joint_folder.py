@@ -1,4 +1,4 @@
-"""The run folder of a search over several networks: a folder for each, and one checkpoint for all."""
+"""Run folder of a joint search: a folder per network, and one checkpoint for all."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NETWORKS = "networks"
 
 
 def network_folders(run_dir: RunDir, names: Iterable[str]) -> dict[str, NetworkFolder]:
-    """A folder in the run's for each of the networks, made if need be; they share the run's checkpoint."""
+    """A folder in the run's per network, created if missing; they share the run's checkpoint."""
     shared = SharedCheckpoint(run_dir)
     return {name: NetworkFolder(run_dir, name, shared) for name in names}
 
 
 class SharedCheckpoint:
-    """One file for the agent and every network's progress: they must never be of different moments."""
+    """One file for the agent and every network's progress, so that they can't get out of step."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
@@ -28,7 +28,7 @@ class SharedCheckpoint:
         self._networks: dict[str, dict[str, Any]] = dict(state.get("networks", {}))
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """What one network alone would have stored; ``None`` if it has no finished episode."""
+        """One network's checkpoint, as of a single search; ``None`` before its first finished episode."""
         own = self._networks.get(name)
         return None if own is None else {**own, "agent": self._agent}
 
@@ -53,7 +53,7 @@ class NetworkFolder(RunDir):
         remove_leftovers(self.path)
 
     def kept_file(self, name: str) -> Path:
-        """The run itself removes it if nothing comes of the run."""
+        """As the run's own; removed with the run's if it fails before its first checkpoint."""
         return self._run_dir.kept_file(f"{NETWORKS}/{self._name}/{name}")
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:

@@ -1,10 +1,10 @@
-"""One network's part of a search: its problem, its episodes, its folder. A search over one network has one."""
+"""Search on one network: its problem, episodes and folder. A single search has one, a joint search several."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.text import Text
@@ -39,16 +39,16 @@ class NetworkSearch:
     """Prepares one network, plays its episodes, and finds its best plan."""
 
     def __init__(self, task: Task, choices: Choices, run: Run, start: Policy | None = None) -> None:
-        """Computes everything that no plan changes.
+        """Computes all that doesn't depend on the plan.
 
         Args:
             task: on one device.
             choices: of the search.
-            run: with the network's own folder; ``verbose`` shows groups and what takes long.
-            start: the policy that the search begins with; what it walks to is among the heuristics.
+            run: with the network's own folder; ``verbose`` shows groups and progress.
+            start: policy to start from, if any; warm-ups play its plans beside the heuristics'.
 
         Raises:
-            AmcError: wrong input, or a network that gets nothing right, to which nothing can be compared.
+            AmcError: wrong input, or, in a joint search, a dense network with nothing right to compare with.
         """
         began = time.perf_counter()
         self.task, self._choices, self._run = task, choices, run
@@ -58,7 +58,7 @@ class NetworkSearch:
         if run.verbose:
             show(group_table(problem.network.groups, self.original))
             show(_dense_line(problem))
-        if choices.relative and problem.evaluator.dense.accuracy == 0:
+        if choices.relative and problem.evaluator.dense.score == 0:
             raise AmcError(f"{task.name}: the dense network gets no validation image right; give it trained weights")
         self._hints: Hints | None = None
         if needs_curves(settings, agent):
@@ -69,7 +69,7 @@ class NetworkSearch:
         self._recorder = None
         if run.folder is not None:
             fingerprint = {**problem.fingerprint, "precision": str(problem.evaluator.dtype)}
-            self._recorder = Recorder(run.folder, problem.network.groups, self.original, fingerprint)
+            self._recorder = Recorder(run.folder, problem.network.groups, self.original, fingerprint, task.metric.name)
         self._episodes: list[Episode] = []
         self._best: Episode | None = None
         self._seconds = {"preparation": time.perf_counter() - began, "recording": 0.0}
@@ -86,19 +86,19 @@ class NetworkSearch:
 
     @property
     def finished(self) -> int:
-        """How many episodes were played."""
+        """Number of episodes played."""
         return len(self._episodes)
 
     @property
     def episode_seconds(self) -> float:
-        """What they took."""
+        """Their total time."""
         return sum(episode.seconds for episode in self._episodes)
 
     def restore(self, agent: agents.Agent) -> None:
-        """Takes up the episodes of an earlier part of the run; agent and evaluator are then as they were after them.
+        """Restores the episodes of a resumed run, and agent and evaluator as they were after them.
 
         Raises:
-            AmcError: the run is damaged, or it is of another network, other images or another agent.
+            AmcError: the run is damaged, or has another network, other images or another agent.
         """
         if self._recorder is None:
             return
@@ -114,7 +114,7 @@ class NetworkSearch:
                 raise AmcError(f"resume: the checkpoint does not fit ({error}); start a new run") from error
 
     def play_one(self, agent: agents.Agent) -> str:
-        """The next episode, recorded; a line about it for the progress."""
+        """Plays and records the next episode; returns a line for the progress."""
         episode = play_episode(agent, self.finished, self.problem.budget.allows)
         self._episodes.append(episode)
         self._best = best = episode if self._best is None else best_episode((self._best, episode))
@@ -123,12 +123,12 @@ class NetworkSearch:
             self._recorder.episode(episode, best, agent.state(), self.problem.evaluator.state())
         self._seconds["recording"] += time.perf_counter() - ended
         return (
-            f"best {best.reward:.4f} ({best.metrics.accuracy:.2%})  last MACs "
-            f"{episode.cost.macs / self.original.macs:.3f}, accuracy {episode.metrics.accuracy:.2%}"
+            f"best {best.reward:.4f} ({best.metrics.score:.2%})  last MACs "
+            f"{episode.cost.macs / self.original.macs:.3f}, {episode.metrics.metric} {episode.metrics.score:.2%}"
         )
 
     def conclude(self, with_uniform: bool) -> Outcome:
-        """The best plan's network beside the dense one and, ``with_uniform``, the uniform plan's.
+        """Holds the finals, and compares the best network with the dense and, ``with_uniform``, the uniform one.
 
         Raises:
             AmcError: no episode met the budget.
@@ -161,7 +161,7 @@ class NetworkSearch:
         return Outcome(result, best, compared.scored.get("uniform"), finals)
 
     def write(self, outcome: Outcome, facts: Mapping[str, Any]) -> None:
-        """Writes down what only a finished search has, the summary last; ``facts`` are entries of it."""
+        """Writes the files of a finished search, the summary last; ``facts``: further entries of it."""
         if self._recorder is None or self._run.folder is None:
             return
         result, best = outcome.result, outcome.best
@@ -173,12 +173,14 @@ class NetworkSearch:
         keep_network(pruned, result.model, result.plan, result.best, train, self.task.description)
 
     def _own_facts(self, finals: Finals | None) -> dict[str, Any]:
-        """What the summary says about this network's evaluation."""
+        """Entries of the summary about this network's evaluation."""
         problem, hints = self.problem, self._hints
         facts: dict[str, Any] = {
             "early_stop": problem.settings.early_stop,
             "precision": str(problem.evaluator.dtype).removeprefix("torch."),
         }
+        if problem.network.uncounted:
+            facts["uncounted"] = {name: asdict(entry) for name, entry in problem.network.uncounted.items()}
         if hints is not None:
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         if finals is not None:
@@ -187,7 +189,7 @@ class NetworkSearch:
 
 
 def make_agent(choices: Choices, env: agents.Env, networks: int) -> agents.Agent:
-    """The untrained agent, for episodes on so many networks. Raises ``AmcError`` for a setting that makes no sense."""
+    """The untrained agent, for episodes on so many networks. Raises ``AmcError`` for an invalid setting."""
     seed, episodes = choices.method.seed, choices.episodes * networks
     try:
         return agents.make(choices.agent, env, seed, episodes, **choices.settings.agent)
@@ -196,7 +198,7 @@ def make_agent(choices: Choices, env: agents.Env, networks: int) -> agents.Agent
 
 
 def alone(outcome: Outcome, wall_seconds: float) -> Outcome:
-    """Of a search over one network, which takes all of the time."""
+    """``outcome`` of a single search, with the time of the whole search."""
     return replace(outcome, result=replace(outcome.result, wall_seconds=wall_seconds))
 
 
@@ -204,4 +206,4 @@ def _dense_line(problem: Problem) -> Text:
     evaluator = problem.evaluator
     dense, precision = evaluator.dense, str(evaluator.dtype).removeprefix("torch.")
     device = problem.task.train.device
-    return Text(f"dense: {dense.accuracy:.2%} on {dense.images} validation images, {precision} on {device}")
+    return Text(f"dense: {dense.score:.2%} on {dense.images} validation images, {precision} on {device}")

@@ -1,4 +1,4 @@
-"""A search's memory on disk: a row, a checkpoint and TensorBoard points per episode; going on after a kill."""
+"""A search's record on disk: a row, a checkpoint and TensorBoard points per episode; resume after a kill."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amc.tracking.group_facts import GROUPS, write_groups
 from amc.tracking.journal import Journal
 from amc.tracking.plans import PARTS, episodes_in
 
-WIDE = 1.2  # largest through smallest MACs
+WIDE = 1.2  # largest ÷ smallest MACs from which on accuracy over ln(MACs) is drawn
 
 
 class Recorder:
@@ -30,18 +30,20 @@ class Recorder:
         groups: Sequence[LayerGroup],
         original: Cost,
         fingerprint: Mapping[str, str],
+        metric: str = "accuracy",
     ) -> None:
-        """``fingerprint``: what a resumed run must agree with."""
+        """``fingerprint``: hashes that a resume compares; ``metric``: name of the task's metric."""
         self._run_dir, self._groups, self._original = run_dir, tuple(groups), original
         self._fingerprint, self._journal = dict(fingerprint), Journal(run_dir)
         self._names = [g.name for g in groups if g.frozen is None]
-        self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS)
+        self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS, metric)
+        self._metric = metric
         self._board: Board | None = None
 
     def restore(self) -> tuple[list[Episode], dict[str, Any] | None]:
         """The finished episodes of the run and the checkpoint after the last of them; empty for a new run.
 
-        Rows behind the last checkpoint are dropped: their episodes are played again.
+        Rows after the last checkpoint are dropped: their episodes are played again.
 
         Raises:
             AmcError: damaged files, or a run of another network.
@@ -52,7 +54,7 @@ class Recorder:
         self._log.truncate(finished)
         episodes = episodes_in(self._log.path, self._groups) if finished else []
         write_groups(self._run_dir.kept_file(GROUPS), self._groups, self._original)
-        self._board = Board(self._run_dir.path, self._groups, purge_step=finished)
+        self._board = Board(self._run_dir.path, self._groups, finished, self._metric)
         return episodes, checkpoint
 
     def episode(
@@ -62,12 +64,12 @@ class Recorder:
         agent_state: Mapping[str, Any],
         evaluator_state: Mapping[str, Tensor],
     ) -> None:
-        """Writes down a finished episode, then the checkpoint that makes it count.
+        """Records a finished episode, then the checkpoint that commits it.
 
         Args:
             episode: the finished one; its metrics' seconds tell where its time went.
             best: the best so far, possibly the same.
-            agent_state: everything the agent needs to go on.
+            agent_state: everything the agent needs to resume.
             evaluator_state: the same for the evaluator.
         """
         if self._board is None:
@@ -82,7 +84,7 @@ class Recorder:
 
     def _plan_figure(self, episode: Episode) -> Figure:
         share = episode.cost.macs / self._original.macs
-        title = f"Episode {episode.index}: {episode.metrics.accuracy:.2%} at {share:.1%} of the MACs"
+        title = f"Episode {episode.index}: {episode.metrics.score:.2%} at {share:.1%} of the MACs"
         return plan_figure(self._groups, episode.plan, self._original.macs, title)
 
     def finish(
@@ -93,7 +95,7 @@ class Recorder:
         hparams: Mapping[str, Any],
         results: Mapping[str, Any],
     ) -> None:
-        """Writes what only a finished search has: summary, figures, and the line in TensorBoard's HParams table."""
+        """Writes the files of a finished search: summary, figures, and the row in TensorBoard's HParams table."""
         ratios = [e.plan.keep_ratios() for e in episodes]
         curves = ratio_curves_figure({name: [r[name] for r in ratios] for name in self._names})
         save_figure(self._run_dir.path / "keep_ratios.png", curves)
@@ -107,16 +109,16 @@ class Recorder:
         self._run_dir.write_summary(summary)
 
     def _log_macs(self, episodes: Sequence[Episode], best: Episode) -> dict[str, Any]:
-        """Draws accuracy over ln(MACs), which AMC's reward takes for a straight line; the fit, for the summary.
+        """Draws the score over ln(MACs), a straight line by AMC's reward; returns the fit, for the summary.
 
-        Neither where a budget held all plans to nearly the same MACs: there is no line to see.
+        Neither where a budget holds all plans to nearly the same MACs: there is nothing to fit.
         """
         ratios = [e.cost.macs / self._original.macs for e in episodes]
         if max(ratios) < WIDE * min(ratios):
             return {}
-        accuracies = [e.metrics.accuracy for e in episodes]
-        drawn = accuracy_over_macs_figure(ratios, accuracies)
+        scores = [e.metrics.score for e in episodes]
+        drawn = accuracy_over_macs_figure(ratios, scores, best.metrics.metric)
         save_figure(self._run_dir.path / "accuracy_over_macs.png", drawn)
         if self._board is not None:
             self._board.figure("accuracy_over_macs", drawn, best.index)
-        return {"log_macs_fit": asdict(log_macs_fit(ratios, accuracies))}
+        return {"log_macs_fit": asdict(log_macs_fit(ratios, scores))}

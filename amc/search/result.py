@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """Result of a search. It shows itself: printed, as a table in a notebook, by :meth:`plot`.
+    """Result of a search. Shown as text, as a table in a notebook, and by :meth:`plot`.
 
     Attributes:
         plan: the best plan.
@@ -49,14 +49,14 @@ class SearchResult:
         return views.as_html(self)
 
     def plot(self, what: What = "all") -> Figure:
-        """A figure, which a notebook shows and ``savefig`` saves.
+        """A matplotlib figure, shown by notebooks and saved by its ``savefig``.
 
         Args:
-            what: ``plan`` (the keep ratio of every group), ``curves`` (reward, accuracy and keep ratios over the
-                episodes), ``scatter`` (accuracy over MACs with the Pareto front), or ``all`` of them.
+            what: ``plan`` (the keep ratio of every group), ``curves`` (reward, score and keep ratios over the
+                episodes), ``scatter`` (score over MACs with the Pareto front), or ``all`` of them.
 
         Raises:
-            AmcError: something else.
+            AmcError: another ``what``.
         """
         return views.as_figure(self, what)
 
@@ -66,10 +66,11 @@ class SearchResult:
 
 
 def summary_of(result: SearchResult, best: Episode, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of ``summary.json``; accuracies are fractions."""
+    """The content of ``summary.json``; scores are fractions."""
     return {
         **facts,
         "versions": versions(),
+        "metric": result.baseline.val.metric,
         "baseline": result.baseline.to_json(),
         "best": {**result.best.to_json(), "reward": best.reward},
         "episodes": len(result.episodes),
@@ -81,38 +82,39 @@ def summary_of(result: SearchResult, best: Episode, facts: Mapping[str, Any]) ->
 def hparams_of(
     result: SearchResult, best: Episode, facts: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, float | None]]:
-    """The run's line in TensorBoard's HParams table: settings and results, always the same keys."""
+    """The run's row in TensorBoard's HParams table: settings and results, always the same keys."""
     keys = ("model", "dataset", "agent", "reward", "importance", "recovery", "seed")
     settings = {key: facts.get(key) for key in keys}
     settings |= {f"budget.{key}": value for key, value in facts["budget"].items()}
     scored, baseline = result.best, result.baseline
     return {**settings, "episodes": len(result.episodes)}, {
         "best/reward": best.reward,
-        "best/val_accuracy": scored.val.accuracy,
-        "best/test_accuracy": None if scored.test is None else scored.test.accuracy,
+        f"best/val_{scored.val.metric}": scored.val.score,
+        f"best/test_{scored.val.metric}": None if scored.test is None else scored.test.score,
         "best/macs_ratio": scored.cost.macs / baseline.cost.macs,
         "best/params_ratio": scored.cost.params / baseline.cost.params,
     }
 
 
 def trained_on(facts: Mapping[str, Any], enforcement: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """What a policy's file says of its training.
+    """The training, as recorded in a policy's file.
 
     Args:
-        facts: of the run; of these what is listed here, ``None`` where it is not known.
+        facts: of the run; entries not known become ``None``.
         enforcement: of the budget.
-        outcomes: name of a network → what its search came to; accuracies are of validation images.
+        outcomes: name of a network → result of its search. ``accuracy`` holds validation scores, whatever the metric.
     """
     keys = ("dataset", "recovery", "importance", "reward", "seed", "started_from")
-    accuracy = {
-        name: {"uncut": outcome.result.baseline.val.accuracy, "best": outcome.result.best.val.accuracy}
+    scores = {
+        name: {"uncut": outcome.result.baseline.val.score, "best": outcome.result.best.val.score}
         for name, outcome in outcomes.items()
     }
     return {
         "models": list(outcomes),
         **{key: facts.get(key) for key in keys},
         "budget": {**facts["budget"], "rule": enforcement},
-        "accuracy": accuracy,
+        "metric": next(iter(outcomes.values())).result.baseline.val.metric,
+        "accuracy": scores,
         "versions": versions(),
     }
 
@@ -123,7 +125,7 @@ class Outcome:
 
     Attributes:
         result: for the user.
-        best: the episode that it is of, as the finals judged it.
+        best: the best episode, with the finals' scores if any.
         uniform: scores of the uniform plan's network; ``None`` where it was not made.
         finals: ``None`` where none were held.
     """

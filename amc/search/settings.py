@@ -1,4 +1,4 @@
-"""A search's choices, validated on construction, and the checks that need to know agents and rewards."""
+"""Search choices, validated on construction, and the checks that involve agents and rewards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from envs.observations import MEASURED
 
 EPISODES = Whole(high=10**7)
 
-# With a budget of this cost that every plan uses up, the reward orders plans by their accuracy.
+# Where every plan uses up a budget of this cost, the reward ranks plans by accuracy.
 ORDERED_BY_ACCURACY = {"macs": error_log_flops, "params": error_log_params, "latency_ms": error_log_latency}
 CURVE_HEURISTICS = ("threshold", "size_aware")  # made of the sensitivity curves
 START_HEURISTICS = ("uniform", "shallow", "deep", *MEASURED, *CURVE_HEURISTICS)  # whose plans a search can start at
@@ -39,7 +39,7 @@ class Choices:
         episodes: how many plans to try, on each network.
         method: how networks are cut and recovered.
         settings: everything else.
-        relative: whether the reward is divided by the dense network's, to mean the same on every network.
+        relative: whether the reward is divided by the dense network's, to be comparable across networks.
 
     Raises:
         AmcError: names the setting and what can be given.
@@ -59,7 +59,7 @@ class Choices:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What ``summary.json`` says about them."""
+        """Entries of ``summary.json``."""
         method = self.method
         return {
             "agent": self.agent,
@@ -72,7 +72,7 @@ class Choices:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a search from Python stores as its configuration."""
+        """The stored configuration of a search from Python."""
         return {"settings": asdict(self.settings)}
 
     @property
@@ -86,22 +86,22 @@ class Choices:
 
 
 def method_of(settings: Settings, importance: str, recovery: str, seed: int) -> Method:
-    """The method with what ``settings`` say of calibration and recovery. Raises ``AmcError`` for an unknown name."""
+    """The method, with calibration and recovery by ``settings``. Raises ``AmcError`` for an unknown name."""
     return Method(importance, recovery, seed, settings.calibration_images, settings.recovery)
 
 
 def name_of(reward: str | Reward) -> str:
-    """What ``summary.json`` calls a reward."""
+    """A reward's name in ``summary.json``."""
     return reward if isinstance(reward, str) else getattr(reward, "__name__", "custom")
 
 
 def _relative(evaluator: Evaluator) -> Reward:
-    """A plan's accuracy divided by the dense network's on the same images, which means the same on every network."""
-    return lambda metrics, cost, original: metrics.accuracy / evaluator.dense.accuracy
+    """A plan's score divided by the dense network's on the same images: comparable across networks."""
+    return lambda metrics, cost, original: metrics.score / evaluator.dense.score
 
 
 def check_choices(agent: str, episodes: int) -> None:
-    """Refuses unknown names and impossible numbers.
+    """Rejects unknown names and impossible numbers.
 
     Raises:
         AmcError: names the setting and what can be given.
@@ -140,7 +140,7 @@ def settle_early_stop(settings: Settings, budget: float | None, agent: str, rewa
 
 
 def check_agent(settings: Settings, agent: str) -> None:
-    """Raises ``AmcError`` if ``agent`` can't have its settings, or needs what shall not be measured."""
+    """Raises ``AmcError`` if ``agent`` can't have its settings, or needs measurements that are switched off."""
     try:
         agents.check_settings(agent, settings.agent)
     except ValueError as error:
@@ -151,11 +151,11 @@ def check_agent(settings: Settings, agent: str) -> None:
     from_curves = curve_heuristic(settings, agent)
     if settings.curves is False and from_curves:
         raise AmcError(
-            f"curves=false: the rule '{from_curves}' is made of the sensitivity curves; give curves=auto or true"
+            f"curves=false: the heuristic '{from_curves}' is made of the sensitivity curves; give curves=auto or true"
         )
     for what in MEASURED:
         if settings.asked(what) is False and what in (agent, start):
-            raise AmcError(f"{what}s=false: the rule '{what}' is made of the {what}s; give {what}s=auto or true")
+            raise AmcError(f"{what}s=false: the heuristic '{what}' is made of the {what}s; give {what}s=auto or true")
 
 
 def curve_heuristic(settings: Settings, agent: str) -> str | None:

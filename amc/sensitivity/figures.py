@@ -1,4 +1,4 @@
-"""Pictures of sensitivity curves. Everything returns a matplotlib ``Figure`` and touches no global state."""
+"""Figures of sensitivity curves. Every function returns a matplotlib ``Figure`` and touches no global state."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from amc.analysis.interactions import Interaction, independence
 from amc.pruning.cost import CostModel
 from amc.reporting.figures import GRID
 
-DIRECT_LABELS = 12  # so many curves are all named; of more, the first to fall
+DIRECT_LABELS = 12  # up to so many curves are all labelled; of more, the first to fall
 NAMED_OF_MANY = 5
 LABEL_GAP = 0.045  # of the axis height: closer labels would overlap
 SHARES = {"MACs": "#0072B2", "parameters": "#E6B000"}
 DEPTH = colormaps["viridis"]
 
 
-def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the others whole") -> Figure:
-    """Accuracy over the keep ratio, a curve per group, coloured from the first layer (dark) to the last (bright).
+def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the others dense") -> Figure:
+    """Score over the keep ratio, a curve per group, coloured from the first layer (dark) to the last (bright).
 
-    Up to twelve curves are named where they end; of more, those that lose the most, and a bar tells the depth.
+    Up to twelve curves are labelled at their ends; of more, those that lose the most, and a colour bar shows the depth.
     """
     n = len(curves.names)
     figure = Figure(figsize=(9, 5.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     for row in range(n):
         x = np.append(1.0, curves.kept[row] / curves.channels[row])
-        y = 100 * np.append(curves.dense_accuracy, curves.accuracy[row])
+        y = 100 * np.append(curves.dense_score, curves.score[row])
         axes.plot(x, y, color=_colour(row, n), linewidth=1.8 if n <= DIRECT_LABELS else 1.1, alpha=0.9)
-    axes.axhline(100 * curves.dense_accuracy, color="#777777", linewidth=0.9, linestyle=(0, (5, 3)))
-    low, high = 100 * float(curves.accuracy.min()), 100 * max(float(curves.accuracy.max()), curves.dense_accuracy)
+    axes.axhline(100 * curves.dense_score, color="#777777", linewidth=0.9, linestyle=(0, (5, 3)))
+    low, high = 100 * float(curves.score.min()), 100 * max(float(curves.score.max()), curves.dense_score)
     margin = 0.04 * max(high - low, 1)
     left = float(np.min(curves.kept[:, -1] / np.array(curves.channels)))
     axes.set(xlim=(1.01, left - 0.28 * (1 - left)), ylim=(low - margin, high + margin))  # room for names on the right
@@ -49,11 +49,11 @@ def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the 
         _depth_bar(figure, axes, curves)
     axes.set_xticks([tick for tick in np.arange(1.0, left - 0.05, -0.1) if tick >= left - 1e-9])
     axes.set_xlabel("keep ratio of the group (cut harder to the right)")
-    axes.set_ylabel(f"accuracy on {curves.images} images, %")
+    axes.set_ylabel(f"{curves.metric} on {curves.images} images, %")
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{title} (dashed: uncut, {100 * curves.dense_accuracy:.2f} %)", fontsize=11, loc="left")
+    axes.set_title(f"{title} (dashed: dense, {100 * curves.dense_score:.2f} %)", fontsize=11, loc="left")
     return figure
 
 
@@ -62,7 +62,7 @@ def curves_and_shares_figure(
     cost_model: CostModel,
     title: str = "What each group loses when it alone is cut, and what there is to save",
 ) -> Figure:
-    """Heat map of accuracy points lost, groups × keep ratios, beside the MACs and parameters that depend on each group.
+    """Heat map of points lost, groups × keep ratios, beside the MACs and parameters that depend on each group.
 
     A robust group with tiny bars is no saving; one with long bars that stays pale is.
 
@@ -72,8 +72,8 @@ def curves_and_shares_figure(
         title: above the picture.
     """
     found = shares(cost_model)
-    n, ratios = curves.accuracy.shape
-    drops = 100 * (curves.dense_accuracy - curves.accuracy)
+    n, ratios = curves.score.shape
+    drops = 100 * (curves.dense_score - curves.score)
     height = float(np.clip(0.19 * n + 1.7, 3.2, 30))
     figure = Figure(figsize=(10.5, height), dpi=110, layout="constrained")
     heat, macs, params = figure.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [3, 1, 1]})
@@ -98,7 +98,7 @@ def curves_and_shares_figure(
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     extend = "max" if float(drops.max()) > top else "neither"
     figure.colorbar(
-        drawn, ax=params, label="accuracy lost, points", extend=extend, extendfrac=0.03, pad=0.05, aspect=24,
+        drawn, ax=params, label=f"{curves.metric} lost, points", extend=extend, extendfrac=0.03, pad=0.05, aspect=24,
         fraction=0.2, shrink=min(1.0, 5 / height), anchor=(0.0, 1.0),
     )  # fmt: skip
     return figure
@@ -107,7 +107,7 @@ def curves_and_shares_figure(
 def interactions_figure(
     rows: Sequence[Interaction], keep_ratio: float, title: str = "Do losses add up? Pairs of groups"
 ) -> Figure:
-    """Loss increase of both groups cut over the sum of what each costs alone; on the diagonal they are independent.
+    """Loss increase of pairs cut together over the sum of each alone; on the diagonal they are independent.
 
     Args:
         rows: the measured pairs, at least one.
@@ -142,7 +142,7 @@ def _colour(row: int, n: int) -> tuple[float, float, float, float]:
 def _name_curves(axes: Axes, curves: Curves) -> None:
     """Names at the curves' right ends, pushed apart where they would overlap."""
     n = len(curves.names)
-    ends = curves.accuracy[:, -1]
+    ends = curves.score[:, -1]
     named = list(np.argsort(ends, kind="stable")[: n if n <= DIRECT_LABELS else NAMED_OF_MANY])
     low, high = axes.get_ylim()
     gap = LABEL_GAP * (high - low)

@@ -24,7 +24,6 @@ from amc.pruning.network import Network, trace_network
 from amc.task.task import Task
 from amc.training.baseline import baseline
 from amc.training.recipe import Recipe
-from amc.training.trainer import Epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +34,9 @@ class Loaded:
         model: on the device of the images, in evaluation mode.
         splits: training, validation and test images.
         imported_weights: whether the weights come from elsewhere and may have seen every training image.
-        source: where the weights come from, for people.
-        description: what :func:`amc.models.build` takes to make the network, without its weights: ``target``, ``stem``
-            and ``arguments``.
+        source: origin of the weights, for display.
+        description: arguments of :func:`amc.models.build` for the network without its weights: ``target``, ``stem`` and
+            ``arguments``.
     """
 
     model: nn.Module
@@ -48,7 +47,7 @@ class Loaded:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What ``summary.json`` says about weights and images."""
+        """Entries of ``summary.json`` about weights and images."""
         splits = self.splits
         return {
             "weights": self.source,
@@ -59,7 +58,7 @@ class Loaded:
 
     @property
     def line(self) -> str:
-        """Where weights and images come from, for people."""
+        """One line on the origin of weights and images, for display."""
         splits, images = self.splits, self.facts["images"]
         counts = ", ".join(f"{count} {name}" for name, count in images.items())
         return f"{self.source}; {splits.name}: {counts}, validation from {splits.val_from}"
@@ -73,7 +72,7 @@ class Loaded:
         """The task of a command.
 
         Args:
-            config: what the network alone would have been configured with.
+            config: of this network alone.
             facts: further entries for its summary.
         """
         splits, name = self.splits, config["model"]["name"]
@@ -111,7 +110,7 @@ def load_trained(config: Mapping[str, Any], check: Callable[[Network], None] | N
             arguments={**network, "stem": config["model"]["stem"]},
             seed=config["seed"],
             cache_dir=config.get("cache_dir"),
-            on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, describe(epoch)),
+            on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, str(epoch)),
             before_training=before_training,
         )
     source = f"{'cached' if found.cached else 'trained'} baseline {found.path.name}"
@@ -146,7 +145,7 @@ def load_untrained(config: Mapping[str, Any]) -> Loaded:
 
 
 def load_recipe(config: Mapping[str, Any]) -> Recipe:
-    """The training recipe; what ``training`` leaves open is the data set's own recipe in ``conf/training``.
+    """The training recipe: ``training``, completed by the data set's own recipe in ``conf/training``.
 
     Raises:
         AmcError: a setting that doesn't exist or is out of range.
@@ -162,12 +161,6 @@ def load_recipe(config: Mapping[str, Any]) -> Recipe:
     return Recipe(**settings)
 
 
-def describe(epoch: Epoch) -> str:
-    """One line about an epoch, for a progress bar."""
-    text = f"loss {epoch.train_loss:.3f}"
-    return text if epoch.val_accuracy is None else f"{text}  validation accuracy {epoch.val_accuracy:.4f}"
-
-
 def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool:
     setting = wanted["pretrained"]
     if setting == "auto":
@@ -180,8 +173,8 @@ def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool:
 def _splits(config: Mapping[str, Any], pretrained: bool) -> tuple[Splits, bool]:
     """The images, and whether the weights may have seen all training images.
 
-    A checkpoint of ``amc.train`` notes which images it saw. If these are the training images of its own split, the
-    validation images are still new to it, so that split is kept.
+    A checkpoint of ``amc.train`` notes which images it saw. If these are the training images of its own split, its
+    validation images are unseen, so that split is kept.
     """
     dataset, checkpoint = dict(config["dataset"]), config["model"]["checkpoint"]
     imported = pretrained or checkpoint is not None

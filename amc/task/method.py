@@ -15,13 +15,13 @@ from amc.task.settings import EVALUATE, SEED
 
 @dataclass(frozen=True)
 class Method:
-    """Importance, recovery and what they are calibrated with; validated on construction.
+    """Importance, recovery and their calibration; validated on construction.
 
     Attributes:
         importance: which channels go first, one of :data:`amc.importance.NAMES`.
         recovery: what is done to the weights after a cut, one of :data:`amc.recovery.NAMES`.
-        seed: of what is sampled: calibration positions, ``importance=random``.
-        calibration_images: the first training images, for importance and recovery.
+        seed: of everything sampled: calibration positions, ``importance=random``.
+        calibration_images: number of training images, the first ones, for importance and recovery.
         recovery_settings: of the recovery, such as ``positions``.
 
     Raises:
@@ -44,5 +44,5 @@ class Method:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What ``summary.json`` says about it."""
+        """Entries of ``summary.json``."""
         return {"importance": self.importance, "recovery": self.recovery, "seed": self.seed}

@@ -50,29 +50,30 @@ class Settings:
         cost: what the budget limits: ``macs``, ``params`` or ``latency_ms`` (measures a table first).
         min_keep: smallest keep ratio of any group.
         channel_round: kept counts are multiples of it.
-        rule: how the budget is enforced. ``project``: the finished walk is moved onto it by one common shift of the
-            actions' logits; ``clip``: each action so that the groups to come can still meet it (AMC, Algorithm 1).
-        observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network), or how much each group
-            matters to the outputs: ``response`` (alone, :mod:`amc.analysis.responses`), ``price`` (within the
+        rule: enforcement of the budget. ``project``: the finished walk is moved onto it by one common shift of the
+            actions' logits; ``clip``: each action, so that later groups can still meet it (AMC, Algorithm 1).
+        observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network), or each group's
+            effect on the outputs: ``response`` (cut alone, :mod:`amc.analysis.responses`), ``price`` (within the
             budget, :mod:`amc.analysis.prices`).
         prune_residual: ``False`` keeps residual streams whole.
-        freeze: names or patterns of layers that stay whole, with what they read and write.
+        freeze: names or patterns of layers that keep all input and output channels.
         calibration_images: training images for importance and recovery.
         images: validation images that each plan is scored on; ``None``: all.
         batch_size: images in one forward pass.
-        early_stop: leave a plan's other images out as soon as it is surely less accurate than the most accurate plan
-            so far. Its metrics are then estimates, and it can't be the result. Needs a budget. ``auto``: where all
-            plans use the budget up, the reward orders them by accuracy, and the finals have no recovery of their own.
+        early_stop: racing: skip a plan's remaining images as soon as it is surely less accurate than the incumbent, the
+            most accurate plan so far. Its metrics are then estimates, and it can't be the result. Needs a budget.
+            ``auto``: where all plans use the budget up, the reward ranks them by accuracy, and the finals have no
+            recovery of their own.
         early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.evaluation.racing.StopRule`.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
-        curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
-            if the agent is one of them or starts at its plan.
-        prior: show each group's sensitivity to the agent, as a last number of the observation; needs the curves too.
-        responses, prices: measure the groups' responses, prices before the search, for warm-ups by the rule of that
-            name, too; ``auto``: if the agent is this rule or starts at its plan, or the observation is made of them.
-        finalists: so many of the best plans are judged again at the end, on all validation images; the best of them is
+        curves: measure sensitivity curves before the search, for the heuristics ``threshold`` and ``size_aware``;
+            ``auto``: if the agent is one of them or starts at its plan.
+        prior: append each group's sensitivity to the observation; needs the curves too.
+        responses, prices: measure the groups' responses, prices before the search; warm-ups then play the heuristic of
+            that name, too. ``auto``: if it is the agent or its start, or the observation is made of them.
+        finalists: number of best plans that are scored again at the end, on all validation images; the best of them is
             the result. 0: the best by the search's own reward.
-        finals_recovery: name of the recovery there, with its own default settings; ``None``: the search's.
+        finals_recovery: name of the finals' recovery, with its default settings; ``None``: the search's.
         agent: settings of the agent, such as ``warmup_episodes``.
         recovery: settings of the recovery, such as ``positions``.
     """
@@ -113,7 +114,7 @@ class Settings:
         check_all("recovery", self.recovery, recoveries.KINDS)
 
     def needs(self, what: str, agent: str | None) -> bool:
-        """Whether ``response`` or ``price`` is measured of each group; ``agent`` is the one that will play, if any."""
+        """Whether ``what``, ``response`` or ``price``, must be measured; ``agent``: the one that will play, if any."""
         asked = self.asked(what)
         return what in (agent, self.observation, self.agent.get("start")) if asked == "auto" else asked
 
@@ -123,7 +124,7 @@ class Settings:
 
     @property
     def stop_rule(self) -> StopRule | None:
-        """When plans are stopped early; ``None``: never, as long as ``auto`` is not settled."""
+        """Stop rule of racing; ``None``: no racing, also while ``auto`` is not settled."""
         if self.early_stop is not True:
             return None
         return StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)

@@ -13,7 +13,6 @@ from amc.core.types import Cost, Episode
 
 KEEP = "keep_ratio/"
 COSTS = ("macs", "macs_ratio", "params", "params_ratio", "latency_ms", "within_budget")
-SCORES = ("episode", "reward", "accuracy", "loss", "images", *COSTS)
 Row = dict[str, float]
 
 
@@ -25,8 +24,9 @@ class EpisodeLog:
     ========================  ==============================================================
     ``episode``               index, from 0
     ``reward``                what the agent got
-    ``accuracy``, ``loss``    validation top-1 as a fraction, cross-entropy in nats
-    ``images``                validation images seen; fewer than the most: stopped early, the two above are estimates
+    ``accuracy``              validation score as a fraction; the column has the name of the task's metric
+    ``loss``                  validation loss
+    ``images``                validation images seen; fewer than the most: stopped early, the scores are estimates
     ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the dense network's
     ``latency_ms``            empty where no latency table was measured
     ``within_budget``         1; 0 for a plan on the way to the budget, which can't be the result
@@ -42,11 +42,12 @@ class EpisodeLog:
         group_names: Sequence[str],
         original: Cost,
         parts: Sequence[str] = ("cut", "recovery", "forward", "agent"),
+        metric: str = "accuracy",
     ) -> None:
-        """``original`` is the dense network's cost; ``parts`` are the timings that get a column each."""
+        """Of a dense network that costs ``original``; ``parts`` are the timings that get a column each."""
         self.path = Path(path)
         self._original, self._parts, self._groups = original, tuple(parts), tuple(group_names)
-        self.columns = columns_of(parts, group_names)
+        self.columns = columns_of(parts, group_names, metric)
 
     def append(self, episode: Episode) -> None:
         """Adds a row and hands it to the operating system at once, so that a killed process loses none.
@@ -82,9 +83,10 @@ class EpisodeLog:
         write_bytes(self.path, "".join(map(_line, rows[: episodes + 1])).encode())
 
 
-def columns_of(parts: Sequence[str], group_names: Sequence[str]) -> tuple[str, ...]:
+def columns_of(parts: Sequence[str], group_names: Sequence[str], metric: str) -> tuple[str, ...]:
     """The names of :func:`row_of`'s values."""
-    return (*SCORES, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
+    scores = ("episode", "reward", metric, "loss", "images", *COSTS)
+    return (*scores, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
 
 
 def row_of(
@@ -94,7 +96,7 @@ def row_of(
     ratios = episode.plan.keep_ratios()
     cost, metrics = episode.cost, episode.metrics
     return [
-        episode.index, float(episode.reward), float(metrics.accuracy), float(metrics.loss), metrics.images,
+        episode.index, float(episode.reward), float(metrics.score), float(metrics.loss), metrics.images,
         cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
         int(episode.within_budget),
         float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in parts),
@@ -116,6 +118,16 @@ def read_episodes(path: str | Path) -> list[Row]:
         return [{c: _number(v) for c, v in zip(columns, row, strict=True) if v} for row in body]
     except ValueError as error:
         raise AmcError(f"{path}: no table of episodes ({error}); the file is damaged") from error
+
+
+def metric_of(row: Row) -> str:
+    """Name of the metric that a row holds: of its third column."""
+    return tuple(row)[2]
+
+
+def score_of(row: Row) -> float:
+    """What the metric was."""
+    return row[metric_of(row)]
 
 
 def _whole_rows(path: Path) -> list[list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from amc.core.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 from amc.tracking import read_episodes
-from amc.tracking.episodes import KEEP
+from amc.tracking.episodes import KEEP, Row, metric_of
 
 
 def best_episode(episodes: Sequence[Episode]) -> Episode:
@@ -50,12 +50,13 @@ def episodes_in(episodes_csv: str | Path, groups: Sequence[LayerGroup]) -> list[
     return [_episode_of(row, groups) for row in read_episodes(episodes_csv)]
 
 
-def _episode_of(row: Mapping[str, float], groups: Sequence[LayerGroup]) -> Episode:
+def _episode_of(row: Row, groups: Sequence[LayerGroup]) -> Episode:
+    metric, seconds = metric_of(row), {part: row[f"{part}_seconds"] for part in PARTS}
     return Episode(
         index=int(row["episode"]),
         reward=row["reward"],
         plan=_plan_of(row, groups),
-        metrics=Metrics(row["accuracy"], row["loss"], int(row["images"]), {p: row[f"{p}_seconds"] for p in PARTS}),
+        metrics=Metrics(row[metric], row["loss"], int(row["images"]), seconds, metric),
         cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
         seconds=row["seconds"],
         within_budget=bool(row["within_budget"]),

@@ -22,17 +22,17 @@ from amc.training.recipe import Recipe
 from amc.training.trainer import Epoch
 
 CACHE_FORMAT = 1
-ACCURACY_TOLERANCE = 0.02
+SCORE_TOLERANCE = 0.02
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline's weight file, whether it was cached, and its validation accuracy."""
+    """A baseline's weight file, whether it was cached, and its validation score."""
 
     path: Path
     cached: bool
-    val_accuracy: float
+    val_score: float
 
 
 def baseline(
@@ -50,7 +50,7 @@ def baseline(
     """Gives ``model`` trained weights, in place, on the device that holds the images.
 
     They come from the cache if the same network was trained on the same images in the same way before, and still
-    reaches the accuracy noted then. Test images are not looked at.
+    reaches the score noted then. Test images are not looked at.
 
     Args:
         model: untrained, its initial weights made from ``seed``.
@@ -78,19 +78,19 @@ def baseline(
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder(cache_dir) / "baselines" / f"{name.rpartition('.')[2]}-{splits.name}-{key}.safetensors"
-    accuracy = _restore(model, splits, path)
-    if accuracy is not None:
-        return Baseline(path, True, accuracy)
+    score = _restore(model, splits, path)
+    if score is not None:
+        return Baseline(path, True, score)
     if before_training is not None:
         before_training()
     train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
-    accuracy, loss = evaluate(model, splits.val)
+    score, loss = evaluate(model, splits.val)
     try:
         write_safetensors(path, model.state_dict())
-        write_json(path.with_suffix(".json"), {**facts, "val_accuracy": accuracy, "val_loss": loss})
+        write_json(path.with_suffix(".json"), {**facts, "val_accuracy": score, "val_loss": loss})
     except AmcError as error:
         log.warning("the trained baseline is not cached: %s", error)
-    return Baseline(path, False, accuracy)
+    return Baseline(path, False, score)
 
 
 def _structure(model: nn.Module) -> str:
@@ -100,7 +100,7 @@ def _structure(model: nn.Module) -> str:
 
 
 def _restore(model: nn.Module, splits: Splits, path: Path) -> float | None:
-    """Validation accuracy with the weights in ``path``; ``None``, and ``model`` as it was, if they can't be used."""
+    """Validation score with the weights in ``path``; ``None``, and ``model`` as it was, if they can't be used."""
     notes = path.with_suffix(".json")
     if not (path.is_file() and notes.is_file()):
         return None
@@ -111,11 +111,11 @@ def _restore(model: nn.Module, splits: Splits, path: Path) -> float | None:
     except (AmcError, KeyError, TypeError):
         log.warning("the cached baseline %s is damaged and is trained again", path)
         return None
-    accuracy, _ = evaluate(model.to(splits.val.device), splits.val)
-    if abs(accuracy - expected) <= ACCURACY_TOLERANCE:
+    score, _ = evaluate(model.to(splits.val.device), splits.val)
+    if abs(score - expected) <= SCORE_TOLERANCE:
         model.eval()
-        return accuracy
+        return score
     # The network's code can change without its structure, which invalidates the old weights.
-    log.warning("the cached baseline %s no longer reaches its accuracy and is trained again", path)
+    log.warning("the cached baseline %s no longer reaches its score and is trained again", path)
     model.load_state_dict(before)
     return None

@@ -1,4 +1,4 @@
-"""Trains a classifier by SGD, and scores it."""
+"""Trains a network by SGD, and scores it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from amc.data import ImageSet
+from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.evaluation.scoring import measure
-from amc.training.distillation import Teacher
 from amc.training.recipe import Recipe
-from amc.training.regularise import Penalty
-from amc.training.trainer import Epoch, Trainer
+from amc.training.trainer import Epoch, Objective, Trainer
 
 __all__ = ["Epoch", "Recipe", "TrainResult", "evaluate", "train"]
 
@@ -30,6 +30,7 @@ class TrainResult:
         return self.history[-1]
 
 
+@torch.inference_mode(mode=False)
 def train(
     model: nn.Module,
     train: ImageSet,
@@ -37,27 +38,25 @@ def train(
     recipe: Recipe | None = None,
     *,
     seed: int = 0,
-    teacher: Teacher | None = None,
-    penalty: Penalty | None = None,
+    objective: Objective | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> TrainResult:
     """Trains ``model`` in place, on the device that holds the images, and leaves it in evaluation mode.
 
     Args:
-        model: maps images ``[n, c, h, w]`` to logits ``[n, classes]``.
+        model: maps images ``[n, c, h, w]`` to what the loss takes, such as logits ``[n, classes]``.
         train: at least two images.
         val: scored after every epoch; nothing is chosen by it.
         recipe: default: :class:`Recipe`.
         seed: of the order of images, augmentation and dropout; the global random state is left alone.
-        teacher: source of soft labels, besides the labels.
-        penalty: added to the loss, from :func:`amc.training.regularise.make_penalty`.
+        objective: loss, metric, teacher and penalty; by default cross-entropy and top-1.
         on_epoch: called after every epoch.
 
     Raises:
         AmcError: fewer than two images, or a loss that is no longer finite.
     """
     started = time.perf_counter()
-    trainer = Trainer(model, train, val, recipe or Recipe(), seed=seed, teacher=teacher, penalty=penalty)
+    trainer = Trainer(model, train, val, recipe or Recipe(), objective, seed)
     history: list[Epoch] = []
     while not trainer.finished:
         history.append(trainer.epoch())
@@ -69,7 +68,9 @@ def train(
     return TrainResult(tuple(history), time.perf_counter() - started)
 
 
-def evaluate(model: nn.Module, images: ImageSet, *, batch_size: int = 250) -> tuple[float, float]:
-    """Top-1 accuracy as a fraction and mean cross-entropy in nats, on the device that holds the images."""
-    found = measure(model, images, batch_size)
-    return found.accuracy, found.loss
+def evaluate(
+    model: nn.Module, images: ImageSet, *, batch_size: int = 250, criterion: Criterion = CLASSIFICATION
+) -> tuple[float, float]:
+    """Score as a fraction and mean loss, by default top-1 and cross-entropy, on the device that holds the images."""
+    found = measure(model, images, batch_size, criterion=criterion)
+    return found.score, found.loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from amc.core.device import autocast, resolve_bf16
 from amc.core.errors import AmcError
+from amc.core.types import Loss, Metrics
 from amc.data import ImageSet
+from amc.evaluation.metrics import CLASSIFICATION, Criterion, loss_name
+from amc.evaluation.outputs import check_trainable
 from amc.evaluation.scoring import measure
 from amc.training.augment import augment
 from amc.training.distillation import Teacher
@@ -29,15 +32,42 @@ CHECK_STEPS = 100  # between looks at the loss: a GPU waits for each
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training images. ``number`` counts from 1; accuracies are fractions, losses in nats."""
+    """One pass over the training images. ``number`` counts from 1; ``val`` is ``None`` without validation images."""
 
     number: int
     epochs: int
     train_loss: float
-    val_accuracy: float | None
-    val_loss: float | None
+    val: Metrics | None
     lr: float
     seconds: float
+
+    def __str__(self) -> str:
+        """One line, for a progress bar."""
+        text = f"loss {self.train_loss:.3f}"
+        return text if self.val is None else f"{text}, validation {self.val.metric} {self.val.score:.2%}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for ``train.json``."""
+        val = {} if self.val is None else {f"val_{self.val.metric}": self.val.score, "val_loss": self.val.loss}
+        return {
+            "number": self.number, "epochs": self.epochs, "train_loss": self.train_loss, **val, "lr": self.lr,
+            "seconds": self.seconds,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training minimises.
+
+    Attributes:
+        criterion: the loss, and the metric that validation images are scored by.
+        teacher: source of soft labels, besides the labels.
+        penalty: added to the loss.
+    """
+
+    criterion: Criterion = CLASSIFICATION
+    teacher: Teacher | None = None
+    penalty: Penalty | None = None
 
 
 class Trainer:
@@ -52,21 +82,22 @@ class Trainer:
         train: ImageSet,
         val: ImageSet | None,
         recipe: Recipe,
-        *,
+        objective: Objective | None = None,
         seed: int = 0,
-        teacher: Teacher | None = None,
-        penalty: Penalty | None = None,
     ) -> None:
         """Args as in :func:`amc.training.fit.train`.
 
         Raises:
-            AmcError: fewer than two images.
+            AmcError: fewer than two images, a network that can't be trained on them, or labels to smooth with a loss
+                that can't.
         """
         if len(train) < 2:
             raise AmcError(f"training: {len(train)} training image; give at least 2")
-        self._model = model.to(train.device).to(memory_format=torch.channels_last)
+        self._objective = objective or Objective()
+        check_trainable(model.to(train.device), train, self._objective.criterion)
+        self._model = model.to(memory_format=torch.channels_last)
         self._train, self._val, self._recipe = train, val, recipe
-        self._teacher, self._penalty = teacher, penalty
+        self._smoothing = smoothing_of(self._objective.criterion.loss, recipe.label_smoothing)
         self._optimizer = torch.optim.SGD(
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True, fused=True
         )
@@ -102,12 +133,10 @@ class Trainer:
         self._done += 1
         if not all(bool(tensor.isfinite().all()) for tensor in self._model.state_dict().values()):
             raise self._diverged("weights became infinite or NaN")
-        accuracy, val_loss = None, None
+        val = None
         if self._val is not None:
-            found = measure(self.trained, self._val, 250)
-            accuracy, val_loss = found.accuracy, found.loss
-        seconds = time.perf_counter() - begun
-        return Epoch(self._done, self._recipe.epochs, loss, accuracy, val_loss, lr, seconds)
+            val = measure(self.trained, self._val, 250, criterion=self._objective.criterion)
+        return Epoch(self._done, self._recipe.epochs, loss, val, lr, time.perf_counter() - begun)
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`load_state` needs, plain data and tensors."""
@@ -161,10 +190,12 @@ class Trainer:
         with autocast(x.device, bf16):
             logits = self._model(x)
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
-        if self._teacher is not None:
-            loss = self._teacher.loss(x, logits, loss)
-        return loss if self._penalty is None else loss + self._penalty(self._model)
+        objective = self._objective
+        loss = objective.criterion.loss(logits, labels, reduction="mean", **self._smoothing)
+        if objective.teacher is not None:
+            loss = objective.teacher.loss(x, logits, loss)
+        total: torch.Tensor = loss if objective.penalty is None else loss + objective.penalty(self._model)
+        return total
 
     def _diverged(self, what: str) -> AmcError:
         return AmcError(
@@ -187,3 +218,14 @@ class Trainer:
                 torch.cuda.set_rng_state(state, card)
             yield
             self._random = self._global_state()
+
+
+def smoothing_of(loss: Loss, label_smoothing: float) -> dict[str, float]:
+    """The keyword that smooths labels. Raises ``AmcError`` if ``loss`` has none."""
+    if label_smoothing == 0:
+        return {}
+    if "label_smoothing" not in inspect.signature(loss).parameters:
+        raise AmcError(
+            f"training.label_smoothing={label_smoothing:g}: {loss_name(loss)} has no labels to smooth; give 0"
+        )
+    return {"label_smoothing": label_smoothing}

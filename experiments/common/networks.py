@@ -11,7 +11,7 @@ import numpy as np
 
 from amc.core.types import PruningPlan
 from amc.data import Splits, load_dataset
-from amc.evaluation.evaluator import Evaluator
+from amc.evaluation.evaluator import Evaluation, Evaluator
 from amc.models import build
 from amc.pruning.bisect import last_real
 from amc.pruning.network import Network, trace_network
@@ -89,7 +89,7 @@ def pruner_of(
 def judges(network: Network, splits: Splits, seed: int = 0) -> tuple[Evaluator, Evaluator]:
     """Plan → metrics on all validation images, and on the test images, in float32."""
     pruner = pruner_of(network, splits, seed=seed)
-    val, test = (Evaluator(pruner, part, batch_size=250, precision="fp32") for part in (splits.val, splits.test))
+    val, test = (Evaluator(pruner, part, Evaluation(250, "fp32")) for part in (splits.val, splits.test))
     return val, test
 
 

@@ -125,7 +125,7 @@ def play(variant: str, seed: int, budget: Budget, costs: CostModel, stand_in: St
     rule: Any = "clip" if variant.endswith("clip") else "project"
     env = ChannelPruningEnv(costs, budget, stand_in, error_log_flops, rule=rule)
     agent = agents.make(name, env, seed, EPISODES, **settings)
-    found = 100 * np.array([agent.run_episode().info["metrics"].accuracy for _ in range(EPISODES)])
+    found = 100 * np.array([agent.run_episode().info["metrics"].score for _ in range(EPISODES)])
     best = np.maximum.accumulate(found)
     marks = {f"best_{mark}": round(best[mark - 1], 3) for mark in MARKS}
     return {"variant": variant, "seed": seed, **marks, "last_50": round(found[-50:].mean(), 3)}

@@ -80,13 +80,13 @@ def mean_of(values):
 def one_search(mixed, worth, look):
     seen = replay(mixed, look)
     stopped = seen.images < look.images
-    error = (seen.accuracy - mixed[:, : look.images].mean(1))[stopped]
+    error = (seen.score - mixed[:, : look.images].mean(1))[stopped]
     row = {
         "images_seen": seen.images.mean(),
         "images_seen_best_third": replay(mixed[best_third(worth)], look).images.mean(),
         "stopped": stopped.mean(),
         "bias_of_stopped": error.mean() if stopped.any() else np.nan,
-        "spearman": stats.spearmanr(seen.accuracy, worth).statistic,
+        "spearman": stats.spearmanr(seen.score, worth).statistic,
         "regret_all_plans": worth.max() - worth[seen.best[-1]],
         "best_lost": float(mixed[seen.best[-1], : look.images].mean() < mixed[:, : look.images].mean(1).max()),
     }

@@ -58,9 +58,9 @@ def found(folders: list[Path], data: str, checkpoint: str) -> Iterator[Line]:
                 **dict(zip(KEYS, (int(images), stop, seed, work), strict=True)),
                 "plans": len(played),
                 "images_a_plan": round(mean(episode.metrics.images for episode in played)),
-                "val_accuracy": best.metrics.accuracy,
-                "val_5000_accuracy": on_val(best.plan).accuracy,
-                "test_accuracy": on_test(best.plan).accuracy,
+                "val_accuracy": best.metrics.score,
+                "val_5000_accuracy": on_val(best.plan).score,
+                "test_accuracy": on_test(best.plan).score,
             }
 
 

@@ -36,8 +36,8 @@ def scored(folder: Path, name: Line, data: str, checkpoint: str) -> Iterator[Lin
     played = episodes_in(folder / "episodes.csv", network.groups)
     for choice, episodes in {"best": different(played)[:5], "unlike": best_different(played, 5)}.items():
         for rank, episode in enumerate(episodes, start=1):
-            own = {"search_accuracy": episode.metrics.accuracy, "choice": choice, "rank": rank}
-            scores = {"val_accuracy": val(episode.plan).accuracy, "test_accuracy": test(episode.plan).accuracy}
+            own = {"search_accuracy": episode.metrics.score, "choice": choice, "rank": rank}
+            scores = {"val_accuracy": val(episode.plan).score, "test_accuracy": test(episode.plan).score}
             yield {**name, **own, **scores}
 
 

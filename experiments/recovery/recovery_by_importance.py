@@ -41,7 +41,7 @@ def measured(network, splits):
                 started = time.perf_counter()
                 small = pruner.cut(plan)
                 seconds = time.perf_counter() - started
-                accuracy = measure(small, splits.test).accuracy
+                accuracy = measure(small, splits.test).score
                 macs = macs_ratio(network, plan)
                 rows.append({"importance": importance, "recovery": recovery, "asked": ratio,
                              "macs_ratio": round(macs, 4), "test": accuracy, "seconds": round(seconds, 3)})  # fmt: skip
@@ -97,7 +97,7 @@ def conclude(rows, dense):
 def main():
     arguments = inputs(__doc__, "ResNet-56").parse_args()
     network, splits = load("resnet56", arguments.data, arguments.checkpoint)
-    conclude(measured(network, splits), measure(network.model, splits.test).accuracy)
+    conclude(measured(network, splits), measure(network.model, splits.test).score)
 
 
 if __name__ == "__main__":

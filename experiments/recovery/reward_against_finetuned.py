@@ -56,13 +56,13 @@ def finetuned(network, splits, wanted, epochs):
             {
                 "plan": index,
                 "macs_ratio": round(macs_ratio(network, plan), 4),
-                "finetuned_test": report.accuracy,
-                "finetuned_val": trained.metrics.accuracy,
+                "finetuned_test": report.score,
+                "finetuned_val": trained.metrics.score,
                 "kept": kept,
             }
         )
         write_lines(CSV, rows)
-        print(f"plan {index}: {trained.cut_metrics.accuracy:.4f} -> {report.accuracy:.4f}", flush=True)
+        print(f"plan {index}: {trained.cut_metrics.score:.4f} -> {report.score:.4f}", flush=True)
     return rows
 
 

@@ -47,7 +47,7 @@ def lines_of(name: str, overrides: list[str]) -> list[Line]:
                 actions = in_proportion([amounts[group.name] ** strength for group in problem.budget.groups])
                 kept = project(actions, problem.budget)
                 metrics = problem.evaluator.in_full(PruningPlan.make(problem.network.groups, kept))
-                scores = {"accuracy": metrics.accuracy, "loss": metrics.loss}
+                scores = {"accuracy": metrics.score, "loss": metrics.loss}
                 found.append({"network": name, "keep": keep, "rule": rule, "strength": strength, **scores})
                 print(found[-1], flush=True)
     return found

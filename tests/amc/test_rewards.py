@@ -8,7 +8,7 @@ from amc.core.errors import AmcError
 from amc.core.types import Cost, Metrics
 from amc.rewards import REWARDS, accuracy, error_log_flops, error_log_latency, error_log_params, get_reward
 
-METRICS = Metrics(accuracy=0.75, loss=1.0, images=100)
+METRICS = Metrics(score=0.75, loss=1.0, images=100)
 ORIGINAL = Cost(macs=4_000_000, params=2_000)
 
 

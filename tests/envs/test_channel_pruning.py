@@ -89,7 +89,7 @@ def test_a_walk_literally(make_env: MakeEnv) -> None:
     assert dict(info["plan"].kept) == {"a": 4, "b": 8, "fc": 10}
     assert info["cost"] == Cost(7_504, 4 * 27 + 32 + 80)
     assert info["original_cost"] == Cost(16_032, 216 + 128 + 160)
-    assert info["metrics"].accuracy == reward
+    assert info["metrics"].score == reward
     np.testing.assert_allclose(last[9:], [1 - 7_504 / 16_032, 0, 0.5], rtol=1e-6, atol=1e-7)
 
 

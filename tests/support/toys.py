@@ -46,9 +46,9 @@ def curves(model: CostModel, loss: Sequence[Sequence[float]], keep_ratios: Seque
         channels=tuple(g.channels for g in model.groups),
         keep_ratios=tuple(keep_ratios),
         kept=np.array([[g.round_channels(r) for r in keep_ratios] for g in model.groups]),
-        accuracy=1 - values,
+        score=1 - values,
         loss=values,
-        dense_accuracy=1.0,
+        dense_score=1.0,
         dense_loss=0.0,
         images=100,
     )

@@ -28,12 +28,12 @@ class Questions:
 
     Attributes:
         keep_ratios: of each group alone, descending, below 1.
-        rule: ``threshold`` or ``size_aware`` make a plan of the curves; ``None``: no plan.
-        accuracy_drop: what each group alone may lose, as a fraction; ``None``: as much as the budget asks for. Of the
-            threshold rule.
-        choices: counts that each group may choose from. Of the size-aware rule.
-        time_limit_seconds: of the size-aware rule's solver.
-        pairs: so many random pairs of groups are cut together.
+        rule: heuristic that makes a plan of the curves: ``threshold`` or ``size_aware``; ``None``: no plan.
+        accuracy_drop: of ``threshold``: what each group alone may lose, as a fraction; ``None``: as much as the budget
+            asks for.
+        choices: of ``size_aware``: counts that each group may choose from.
+        time_limit_seconds: of ``size_aware``: for its solver.
+        pairs: number of random pairs of groups that are cut together.
         pairs_keep_ratio: of both groups of a pair.
     """
 
@@ -65,7 +65,7 @@ class Questions:
 
 
 def check_budget(questions: Questions, cost: str, keep: float | None) -> None:
-    """Refuses, before anything is measured, a budget that the rule can't use. Raises ``AmcError``."""
+    """Raises ``AmcError``, before anything is measured, for a budget that the heuristic can't use."""
     if cost == "latency_ms":
         raise AmcError("budget.cost=latency_ms: sensitivity counts MACs and parameters; give budget=macs or params")
     if questions.needs_budget and keep is None:
@@ -77,13 +77,13 @@ def check_budget(questions: Questions, cost: str, keep: float | None) -> None:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A rule's plan.
+    """A heuristic's plan.
 
     Attributes:
-        rule: which.
+        rule: name of the heuristic.
         plan: the plan.
-        accuracy_drop: what each group alone may lose with it, as a fraction; of the threshold rule.
-        predicted_loss, lower_bound, choices, seconds: of the size-aware rule, see
+        accuracy_drop: of ``threshold``: what each group alone may lose with it, as a fraction.
+        predicted_loss, lower_bound, choices, seconds: of ``size_aware``, see
             :class:`amc.analysis.heuristics.size_aware.SizeAware`.
     """
 
@@ -96,13 +96,13 @@ class Chosen:
     seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The entry for ``summary.json``: all but the plan, and what doesn't belong to the rule left out."""
+        """The entry for ``summary.json``: all but the plan, without other heuristics' entries."""
         names = ("rule", "accuracy_drop", "predicted_loss", "lower_bound", "choices", "seconds")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def choose(curves: Curves, questions: Questions, budget: Budget, cost_model: CostModel) -> Chosen | None:
-    """The rule's plan; ``None`` without a rule. Raises ``AmcError`` for a budget that the rule can't use."""
+    """The heuristic's plan; ``None`` without one. Raises ``AmcError`` for a budget that it can't use."""
     if questions.rule is None:
         return None
     if questions.rule == "size_aware":

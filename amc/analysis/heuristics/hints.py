@@ -26,10 +26,10 @@ class Hints:
     """Results of the sensitivity analysis before the first episode.
 
     Attributes:
-        plans: rule → group name → kept channels, each within the budget.
+        plans: heuristic → group name → kept channels, each within the budget.
         prior: group name → sensitivity in [0, 1], see :func:`prior_of`.
-        evaluations: how many plans the curves took; a fair comparison counts them.
-        seconds: how long they took, whenever that was.
+        evaluations: number of plans evaluated for the curves; a fair comparison counts them.
+        seconds: time that they took, cached ones included.
     """
 
     plans: Mapping[str, Mapping[str, int]]
@@ -54,7 +54,7 @@ def prior_of(curves: Curves) -> dict[str, float]:
 
 
 def hints_of(curves: Curves, budget: Budget, cost_model: CostModel) -> Hints:
-    """The rules' plans under ``budget``, and how sensitive each group is."""
+    """The heuristics' plans under ``budget``, and each group's sensitivity."""
     chosen = [choose(curves, Questions(rule=rule), budget, cost_model) for rule in RULES]
     plans = {found.rule: found.plan for found in chosen if found is not None}
     evaluations = len({(row, int(kept)) for row, counts in enumerate(curves.kept) for kept in counts})
@@ -69,8 +69,8 @@ def hints_for(
     Args:
         problem: of the search.
         cache_dir: see :func:`amc.core.files.cache_folder`.
-        file: where they are written down; what stands there already, of an earlier part of the run, is taken: a
-            solver that runs into its time limit may not find the same plan twice.
+        file: where they are stored, and read from on resume: a solver that runs into its time limit may not find the
+            same plan twice.
         verbose: show the progress.
 
     Raises:

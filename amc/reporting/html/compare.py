@@ -111,13 +111,14 @@ def _of_same_groups(named: Mapping[str, StoredRun]) -> list[dict[str, StoredRun]
 
 
 def measures(run: StoredRun) -> dict[str, float]:
-    """Results of a run: accuracies and costs as fractions, seconds; empty if it is not finished."""
+    """Results of a run: scores and costs as fractions, seconds; empty if it is not finished."""
     best, dense = run.summary.get("best") or {}, run.summary.get("baseline") or {}
     found = {}
     for images in ("val", "test"):
-        for side, scored in (("dense", dense), ("best", best)):
-            if scored.get(images):
-                found[f"{images} {side}"] = float(scored[images]["accuracy"])
+        for name, side in (("dense", "baseline"), ("best", "best")):
+            score = run.score(side, images)
+            if score is not None:
+                found[f"{images} {name}"] = score
     for cost in ("macs", "params", "latency_ms"):
         if best.get(cost) and dense.get(cost):
             found[cost] = best[cost] / dense[cost]

@@ -9,7 +9,8 @@ from amc.reporting.html.chart import COLOURS, Chart, Choice, Trace, rounded, tex
 from amc.reporting.html.progress_chart import best_so_far
 from amc.reporting.html.runs import StoredRun
 from amc.reporting.html.scatter_chart import COSTS, LABELS, costs_of, front_of, split, words
-from amc.tracking.episodes import Row
+from amc.reporting.words import titled
+from amc.tracking.episodes import Row, score_of
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
 ROW = 22  # pixels for one group
@@ -17,18 +18,21 @@ Runs = Mapping[str, StoredRun]
 
 
 def rewards_chart(runs: Runs, name: str) -> Chart:
-    """The best reward so far of each run, or the accuracy of each of its episodes."""
-    best, accuracies = [], []
+    """The best reward so far of each run, or the score of each of its episodes."""
+    best, scores = [], []
     for place, (label, run) in enumerate(runs.items()):
         line = {"color": colour(place), "width": 2, "dash": dash(place)}
         best.append(_line(label, run, best_so_far(run.episodes), line))
-        accuracies.append([row["accuracy"] for row in run.episodes])
+        scores.append([score_of(row) for row in run.episodes])
+    metric = metrics_of(runs)
     layout = {"xaxis": {"title": {"text": "episode"}}, "yaxis": {"title": {"text": "best reward so far"}}}
     choices = [
         Choice("best reward so far", {"y": [t["y"] for t in best]}, None, {"yaxis.title.text": "best reward so far"}),
-        Choice("accuracy", {"y": [rounded(a) for a in accuracies]}, None, {"yaxis.title.text": "validation accuracy"}),
+        Choice(metric, {"y": [rounded(s) for s in scores]}, None, {"yaxis.title.text": f"validation {metric}"}),
     ]
-    note = "Rewards are the same measure only where the reward is the same. Accuracy is that of each episode's plan."
+    note = "Rewards are the same measure only where the reward is the same. " + (
+        f"{titled(metric)} is that of each episode's plan."
+    )
     return Chart(name, "Over the search", note, best, layout, 460, {"value": choices})
 
 
@@ -42,11 +46,11 @@ def scatters_chart(runs: Runs, name: str) -> Chart:
     choices = [Choice(LABELS[c], _positions(full, c), None, {"xaxis.title.text": COSTS[c]}) for c in columns]
     layout = {
         "xaxis": {"title": {"text": COSTS[columns[0]]}},
-        "yaxis": {"title": {"text": "validation accuracy"}, "tickformat": ".1%"},
+        "yaxis": {"title": {"text": f"validation {metrics_of(runs)}"}, "tickformat": ".1%"},
         "hovermode": "closest",
     }
-    note = "Lines are the Pareto fronts: no other plan of the run is as accurate and as cheap."
-    return Chart(name, "Accuracy and cost of all plans", note, data, layout, 520, {"cost": choices})
+    note = "Lines are the Pareto fronts: no other plan of the run is as good and as cheap."
+    return Chart(name, f"{titled(metrics_of(runs))} and cost of all plans", note, data, layout, 520, {"cost": choices})
 
 
 def plans_chart(runs: Runs, name: str) -> Chart:
@@ -71,6 +75,11 @@ def plans_chart(runs: Runs, name: str) -> Chart:
     note = "Runs whose networks have the same layer groups."
     height = 150 + ROW * len(names) + 12 * len(runs)
     return Chart(name, f"Best plans: {models}", note, data, layout, height, {})
+
+
+def metrics_of(runs: Runs) -> str:
+    """The name of the runs' metric, or of all that there are."""
+    return ", ".join(dict.fromkeys(run.metric for run in runs.values()))
 
 
 def colour(place: int) -> str:
@@ -111,6 +120,6 @@ def _positions(full: Mapping[str, list[Row]], column: str) -> dict[str, list[Any
 def _position(rows: list[Row], column: str) -> dict[str, Any]:
     return {
         "x": rounded([row[column] for row in rows]),
-        "y": rounded([row["accuracy"] for row in rows]),
+        "y": rounded([score_of(row) for row in rows]),
         "text": [words(row) for row in rows],
     }

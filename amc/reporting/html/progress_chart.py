@@ -1,4 +1,4 @@
-"""Reward, accuracy and cost over the episodes, one above the other."""
+"""Reward, score and cost over the episodes, one above the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from amc.reporting.html.chart import COLOURS, GREY, Chart, Trace, rounded
 from amc.reporting.html.runs import StoredRun
-from amc.tracking.episodes import Row
+from amc.tracking.episodes import Row, score_of
 
 BLUE, ORANGE, GREEN = COLOURS[:3]
 
@@ -20,7 +20,7 @@ def progress_chart(run: StoredRun, name: str) -> Chart:
     data = [
         _dots("reward", x, [row["reward"] for row in rows], "y"),
         _line("best reward so far", x, best_so_far(rows), BLUE, "y"),
-        _dots("accuracy", x, [row["accuracy"] for row in rows], "y2", ORANGE),
+        _dots(run.metric, x, [score_of(row) for row in rows], "y2", ORANGE),
         *(
             _line(label, x, [row.get(column) for row in rows], colour, "y3")
             for label, column, colour in (("MACs", "macs_ratio", GREEN), ("parameters", "params_ratio", COLOURS[3]))
@@ -32,15 +32,15 @@ def progress_chart(run: StoredRun, name: str) -> Chart:
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "episode"}, "anchor": "y3"},
         "yaxis": {"title": {"text": "reward"}, "domain": [0.70, 1]},
-        "yaxis2": {"title": {"text": "accuracy"}, "domain": [0.35, 0.65], "tickformat": ".1%"},
+        "yaxis2": {"title": {"text": run.metric}, "domain": [0.35, 0.65], "tickformat": ".1%"},
         "yaxis3": {"title": {"text": "cost / dense"}, "domain": [0, 0.30]},
         "hovermode": "x unified",
         "shapes": _marks(run),
     }
     note = "Dots: each episode; a plan that racing stopped early is scored on fewer images. Dashed: the dense " + (
-        "network's accuracy, and the budget."
+        f"network's {run.metric}, and the budget."
     )
-    return Chart(name, "Reward, accuracy and cost", note, data, layout, 640, {})
+    return Chart(name, f"Reward, {run.metric} and cost", note, data, layout, 640, {})
 
 
 def best_so_far(rows: Sequence[Row]) -> list[float | None]:
@@ -57,7 +57,7 @@ def _larger(best: float | None, value: float | None) -> float | None:
 
 
 def _marks(run: StoredRun) -> list[dict[str, Any]]:
-    dense = ((run.summary.get("baseline") or {}).get("val") or {}).get("accuracy")
+    dense = run.score("baseline", "val")
     budget = run.fact("budget") or {}
     keep = budget.get("keep") if isinstance(budget, dict) else None
     return [

@@ -9,12 +9,12 @@ from typing import Any
 
 from amc.core.errors import AmcError
 from amc.core.files import read_json
-from amc.tracking.episodes import KEEP, Row, read_episodes
+from amc.tracking.episodes import KEEP, Row, metric_of, read_episodes
 from amc.tracking.group_facts import GROUPS, GroupFacts, NetworkFacts, read_groups
 from amc.tracking.run_dir import CONFIG, EPISODES
 
 SUMMARY, PLAN, NETWORKS = "summary.json", "plan.json", "networks"
-REQUIRED = ("episode", "reward", "accuracy", "macs_ratio", "params_ratio")
+REQUIRED = ("episode", "reward", "loss", "macs_ratio", "params_ratio")
 ALSO_CALLED = {"baseline": ("dense", "uncut"), "best": ("policy",)}  # in a transfer
 UNTIMED = ("wall", "loading")  # the whole, and what came before it
 
@@ -46,6 +46,17 @@ class StoredRun:
         if self.parts:
             return ", ".join(part.model for part in self.parts)
         return str(self.fact("model") or self.name)
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that plans were scored by."""
+        return metric_of(self.episodes[0]) if self.episodes else str(self.summary.get("metric", "accuracy"))
+
+    def score(self, side: str, images: str) -> float | None:
+        """Score of ``baseline`` or ``best`` on ``val`` or ``test`` images; ``None`` if the run is not finished."""
+        metrics = (self.summary.get(side) or {}).get(images)
+        found = metrics.get(self.metric) if isinstance(metrics, Mapping) else None
+        return None if found is None else float(found)
 
     @property
     def facts(self) -> dict[str, GroupFacts]:

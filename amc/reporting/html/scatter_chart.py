@@ -1,4 +1,4 @@
-"""Accuracy over cost: all plans of a search, and those that no other beats in both."""
+"""Score over cost: all plans of a search, and those that no other beats in both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from amc.reporting.html.chart import FRONT, GREY, Chart, Choice, Trace, rounded
 from amc.reporting.html.runs import StoredRun
 from amc.reporting.pareto import pareto_front
-from amc.tracking.episodes import Row
+from amc.reporting.words import titled
+from amc.tracking.episodes import Row, metric_of, score_of
 
 COSTS = {"macs_ratio": "MACs / dense", "params_ratio": "parameters / dense", "latency_ms": "latency, ms"}
 LABELS = {"macs_ratio": "MACs", "params_ratio": "parameters", "latency_ms": "latency"}
@@ -35,14 +36,14 @@ def scatter_chart(run: StoredRun, name: str) -> Chart:
     choices = [_choice(column, early, full, marked) for column in columns]
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": COSTS[first]}},
-        "yaxis": {"title": {"text": "validation accuracy"}, "tickformat": ".1%"},
+        "yaxis": {"title": {"text": f"validation {run.metric}"}, "tickformat": ".1%"},
         "hovermode": "closest",
     }
-    dense = ((run.summary.get("baseline") or {}).get("val") or {}).get("accuracy")
+    dense = run.score("baseline", "val")
     if dense is not None:
         layout |= _dense_line(dense)
-    note = "Each dot is a plan, later ones lighter. The front: no other plan is as accurate and as cheap."
-    return Chart(name, "Accuracy and cost of all plans", note, data, layout, 480, {"cost": choices})
+    note = "Each dot is a plan, later ones lighter. The front: no other plan is as good and as cheap."
+    return Chart(name, f"{titled(run.metric)} and cost of all plans", note, data, layout, 480, {"cost": choices})
 
 
 def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
@@ -59,8 +60,8 @@ def costs_of(rows: Sequence[Row]) -> list[str]:
 
 
 def front_of(rows: Sequence[Row], column: str) -> list[Row]:
-    """The Pareto front of the episodes, in accuracy and that cost."""
-    return [rows[i] for i in pareto_front([row[column] for row in rows], [row["accuracy"] for row in rows])]
+    """The Pareto front of the episodes, in score and that cost."""
+    return [rows[i] for i in pareto_front([row[column] for row in rows], [score_of(row) for row in rows])]
 
 
 def _is_narrow(values: Sequence[float]) -> bool:
@@ -77,7 +78,7 @@ def _choice(column: str, early: Sequence[Row], full: Sequence[Row], marked: Sequ
     shown = [early, full, front_of(full, column), marked]
     values: Mapping[str, Sequence[Any]] = {
         "x": [rounded([row[column] for row in rows]) for rows in shown],
-        "y": [rounded([row["accuracy"] for row in rows]) for rows in shown],
+        "y": [rounded([score_of(row) for row in rows]) for rows in shown],
         "text": [[words(row) for row in rows] for rows in shown],
     }
     return Choice(LABELS[column], values, None, {"xaxis.title.text": COSTS[column]})
@@ -86,14 +87,18 @@ def _choice(column: str, early: Sequence[Row], full: Sequence[Row], marked: Sequ
 def _dots(rows: Sequence[Row], column: str, label: str, marker: Mapping[str, Any]) -> Trace:
     return {
         "type": "scatter", "mode": "markers", "name": label, "x": rounded([row[column] for row in rows]),
-        "y": rounded([row["accuracy"] for row in rows]), "text": [words(row) for row in rows],
+        "y": rounded([score_of(row) for row in rows]), "text": [words(row) for row in rows],
         "hovertemplate": "%{text}<extra></extra>", "marker": dict(marker),
     }  # fmt: skip
 
 
 def words(row: Row) -> str:
     """Hover text of an episode."""
-    lines = [f"<b>episode {int(row['episode'])}</b>", f"accuracy {row['accuracy']:.2%}", f"reward {row['reward']:.4g}"]
+    lines = [
+        f"<b>episode {int(row['episode'])}</b>",
+        f"{metric_of(row)} {score_of(row):.2%}",
+        f"reward {row['reward']:.4g}",
+    ]
     lines += [f"{label} × {row[column]:.3f}" for column, label in list(LABELS.items())[:2] if column in row]
     lines += [f"latency {row['latency_ms']:.3g} ms"] if "latency_ms" in row else []
     lines += [] if row.get("within_budget", 1) else ["over the budget"]
@@ -107,13 +112,13 @@ def _by_time(rows: Sequence[Row]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _dense_line(accuracy: float) -> dict[str, Any]:
+def _dense_line(score: float) -> dict[str, Any]:
     line = {
-        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": accuracy, "y1": accuracy,
+        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": score, "y1": score,
         "line": {"color": GREY, "width": 1.3, "dash": "dash"},
     }  # fmt: skip
     words = {
-        "xref": "paper", "x": 1, "xanchor": "right", "y": accuracy, "yanchor": "bottom", "showarrow": False,
-        "text": f"dense: {accuracy:.2%}",
+        "xref": "paper", "x": 1, "xanchor": "right", "y": score, "yanchor": "bottom", "showarrow": False,
+        "text": f"dense: {score:.2%}",
     }  # fmt: skip
     return {"shapes": [line], "annotations": [words]}

@@ -37,8 +37,8 @@ def result_cards(run: StoredRun) -> str:
     if not isinstance(best, Mapping) or not isinstance(dense, Mapping):
         return ""
     entries = {}
-    for images, label in (("test", "test accuracy"), ("val", "validation accuracy")):
-        after, before = (_accuracy(side, images) for side in (best, dense))
+    for images, label in (("test", f"test {run.metric}"), ("val", f"validation {run.metric}")):
+        after, before = (run.score(side, images) for side in ("best", "baseline"))
         if after is not None and before is not None:
             entries[label] = (f"{after:.2%}", f"dense {before:.2%}, {100 * (after - before):+.2f} points")
     for key, label in (("macs", "MACs"), ("params", "parameters")):
@@ -76,11 +76,6 @@ def config_table(config: Mapping[str, Any]) -> str:
     """The configuration, a row for each setting; of files outside of the run, their names."""
     rows = [(key, _show(value)) for key, value in _flat(config).items()]
     return table(("setting", "value"), rows, left=2)
-
-
-def _accuracy(scored: Mapping[str, Any], images: str) -> float | None:
-    metrics = scored.get(images)
-    return float(metrics["accuracy"]) if isinstance(metrics, Mapping) and "accuracy" in metrics else None
 
 
 def _cell(tag: str, value: object, left: bool) -> str:

@@ -38,7 +38,7 @@ def test_each_group_alone_at_each_ratio() -> None:
     assert curves.names == ("a", "b")  # the frozen one has no curve
     assert curves.kept.tolist() == [[8, 5, 2], [3, 2, 1]]
     assert curves.loss == pytest.approx(np.array([[0.32, 0.35, 0.38], [0.4, 0.5, 0.6]]))
-    assert curves.accuracy == pytest.approx(np.array([[0.88, 0.85, 0.82], [0.8, 0.7, 0.6]]))
+    assert curves.score == pytest.approx(np.array([[0.88, 0.85, 0.82], [0.8, 0.7, 0.6]]))
     assert [(plan["a"], plan["b"], plan["out"]) for plan in fake.asked] == [
         (8, 4, 10), (5, 4, 10), (2, 4, 10), (10, 3, 10), (10, 2, 10), (10, 1, 10),
     ]  # fmt: skip
@@ -84,20 +84,18 @@ def curves() -> Curves:
 def test_linear_between_what_was_measured(curves: Curves) -> None:
     for ratio, loss in ((1.0, 0.0), (0.9, 0.05), (0.8, 0.1), (0.7, 0.075), (0.4, 0.175), (0.2, 0.3)):
         assert curves.loss_at("l0", ratio) == pytest.approx(loss)
-        assert curves.accuracy_at("l0", ratio) == pytest.approx(1 - loss)
 
 
 def test_below_the_smallest_ratio_the_last_slope_goes_on(curves: Curves) -> None:
     assert curves.loss_at("l0", 0.1) == pytest.approx(0.3 + 0.1 * 0.25 / 0.4)
     falling = toys.curves(toys.chain([10]), [[0.4, 0.1]], [0.6, 0.3])
     assert falling.loss_at("l0", 0.1) == pytest.approx(0.1)  # fewer channels are no cure
-    assert falling.accuracy_at("l0", 0.1) == pytest.approx(0.9)
 
 
 def test_made_monotone_a_bump_counts_for_all_below(curves: Curves) -> None:
     found = curves.loss_increase("l0", np.array([1.0, 0.8, 0.7, 0.6, 0.2]))
     assert found == pytest.approx(np.array([0, 0.1, 0.1, 0.1, 0.3]))
-    assert curves.accuracy_drop("l0", 0.6) == pytest.approx(0.1)
+    assert curves.score_drop("l0", 0.6) == pytest.approx(0.1)
 
 
 def test_better_than_uncut_counts_as_no_loss() -> None:
@@ -105,7 +103,7 @@ def test_better_than_uncut_counts_as_no_loss() -> None:
     lucky = Curves.from_json({**lucky.to_json(), "dense_accuracy": 0.95, "dense_loss": 0.05})
     assert lucky.loss_at("l0", 0.5) == pytest.approx(0.0)
     assert lucky.loss_increase("l0", 0.5) == 0
-    assert lucky.accuracy_drop("l0", 0.5) == 0
+    assert lucky.score_drop("l0", 0.5) == 0
 
 
 def test_the_keep_ratio_for_a_drop(curves: Curves) -> None:
@@ -127,7 +125,7 @@ def test_monotone_for_any_curve(loss: list[float], first: float, second: float) 
     low, high = sorted((first, second))
     assert made.loss_increase("l0", low) >= made.loss_increase("l0", high) - 1e-12
     assert made.loss_increase("l0", low) >= made.loss_at("l0", low) - 1e-12
-    assert 1 >= made.accuracy_drop("l0", low) >= made.accuracy_drop("l0", high) - 1e-12
+    assert 1 >= made.score_drop("l0", low) >= made.score_drop("l0", high) - 1e-12
 
 
 def test_json_round_trip_is_exact() -> None:
@@ -144,7 +142,7 @@ def test_json_round_trip_is_exact() -> None:
         ({"names": ["a", "b"]}, "groups"),
         ({"loss": [[1.0]]}, "loss"),
         ({"kept": [[0, 5, 2]]}, "no channel"),
-        ({"accuracy": [[0.5, 0.5, 1.5]]}, "accuracy"),
+        ({"accuracy": [[0.5, 0.5, 1.5]]}, "score"),
         ({"images": None}, "damaged"),
         ({"keep_ratios": [0.2, 0.6, 0.8]}, "descending"),
     ],

@@ -16,7 +16,7 @@ from amc.analysis.prices import measure_prices
 from amc.analysis.responses import measure_responses
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
-from amc.pruning.layers import count_macs
+from amc.pruning.counting import count_macs
 from amc.search.run import search
 from amc.task.problem import Problem
 from amc.task.settings import Settings

@@ -142,9 +142,9 @@ def test_costs_and_metrics_check_themselves() -> None:
     with pytest.raises(AmcError, match="no latency table"):
         Cost(7, 3).get("latency_ms")
     with pytest.raises(ValueError, match="not a fraction"):
-        Metrics(accuracy=93.0, loss=0.1, images=10)
+        Metrics(score=93.0, loss=0.1, images=10)
     with pytest.raises(ValueError, match="not a fraction"):
-        Metrics(accuracy=float("nan"), loss=0.1, images=10)
+        Metrics(score=float("nan"), loss=0.1, images=10)
     assert Metrics(0.75, 0.1, 4).error == 0.25
     assert Metrics(0.75, 0.1, 4, {"cut": 1.0}) == Metrics(0.75, 0.1, 4)
 

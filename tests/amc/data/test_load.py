@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +179,82 @@ def test_resizes_and_crops_the_centre(tmp_path: Path) -> None:
     splits = load_dataset("imagefolder", tmp_path / "data", val_images=1, image_size=70, cache_dir=tmp_path / "cache")
     assert splits.train.shape == (3, 70, 70)
     assert splits.train.images.min() == 255  # 80 → 80 pixels, then the middle 70 of 160: inside the square
+
+
+def write_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def write_socket(path: Path) -> None:
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+
+
+def write_broken_link(path: Path) -> None:
+    path.symlink_to("nowhere.png")
+
+
+def write_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def write_half(path: Path) -> None:
+    whole = io.BytesIO()
+    Image.effect_noise((6, 6), 50).save(whole, "png")
+    path.write_bytes(whole.getvalue()[: whole.tell() // 2])
+
+
+def write_deep(path: Path) -> None:
+    Image.new("I;16", (6, 6), 300).save(path)
+
+
+def write_wide(path: Path) -> None:
+    Image.new("RGB", (9, 6)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (write_pipe, "0.png: is no file but a pipe, socket, device or broken link; remove it"),
+        (write_socket, "0.png: is no file"),
+        (write_broken_link, "0.png: is no file"),
+        (write_device, "0.png: is no file"),
+        (write_half, "0.png: can't be read"),
+        (write_deep, "0.png: has more than 8 bits a colour"),
+        (write_wide, "pixels, .*; give dataset.image_size"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_lies_among_the_images_is_named(
+    tmp_path: Path, split: str, write: Callable[[Path], None], message: str
+) -> None:
+    root = make_folder(tmp_path / "data", {"train": 3, "test": 2})
+    (root / split / "cat" / "0.png").unlink()
+    write(root / split / "cat" / "0.png")
+    (root / split / "cat" / "folder.png").mkdir()
+    with pytest.raises(AmcError, match=message) as caught:
+        load_dataset("imagefolder", root, val_images=2, cache_dir=tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "test", "val"])
+def test_a_split_of_another_size_is_named(tmp_path: Path, split: str) -> None:
+    root = make_folder(tmp_path / "data", {"train": 3, "test": 2, "val": 2})
+    for file in (root / split).rglob("*.png"):
+        Image.open(file).resize((9, 9)).save(file)
+    sizes = ("9×9", "6×6") if split != "train" else ("6×6", "9×9")
+    message = f"image .*: {sizes[0]} pixels, .*train.* has {sizes[1]}; give dataset.image_size"
+    with pytest.raises(AmcError, match=message):
+        load_dataset("imagefolder", root, cache_dir=tmp_path / "cache")
+    resized = load_dataset("imagefolder", root, cache_dir=tmp_path / "cache", image_size=6)
+    assert resized.train.shape == resized.test.shape == resized.val.shape == (3, 6, 6)
+
+
+def test_one_class_is_none(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "data", {"train": 3, "test": 2})
+    for split in ("train", "test"):
+        shutil.rmtree(root / split / "dog")
+    with pytest.raises(AmcError, match="train: only one class folder, 'cat'; images of two or more classes are needed"):
+        load_dataset("imagefolder", root, val_images=2, cache_dir=tmp_path / "cache")
 
 
 def test_wrong_folders_are_one_line(tmp_path: Path) -> None:

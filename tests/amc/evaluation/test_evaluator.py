@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from amc.data import ImageSet
-from amc.evaluation.evaluator import Evaluator
+from amc.evaluation.evaluator import Evaluation, Evaluator
 from amc.evaluation.racing import StopRule
 from amc.pruning.groups import trace
 from amc.pruning.pruner import Pruner
@@ -35,7 +35,7 @@ def evaluator(model: nn.Module, recover: Recover = lambda small, kept: None, **k
     surgeon = Surgeon(model, trace(model, IMAGES))
     settings = {"batch_size": 8, "precision": "fp32", **kwargs}
     pruner = Pruner((), surgeon, identity_ranking(surgeon, model), recover)
-    return Evaluator(pruner, SET, **settings)  # type: ignore[arg-type]
+    return Evaluator(pruner, SET, Evaluation(**settings))  # type: ignore[arg-type]
 
 
 def plan_for(model: nn.Module, **kept: int) -> PruningPlan:
@@ -53,7 +53,7 @@ def by_hand(model: nn.Module) -> Metrics:
 def test_dense_metrics_are_the_models_own() -> None:
     model = nets.enliven(nets.residual(), IMAGES)
     dense, expected = evaluator(model).dense, by_hand(model)
-    assert (dense.accuracy, dense.images) == (expected.accuracy, 30)
+    assert (dense.score, dense.images) == (expected.score, 30)
     assert dense.loss == pytest.approx(expected.loss, rel=1e-4)
 
 
@@ -71,7 +71,7 @@ def test_a_plan_is_cut_recovered_and_scored() -> None:
     small.fc.weight.data.mul_(-1)
     expected = by_hand(small)
     assert seen == [(5, 2)]
-    assert metrics.accuracy == expected.accuracy
+    assert metrics.score == expected.score
     assert metrics.loss == pytest.approx(expected.loss, rel=1e-4)
     assert metrics.seconds.keys() == {"cut", "recovery", "forward"}
 
@@ -134,7 +134,7 @@ def test_precision_follows_hardware_and_accuracy(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("amc.evaluation.evaluator.BF16_TOLERANCE", 0.0)  # no difference is
     chosen = evaluator(model, precision="auto")
     assert chosen.dtype == torch.float32
-    assert chosen.dense.accuracy == by_hand(model).accuracy
+    assert chosen.dense.score == by_hand(model).score
 
 
 def test_outputs_that_are_not_finite_are_wrong_answers() -> None:
@@ -143,7 +143,7 @@ def test_outputs_that_are_not_finite_are_wrong_answers() -> None:
     def break_first_class(small: nn.Module, kept: object) -> None:
         small.fc.bias.data[0] = float("nan")
 
-    assert evaluator(model, break_first_class)(plan_for(model, stem=7)).accuracy == 0.0
+    assert evaluator(model, break_first_class)(plan_for(model, stem=7)).score == 0.0
 
 
 def test_norms_that_cannot_be_folded_stay() -> None:
@@ -202,27 +202,27 @@ def test_a_plan_surely_worse_is_stopped_and_not_seen_again() -> None:
     rule = StopRule(min_images=8)
 
     def fresh() -> Evaluator:
-        return Evaluator(pruner, images, batch_size=8, precision="fp32", early_stop=rule)
+        return Evaluator(pruner, images, Evaluation(8, "fp32", early_stop=rule))
 
     evaluate = fresh()
     assert evaluate.state() == {}
     first = evaluate(plan_for(model, stem=6))
-    assert (first.accuracy, first.images) == (0.8, 30)
+    assert (first.score, first.images) == (0.8, 30)
     worse = evaluate(plan_for(model, stem=5))
-    assert (worse.accuracy, worse.images) == (0.0, 8)  # 0.8 − 1 is no fraction
+    assert (worse.score, worse.images) == (0.0, 8)  # 0.8 − 1 is no fraction
     assert evaluate(plan_for(model, stem=5)) == worse
     assert len(calls) == 2
     resumed = fresh()
     resumed.load_state(evaluate.state())
     assert resumed(plan_for(model, stem=5)) == worse
     alone = fresh()(plan_for(model, stem=5))
-    assert (alone.accuracy, alone.images) == (0.2, 30)
+    assert (alone.score, alone.images) == (0.2, 30)
     in_full = evaluate.in_full(plan_for(model, stem=5))
-    assert (in_full.accuracy, in_full.images) == (0.2, 30)
+    assert (in_full.score, in_full.images) == (0.2, 30)
     assert len(calls) == 5
     assert evaluate.in_full(plan_for(model, stem=6)) == first
     assert len(calls) == 5
-    unhurried = Evaluator(pruner, images, batch_size=8, precision="fp32")
+    unhurried = Evaluator(pruner, images, Evaluation(8, "fp32"))
     unhurried.load_state(evaluate.state())
     unhurried(plan_for(model, stem=6))
-    assert unhurried(plan_for(model, stem=5)) == Metrics(alone.accuracy, pytest.approx(alone.loss), 30)
+    assert unhurried(plan_for(model, stem=5)) == Metrics(alone.score, pytest.approx(alone.loss), 30)

@@ -8,8 +8,8 @@ from torch import nn
 
 from amc.core.types import PruningPlan
 from amc.data import ImageSet
-from amc.evaluation.evaluator import Evaluator
-from amc.evaluation.metrics import TOP1, Metric
+from amc.evaluation.evaluator import Evaluation, Evaluator
+from amc.evaluation.metrics import TOP1, Criterion, Metric
 from amc.evaluation.racing import StopRule
 from amc.evaluation.scoring import measure
 from amc.importance import rank_groups
@@ -31,7 +31,7 @@ def test_top_1_counts_right_answers_and_no_nan() -> None:
     worth = TOP1.of(logits, torch.tensor([0, 0, 0, 1]))
     assert worth.tolist() == [True, False, False, True]
     found = TOP1.metrics(worth, 0.5, 4)
-    assert (found.accuracy, found.loss, found.images) == (0.5, 0.5, 4)
+    assert (found.score, found.loss, found.images) == (0.5, 0.5, 4)
 
 
 def test_another_range_and_direction_become_a_fraction() -> None:
@@ -47,8 +47,8 @@ def test_a_metric_of_all_examples_at_once_is_the_same_whatever_the_batches() -> 
     model = nets.enliven(nets.residual(), IMAGES)
     with torch.no_grad():
         wanted = model.eval()(SET.normalised()).argmax(1).unique().numel() / 4
-    found = [measure(model, SET, size, metric=VARIETY) for size in (7, 30)]
-    assert [m.accuracy for m in found] == [wanted, wanted]
+    found = [measure(model, SET, size, criterion=Criterion(VARIETY)) for size in (7, 30)]
+    assert [m.score for m in found] == [wanted, wanted]
     assert found[0].loss == pytest.approx(measure(model, SET, 30).loss)
 
 
@@ -73,6 +73,6 @@ def test_without_values_per_example_no_plan_is_given_up_early(metric: Metric, im
     mostly_0 = ImageSet(IMAGES, torch.tensor([0] * 24 + [3] * 6), num_classes=4)
     pruner = Pruner(network.groups, Surgeon(model, network.groups), ranking, answers(0, 3))
     rule = StopRule(min_images=8)
-    evaluate = Evaluator(pruner, mostly_0, batch_size=8, precision="fp32", early_stop=rule, metric=metric)
+    evaluate = Evaluator(pruner, mostly_0, Evaluation(8, "fp32", early_stop=rule, criterion=Criterion(metric)))
     assert evaluate(first).images == 30
     assert evaluate(second).images == images  # class 3 is wrong on all of the first batch

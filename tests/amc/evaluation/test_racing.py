@@ -28,7 +28,7 @@ def test_the_first_plan_is_seen_in_full_and_becomes_the_best() -> None:
     assert seen_before_stopping(race, right) == 40
     assert race.state() == {}
     metrics = race.judge(right, losses)
-    assert (metrics.accuracy, metrics.loss, metrics.images) == (0.5, 1.0, 40)
+    assert (metrics.score, metrics.loss, metrics.images) == (0.5, 1.0, 40)
     assert torch.equal(race.state()["right"], right)
 
 
@@ -40,7 +40,7 @@ def test_a_worse_plan_is_stopped_and_estimated() -> None:
     assert seen_before_stopping(race, right) == 10
     metrics = race.judge(right[:10], losses[:10])
     # On the images seen 2 of 10 are right, of the best all: 0.9 − 0.8. Its own 0.2 would ignore the hard images ahead.
-    assert metrics.accuracy == pytest.approx(0.1)
+    assert metrics.score == pytest.approx(0.1)
     assert metrics.loss == pytest.approx(0.5 + 1.0)
     assert metrics.images == 10
     assert torch.equal(race.state()["right"], best_right)

@@ -25,8 +25,8 @@ from amc.export.__main__ import main_from_config
 from amc.export.formats import FORMATS
 from amc.export.run import export
 from amc.models import build
+from amc.pruning.counting import count_macs
 from amc.pruning.groups import trace
-from amc.pruning.layers import count_macs
 from amc.pruning.saved import save_pruned
 from amc.pruning.surgery import Surgeon
 from tests.support import nets

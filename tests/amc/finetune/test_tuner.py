@@ -92,12 +92,12 @@ def test_a_phase_cuts_recovers_trains_and_keeps_the_best_epoch(
     assert trained.model[0].out_channels == 5  # type: ignore[index]
     assert trained.model[8].in_features == 24  # type: ignore[index]
     assert [e.number for e in watcher.epochs] == [0, 1, 2, 3, 4]
-    assert watcher.epochs[0].val_accuracy == trained.cut_metrics.accuracy == evaluate(trained.cut_model, images[1])[0]
-    accuracies = [e.val_accuracy for e in watcher.epochs]
-    assert trained.metrics.accuracy == max(a for a in accuracies if a is not None)
-    assert trained.epoch == accuracies.index(trained.metrics.accuracy)
-    assert evaluate(trained.model, images[1])[0] == trained.metrics.accuracy == watcher.best[-1].accuracy
-    assert trained.metrics.accuracy > trained.cut_metrics.accuracy
+    assert watcher.epochs[0].val.score == trained.cut_metrics.score == evaluate(trained.cut_model, images[1])[0]
+    accuracies = [e.val.score for e in watcher.epochs]
+    assert trained.metrics.score == max(a for a in accuracies if a is not None)
+    assert trained.epoch == accuracies.index(trained.metrics.score)
+    assert evaluate(trained.model, images[1])[0] == trained.metrics.score == watcher.best[-1].score
+    assert trained.metrics.score > trained.cut_metrics.score
     assert max(e.lr for e in watcher.epochs) == pytest.approx(0.3 * RECIPE.lr)
 
 
@@ -140,7 +140,7 @@ def test_the_group_lasso_shrinks_what_goes_next(network: Network, images: tuple[
         watcher = Watcher(network, images, **settings)
         first = watcher.run(network.model, phase)
         second = watcher.run(first.model, Phase("stage 2 of 2", plan(network, 6, 8), 1))
-        return first.metrics.accuracy - second.cut_metrics.accuracy
+        return first.metrics.score - second.cut_metrics.score
 
     assert drop(0.02) < drop(0.0)
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from amc.core.errors import AmcError
+from amc.data import ImageSet
 from amc.importance import NAMES, score_channels
-from amc.pruning.groups import trace
-from amc.pruning.network import Network
+from amc.pruning.network import Network, trace_network
 from tests.support import nets
 
 IMAGES = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -20,7 +20,10 @@ FIRST = "features.0.0"
 
 
 def scores_of(name: str, model: nn.Module, **kwargs: object) -> dict[str, np.ndarray]:
-    return score_channels(name, model, trace(model, IMAGES), IMAGES, LABELS, **kwargs)  # type: ignore[arg-type]
+    images, training = ImageSet(IMAGES, LABELS, num_classes=4), model.training
+    network = trace_network(model, IMAGES[:1])
+    model.train(training)
+    return score_channels(name, network, images, **kwargs)  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -74,8 +77,8 @@ def test_activation_is_the_share_of_positive_values() -> None:
     model[0].weight.copy_(torch.tensor([1.0, -1.0, 0.0]).view(3, 1, 1, 1))
     model[0].bias.zero_()
     images = torch.tensor([1.0, 2.0, 3.0, -1.0]).view(1, 1, 2, 2)
-    groups = trace(model, images)
-    scores = score_channels("activation", model, groups, images, torch.zeros(1, dtype=torch.int64))
+    one = ImageSet(images, torch.zeros(1, dtype=torch.int64), num_classes=2)
+    scores = score_channels("activation", trace_network(model, images), one)
     assert scores["0"].tolist() == [0.75, 0.25, 0.0]
 
 
@@ -130,8 +133,8 @@ def test_no_criterion_looks_at_the_global_random_state(name: str) -> None:
 @pytest.mark.parametrize("network", ["densenet121", "regnet_y_400mf", "efficientnet_b0", "googlenet"])
 def test_every_criterion_scores_every_family(get_ready: Callable[[str], Network], network: str, criterion: str) -> None:
     ready = get_ready(network)
-    images = torch.randn(2, *ready.example.shape[1:])
-    scores = score_channels(criterion, ready.model, ready.groups, images, torch.tensor([0, 1]))
+    images = ImageSet(torch.randn(2, *ready.example.shape[1:]), torch.tensor([0, 1]), num_classes=10)
+    scores = score_channels(criterion, ready, images)
     assert {n: len(s) for n, s in scores.items()} == {g.name: g.channels for g in ready.groups if g.frozen is None}
     assert all(np.isfinite(s).all() and (s >= 0).all() for s in scores.values())
     assert any(len(np.unique(s)) > 1 for s in scores.values())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from amc.core.types import ChannelSlice, LayerGroup
 from amc.pruning.budget import Budget
+from amc.pruning.cost import Rest
 from amc.pruning.latency import GRID, LatencyCostModel, measure_ms, measure_tables
 from amc.pruning.layers import LayerShape
 from amc.pruning.network import trace_network
@@ -33,7 +34,7 @@ TABLES = {
 
 
 def model(total_ms: float = 20.0) -> LatencyCostModel:
-    return LatencyCostModel(GROUPS, LAYERS, 0, TABLES, total_ms)
+    return LatencyCostModel(GROUPS, LAYERS, Rest(), TABLES, total_ms)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_interpolation_by_hand(a: int, b: int, expected: float) -> None:
 def test_below_the_grid_the_first_entry_holds() -> None:
     every = np.arange(16)
     wide = LayerGroup("a", "conv1x1", 16, 1, False, 3, 1, 1, 1, 1, 0, 0, (ChannelSlice("a", "out", every, every),))
-    single = LatencyCostModel([wide], [LayerShape("a", 16, 3, 1, 1)], 0, {"a": TABLES["a"]}, 8.0)
+    single = LatencyCostModel([wide], [LayerShape("a", 16, 3, 1, 1)], Rest(), {"a": TABLES["a"]}, 8.0)
     assert single.cost({"a": 1}).latency_ms == single.cost({"a": 2}).latency_ms == 1.0
 
 
@@ -64,7 +65,7 @@ def test_below_the_grid_the_first_entry_holds() -> None:
 def test_more_channels_are_never_predicted_faster(data: st.DataObject) -> None:
     """Whatever noise was measured; a budget's clipping relies on it."""
     times = st.lists(st.lists(st.floats(0, 10), min_size=5, max_size=5), min_size=5, max_size=5)
-    noisy = LatencyCostModel(GROUPS, LAYERS, 0, {"a": data.draw(times), "b": data.draw(times)}, 30.0)
+    noisy = LatencyCostModel(GROUPS, LAYERS, Rest(), {"a": data.draw(times), "b": data.draw(times)}, 30.0)
     small = {n: data.draw(st.integers(1, 8)) for n in ("a", "b")}
     large = {n: data.draw(st.integers(k, 8)) for n, k in small.items()}
     fast, slow = noisy.cost(small).latency_ms, noisy.cost(large).latency_ms
@@ -78,7 +79,7 @@ def test_the_uncut_network_takes_what_was_measured() -> None:
     table = [[out + noise for noise in (0.0, 0.1, 0.2, 0.3, 0.4)] for out in GRID]
     depthwise = (group("a", ("a", "out"), ("dw", "out")),)
     layers = (LayerShape("a", 8, 3, 1, 1), LayerShape("dw", 8, 0, macs_per_out=9, params_per_out=9))
-    found = LatencyCostModel(depthwise, layers, 0, {"a": TABLES["a"], "dw": table}, 12.0)
+    found = LatencyCostModel(depthwise, layers, Rest(), {"a": TABLES["a"], "dw": table}, 12.0)
     assert found.cost().latency_ms == pytest.approx(12.0)
 
 
@@ -98,7 +99,7 @@ def test_latency_budgets_are_kept() -> None:
 def test_json_round_trip() -> None:
     data = json.loads(json.dumps(model().to_json()))
     assert data["grid"] == list(GRID)
-    again = LatencyCostModel(GROUPS, LAYERS, 0, data["tables"], data["total_ms"])
+    again = LatencyCostModel(GROUPS, LAYERS, Rest(), data["tables"], data["total_ms"])
     assert again.cost({"a": 3, "b": 5}) == model().cost({"a": 3, "b": 5})
 
 

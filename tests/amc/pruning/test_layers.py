@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from amc.pruning.layers import count_macs, frozen_eval, is_cuttable, is_depthwise, kind_of, layer_shapes, record_calls
+from amc.pruning.counting import count_macs
+from amc.pruning.layers import frozen_eval, is_cuttable, is_depthwise, kind_of, layer_shapes, record_calls
 from amc.pruning.network import Network
 from tests.support import nets
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from amc.core.types import LayerGroup, PruningPlan
+from amc.pruning.counting import count_macs
 from amc.pruning.groups import trace
-from amc.pruning.layers import count_macs
 from amc.pruning.network import Network
 from amc.pruning.surgery import Surgeon, rank_channels, resized, select_channels
 from tests.support import nets

@@ -39,8 +39,9 @@ def test_no_line_through_this(macs: list[float], accuracies: list[float]) -> Non
 
 
 def test_accuracy_over_macs_with_its_line() -> None:
-    figure = accuracy_over_macs_figure([0.5, 1.0], [0.6, 0.8])
+    figure = accuracy_over_macs_figure([0.5, 1.0], [0.6, 0.8], "mIoU")
     axes = figure.axes[0]
     assert axes.lines[0].get_ydata() == pytest.approx(np.array([60, 80]))
     assert axes.get_xscale() == "log"
+    assert axes.get_title(loc="left").startswith("mIoU over ln(MACs)\nmIoU = ")
     assert "R² = 1.000" in axes.get_title(loc="left")

@@ -34,7 +34,7 @@ def test_the_best_different_plans_are_judged_again() -> None:
 
     found = judged(
         best_different(episodes, 3), closer,
-        lambda metrics, cost, original: metrics.accuracy - cost.macs / original.macs / 100, Cost(10, 10), verbose=False,
+        lambda metrics, cost, original: metrics.score - cost.macs / original.macs / 100, Cost(10, 10), verbose=False,
     )  # fmt: skip
     assert asked == [plan(2), plan(3), plan(1)]  # the fourth best is not looked at, nor a plan twice
     assert [f.again.plan for f in found] == [plan(1), plan(3), plan(2)]
@@ -50,7 +50,7 @@ def test_the_best_different_plans_are_judged_again() -> None:
 def test_a_finalist_that_was_stopped_early_does_not_win() -> None:
     looks = {plan(1): Metrics(0.99, 0.1, 50), plan(2): Metrics(0.5, 0.1, 500), plan(3): Metrics(0.6, 0.1, 500)}
     found = judged(
-        [episode(i, i + 1, 0.9) for i in range(3)], looks.__getitem__, lambda metrics, *_: metrics.accuracy,
+        [episode(i, i + 1, 0.9) for i in range(3)], looks.__getitem__, lambda metrics, *_: metrics.score,
         Cost(10, 10), verbose=False,
     )  # fmt: skip
     assert [f.again.plan for f in found] == [plan(3), plan(2), plan(1)]
@@ -100,7 +100,7 @@ def test_finals_judge_the_best_plans_on_all_images(trained: OwnNet, recovery: st
     assert result.best.val.images == result.baseline.val.images == 160  # not the 64 that the episodes saw
     with torch.no_grad():
         hits = sum(int((result.model(x).argmax(1) == y).sum()) for x, y in val)
-    assert result.best.val.accuracy == best["again"]["accuracy"] == hits / 160
+    assert result.best.val.score == best["again"]["accuracy"] == hits / 160
     loaded = amc.load(tmp_path / "run" / "pruned", OwnNet())
     x = torch.randn(2, 1, 8, 8)
     with torch.no_grad():

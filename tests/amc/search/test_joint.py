@@ -86,10 +86,8 @@ def test_every_network_gets_its_best_plan(result: JointResult) -> None:
 
 def test_the_reward_is_the_share_of_the_uncut_accuracy(result: JointResult) -> None:
     for outcome in result.networks.values():
-        uncut = outcome.result.baseline.val.accuracy
-        assert [e.reward for e in outcome.result.episodes] == [
-            e.metrics.accuracy / uncut for e in outcome.result.episodes
-        ]
+        uncut = outcome.result.baseline.val.score
+        assert [e.reward for e in outcome.result.episodes] == [e.metrics.score / uncut for e in outcome.result.episodes]
 
 
 def test_finals_are_held_on_every_network(tmp_path: Path) -> None:
@@ -100,10 +98,10 @@ def test_finals_are_held_on_every_network(tmp_path: Path) -> None:
         for scored in (found.baseline, found.best, outcome.uniform):
             assert scored.val.images == 48, name
         best = json.loads((tmp_path / "networks" / name / "summary.json").read_text())["best"]
-        assert best["reward"] == found.best.val.accuracy / found.baseline.val.accuracy
+        assert best["reward"] == found.best.val.score / found.baseline.val.score
         with torch.no_grad():
             hits = sum(int((found.model(x).argmax(1) == y).sum()) for x, y in images(48, 5))
-        assert found.best.val.accuracy == hits / 48
+        assert found.best.val.score == hits / 48
 
 
 def test_a_networks_summary_has_all_that_a_single_searchs_has(whole: Path, tmp_path: Path) -> None:
@@ -128,8 +126,8 @@ def test_a_recorded_run(recorded: tuple[Path, JointResult]) -> None:
         names = {p.name for p in own.iterdir()}
         assert {"episodes.csv", "plan.json", "best_plan.png", "config.json", "summary.json", "pruned"} <= names
         row = summary["networks"][name]
-        assert row["best"]["val"]["accuracy"] == outcome.result.best.val.accuracy
-        assert row["uniform"]["val"]["accuracy"] == outcome.uniform.val.accuracy
+        assert row["best"]["val"]["accuracy"] == outcome.result.best.val.score
+        assert row["uniform"]["val"]["accuracy"] == outcome.uniform.val.score
         assert json.loads((own / "plan.json").read_text()) == outcome.result.plan.to_json()
         loaded, x = amc.load(own / "pruned", equal_layers(LAYERS[name])), torch.randn(2, 3, 8, 8)
         with torch.no_grad():

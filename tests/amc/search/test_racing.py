@@ -54,7 +54,7 @@ def test_a_resumed_run_stops_the_same_plans(trained: OwnNet, tmp_path: Path) -> 
         ({}, {}, True),
         ({}, {"reward": "accuracy"}, True),
         ({}, {"reward": "error_log_params"}, False),  # of a budget of MACs
-        ({}, {"reward": lambda metrics, cost, original: metrics.accuracy}, False),
+        ({}, {"reward": lambda metrics, cost, original: metrics.score}, False),
         ({"rule": "clip"}, {}, False),
         ({}, {"budget": None}, False),
     ],

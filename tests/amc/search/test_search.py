@@ -14,8 +14,8 @@ import agents
 from agents.policy.files import read_policy
 from amc.core.errors import AmcError
 from amc.core.types import Cost, Metrics
+from amc.pruning.counting import count_macs
 from amc.pruning.latency import GRID
-from amc.pruning.layers import count_macs
 from amc.reporting.accuracy_over_macs import log_macs_fit
 from amc.rewards import Reward, error_log_latency
 from amc.task.settings import Settings
@@ -32,7 +32,7 @@ def test_own_network_and_loaders(trained: OwnNet) -> None:
     assert result.baseline.cost.macs == count_macs(trained, example)
     assert result.best.cost.params == sum(p.numel() for p in result.model.parameters())
     assert len(result.episodes) == 5
-    assert result.best.val.accuracy == best_episode(result.episodes).metrics.accuracy > 1 / 3
+    assert result.best.val.score == best_episode(result.episodes).metrics.score > 1 / 3
     assert all(torch.equal(before[n], t) for n, t in trained.state_dict().items()), "the original must stay"
 
 
@@ -42,7 +42,7 @@ def test_the_reported_test_accuracy_is_that_of_the_returned_network(trained: Own
     assert result.best.test is not None
     with torch.no_grad():
         hits = sum(int((result.model(x).argmax(1) == y).sum()) for x, y in own_loader(64, 2))
-    assert result.best.test.accuracy == hits / 64
+    assert result.best.test.score == hits / 64
 
 
 @pytest.mark.parametrize("agent", agents.NAMES)
@@ -118,7 +118,7 @@ def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
     assert any(name.startswith("events.out.tfevents") for name in names)
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["model"] == "own"
-    assert summary["best"]["val"]["accuracy"] == result.best.val.accuracy
+    assert summary["best"]["val"]["accuracy"] == result.best.val.score
     assert summary["baseline"]["macs"] == result.baseline.cost.macs
     for key in ("forward_seconds", "recovery_seconds", "agent_seconds", "wall_seconds"):
         assert summary[key] > 0
@@ -137,7 +137,7 @@ def test_a_recorded_run(trained: OwnNet, tmp_path: Path) -> None:
 def test_accuracy_over_macs_is_drawn_where_macs_differ(trained: OwnNet, tmp_path: Path) -> None:
     free = run(trained, run_dir=tmp_path / "free", budget=None, agent="random", settings=PLAIN)
     fit = log_macs_fit(
-        [e.cost.macs / free.baseline.cost.macs for e in free.episodes], [e.metrics.accuracy for e in free.episodes]
+        [e.cost.macs / free.baseline.cost.macs for e in free.episodes], [e.metrics.score for e in free.episodes]
     )
     assert json.loads((tmp_path / "free" / "summary.json").read_text())["log_macs_fit"] == asdict(fit)
     assert (tmp_path / "free" / "accuracy_over_macs.png").exists()

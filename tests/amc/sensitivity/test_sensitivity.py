@@ -24,7 +24,7 @@ from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
 from amc.evaluation.evaluator import Evaluator
 from amc.finetune import __main__ as finetune
-from amc.pruning.layers import count_macs
+from amc.pruning.counting import count_macs
 from amc.sensitivity.__main__ import main_from_config
 from amc.sensitivity.result import SensitivityResult
 from amc.sensitivity.run import sensitivity
@@ -149,7 +149,7 @@ def test_a_recorded_run(trained: nn.Module, recorded: tuple[Path, SensitivityRes
     assert read(folder / "plan.json") == result.chosen.plan.to_json()
     summary = read(folder / "summary.json")
     assert summary["rule"] == result.chosen.to_json()
-    assert summary["plan"]["val"]["accuracy"] == result.scored["plan"].val.accuracy
+    assert summary["plan"]["val"]["accuracy"] == result.scored["plan"].val.score
     assert summary["interactions"]["rows"] == [pair.to_json() for pair in result.pairs]
     assert summary["curve_seconds"] > 0
     rows = list(csv.DictReader((folder / "sensitivity.csv").open()))
@@ -159,7 +159,7 @@ def test_a_recorded_run(trained: nn.Module, recorded: tuple[Path, SensitivityRes
     assert str(folder.parent) not in "".join(p.read_text() for p in folder.glob("*.json"))
     events = EventAccumulator(str(folder)).Reload()
     (first, *_) = events.Scalars("accuracy/features.0.0")
-    assert (first.step, first.value) == (25, np.float32(result.curves.accuracy[0, 2]))
+    assert (first.step, first.value) == (25, np.float32(result.curves.score[0, 2]))
     assert set(events.Tags()["images"]) == {"sensitivity", "sensitivity_and_shares", "interactions", "plan"}
     with pytest.raises(AmcError, match="resume="):
         analyse(trained, run_dir=folder)

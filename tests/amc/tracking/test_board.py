@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from amc.core.errors import AmcError
 from amc.core.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 from amc.tracking import Board
-from amc.tracking.board import HPARAM_METRICS, HPARAMS
+from amc.tracking.board import HPARAMS, hparam_metrics
 
 GROUPS = [
     LayerGroup("conv1", "conv3x3", 8, 1, False, 3, 8, 8, 1, 3, 100, 10),
@@ -140,7 +140,7 @@ def test_figures_become_images_of_their_size(tmp_path: Path) -> None:
 
 def test_hparams_are_always_the_same_keys(tmp_path: Path) -> None:
     values = {**dict.fromkeys(HPARAMS, "x"), "budget.keep": None}
-    results = {**dict.fromkeys(HPARAM_METRICS, 0.5), "best/test_accuracy": None}
+    results = {**dict.fromkeys(hparam_metrics("accuracy"), 0.5), "best/test_accuracy": None}
     with closing(Board(tmp_path, GROUPS)) as board:
         board.hparams(values, results)
         with pytest.raises(ValueError, match="need exactly"):

@@ -16,6 +16,7 @@ from amc.pruning.surgery import Surgeon
 from amc.training.fit import evaluate, train
 from amc.training.recipe import Recipe
 from amc.training.regularise import make_penalty
+from amc.training.trainer import Objective
 from tests.support import nets
 
 Channels = dict[str, np.ndarray]
@@ -44,7 +45,7 @@ def trained(
     """160 steps that end in a network which knows its digits."""
     model = digits_net()
     penalty = make_penalty(name, STRENGTHS[name], model, groups, doomed)
-    train(model, digits[0], None, Recipe(epochs=10, lr=0.1, bf16=False), penalty=penalty)
+    train(model, digits[0], None, Recipe(epochs=10, lr=0.1, bf16=False), objective=Objective(penalty=penalty))
     assert evaluate(model, digits[1])[0] > 0.95
     return model
 

@@ -7,13 +7,16 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from amc.core.errors import AmcError
 from amc.data import ImageSet, load_dataset
+from amc.evaluation.metrics import Criterion
+from amc.evaluation.scoring import measure
 from amc.training.distillation import Teacher
 from amc.training.fit import train
 from amc.training.recipe import Recipe
-from amc.training.trainer import Trainer
+from amc.training.trainer import Objective, Trainer
 
 
 def net(seed: int = 0) -> nn.Module:
@@ -55,8 +58,8 @@ def test_stopped_and_gone_on_equals_never_stopped(images: ImageSet, ema: float, 
     assert second.finished
     assert torch.equal(weights(second.trained), weights(straight.trained))
     for one, other in zip(again, epochs[stop:], strict=True):
-        assert (one.number, one.train_loss, one.val_accuracy, one.lr) == (
-            other.number, other.train_loss, other.val_accuracy, other.lr,
+        assert (one.number, one.train_loss, one.val, one.lr) == (
+            other.number, other.train_loss, other.val, other.lr,
         )  # fmt: skip
 
 
@@ -91,7 +94,7 @@ def test_a_teacher_alone_makes_the_student_answer_like_it(images: ImageSet) -> N
     wrong = ImageSet(images.images, (images.labels + 1) % 10, 10, images.mean, images.std)  # labels teach nonsense
     student = net()
     teacher = Teacher(teacher_net, images.take(1).normalised(), weight=1.0, bf16=False)
-    train(student, wrong, None, Recipe(epochs=12, bf16=False), seed=0, teacher=teacher)
+    train(student, wrong, None, Recipe(epochs=12, bf16=False), seed=0, objective=Objective(teacher=teacher))
     with torch.no_grad():
         x = images.normalised()
         agreement = (student(x).argmax(1) == teacher_net(x).argmax(1)).float().mean()
@@ -102,7 +105,7 @@ def test_a_penalty_is_part_of_the_loss(images: ImageSet) -> None:
     def size(penalty: bool) -> float:
         model = net()
         extra = (lambda m: 0.01 * m[6].weight.abs().sum()) if penalty else None
-        train(model, images, None, Recipe(epochs=3, bf16=False), penalty=extra)
+        train(model, images, None, Recipe(epochs=3, bf16=False), objective=Objective(penalty=extra))
         return float(model[6].weight.detach().abs().sum())
 
     assert size(True) < 0.9 * size(False)
@@ -110,7 +113,25 @@ def test_a_penalty_is_part_of_the_loss(images: ImageSet) -> None:
 
 def test_diverging_is_one_line_that_names_the_epoch(images: ImageSet) -> None:
     model = net()
-    trainer = Trainer(model, images, None, Recipe(epochs=3, bf16=False), penalty=lambda m: m[6].weight.sum() * math.nan)
+    nan = Objective(penalty=lambda m: m[6].weight.sum() * math.nan)
+    trainer = Trainer(model, images, None, Recipe(epochs=3, bf16=False), nan)
     with pytest.raises(AmcError, match="epoch 1; lower the learning rate") as error:
         trainer.epoch()
     assert "\n" not in str(error.value)
+
+
+def test_the_loss_is_the_objectives(images: ImageSet) -> None:
+    recipe, losses = Recipe(epochs=1, bf16=False, label_smoothing=0.0), []
+    for loss in (F.multi_margin_loss, F.cross_entropy):
+        trainer = Trainer(net(), images, images, recipe, Objective(Criterion(loss=loss)), seed=3)
+        epoch = trainer.epoch()
+        assert epoch.val is not None
+        assert epoch.val == measure(trainer.trained, images, 250, criterion=Criterion(loss=loss))
+        losses.append(epoch.train_loss)
+    assert losses[0] != losses[1]
+
+
+def test_only_a_loss_with_labels_to_smooth_takes_smoothing(images: ImageSet) -> None:
+    recipe, smooth = Recipe(bf16=False, label_smoothing=0.1), Objective(Criterion(loss=F.multi_margin_loss))
+    with pytest.raises(AmcError, match=r"training.label_smoothing=0.1: multi_margin_loss has no labels to smooth"):
+        Trainer(net(), images, None, recipe, smooth)

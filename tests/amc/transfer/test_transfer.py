@@ -14,7 +14,7 @@ import torch
 import amc
 from amc.core.errors import AmcError
 from amc.policies.plans import STRENGTHS, walks
-from amc.pruning.layers import count_macs
+from amc.pruning.counting import count_macs
 from amc.task.settings import Settings
 from amc.transfer.result import TransferResult
 from amc.transfer.run import transfer
@@ -60,8 +60,8 @@ def test_weaker_policies_lie_between_the_uniform_plan_and_the_policys() -> None:
 def test_the_best_strength_on_the_validation_images_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(known_policy(slope=3.0, start=-1.5), strengths=STRENGTHS, strength_by="accuracy", verbose=True)
     assert list(result.tried) == list(STRENGTHS)
-    assert result.policy.val.accuracy == result.tried[result.strength] == max(result.tried.values())
-    assert result.tried[0.0] == result.uniform.val.accuracy
+    assert result.policy.val.score == result.tried[result.strength] == max(result.tried.values())
+    assert result.tried[0.0] == result.uniform.val.score
     alone = run(known_policy(slope=3.0, start=-1.5), strengths=(result.strength,))
     assert alone.plan == result.plan
     assert f"taken: {result.strength:g}" in capsys.readouterr().out
@@ -119,7 +119,7 @@ def test_the_returned_network_is_the_plans() -> None:
     assert result.policy.test is not None
     with torch.no_grad():
         hits = sum(int((result.model(x).argmax(1) == y).sum()) for x, y in images(32, 3))
-    assert result.policy.test.accuracy == hits / 32
+    assert result.policy.test.score == hits / 32
     assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
 
 

@@ -17,9 +17,9 @@ def curves(*losses: float) -> Curves:
         channels=(10,) * len(losses),
         keep_ratios=(0.5,),
         kept=np.full((len(losses), 1), 5),
-        accuracy=np.full((len(losses), 1), 0.5),
+        score=np.full((len(losses), 1), 0.5),
         loss=np.array(losses)[:, None],
-        dense_accuracy=0.9,
+        dense_score=0.9,
         dense_loss=1.0,
         images=100,
     )

@@ -14,7 +14,7 @@ from amc.analysis.heuristics.size_aware import size_aware_plan
 from amc.analysis.heuristics.threshold import threshold_plan_for_budget
 from amc.core.errors import AmcError
 from amc.pruning.budget import Budget
-from amc.pruning.cost import CostModel
+from amc.pruning.cost import CostModel, Rest
 from amc.pruning.latency import GRID, LatencyCostModel
 from amc.pruning.network import Network
 from tests.support import toys
@@ -154,6 +154,6 @@ def test_refusals() -> None:
     with pytest.raises(AmcError, match="choices=1"):
         size_aware_plan(curves, Budget(model, "macs", 0.5), model, choices=1)
     flat = np.ones((len(GRID), len(GRID))).tolist()
-    timed = LatencyCostModel(model.groups, model.layers, 0, {"l0": flat}, 1.0)
+    timed = LatencyCostModel(model.groups, model.layers, Rest(), {"l0": flat}, 1.0)
     with pytest.raises(AmcError, match="give macs or params"):
         size_aware_plan(curves, Budget(timed, "latency_ms", 1.0), timed)
