@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from torch import nn
 
+from amc.cli.jobs import jobs
+from amc.cli.overrides import _named_callables, _several_networks
 from amc.core.conf import config_folder
 from amc.core.errors import AmcError
 from tests.support.configs import ENTRIES, GIVEN, WRONG, changed, composed, leaves, needed, sections, without
@@ -184,3 +186,26 @@ def test_recipes_are_valid() -> None:
 )  # fmt: skip
 def test_what_can_be_passes(command: str, overrides: list[str], tmp_path: Path) -> None:
     assert error_of(command, composed(command, *overrides, *needed(command, tmp_path))) is None
+
+
+REPO = Path(__file__).resolve().parents[3]
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
+DOCUMENTED = re.compile(r"python -m amc\.(\w+)([^`\n#]*)")
+GIVEN_HERE = ("policy=", "plan=", "run=", "resume=")  # folders that a reader has
+
+
+def test_every_documented_command_passes(tmp_path: Path) -> None:
+    refused, checked = [], 0
+    for page in PAGES if (REPO / "mkdocs.yml").is_file() else []:
+        for command, rest in DOCUMENTED.findall(page.read_text()):
+            words = [word for word in rest.split() if "=" in word and not word.startswith(GIVEN_HERE)]
+            if command not in ENTRIES or command == "export" or "my_pkg" in rest or "…" in rest:
+                continue
+            overrides = [*_named_callables(_several_networks(command, words)), *needed(command, tmp_path)]
+            for job in jobs(command, overrides, " -m " in rest):
+                error = error_of(command, dict(job.config))
+                checked += 1
+                if error is not None:
+                    refused.append(f"{page.name}: {command}{rest}: {error}")
+    assert refused == []
+    assert checked > 20 or not (REPO / "mkdocs.yml").is_file()
