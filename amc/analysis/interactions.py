@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from amc.analysis.curves import Curves, Evaluate, prunable
-from amc.core.checks import number, require, text
+from amc.core.checks import number, text
 from amc.core.types import LayerGroup, PruningPlan
+from amc.core.values import Real, Whole, check_all
+
+KINDS = {"pairs": Whole(low=0), "keep_ratio": Real(high=1, ends="()")}
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,7 @@ class PairSample:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require("interactions.pairs", self.pairs, int, 0)
-        require("interactions.keep_ratio", self.keep_ratio, float, 0, 1, ends="()")
+        check_all("interactions", vars(self), KINDS)
 
 
 def sample_pairs(names: Sequence[str], pairs: int, seed: int) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import torchvision
 from omegaconf import OmegaConf
 
 from amc.cli.networks import expanded, listed
+from amc.cli.paths import literal, path_of
 from amc.cli.stored import checked, ready
 from amc.cli.trust import named
 from amc.core.conf import config_folder, quoted
@@ -22,11 +23,6 @@ from amc.tracking.seal import check_sealed
 
 # By fine-tuning, from the search that made its plan.
 INHERITED = ("model", "dataset", "training", "importance", "prune_residual", "freeze", "seed")
-
-
-def _value_of(key: str, arguments: Sequence[str]) -> str | None:
-    values = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
-    return values[-1] if values and values[-1] not in ("", "null") else None
 
 
 def _named_callables(arguments: Sequence[str]) -> list[str]:
@@ -59,7 +55,8 @@ def _named_model(name: str) -> list[str]:
 
 def _several_networks(command: str, arguments: Sequence[str]) -> list[str]:
     """``model=[a,b]`` as the first model, and a list of all."""
-    names = listed(_value_of("model", arguments))
+    chosen = [argument for argument in arguments if argument.startswith("model=")]
+    names = listed(chosen[-1].partition("=")[2]) if chosen else []
     return expanded(command, arguments, names, _composed_model, quoted) if names else list(arguments)
 
 
@@ -71,7 +68,7 @@ def _composed_model(name: str) -> dict[str, Any]:
 
 def _learned(command: str, arguments: Sequence[str]) -> list[str]:
     """Overrides that let a search start from a policy; the command line takes precedence."""
-    policy = _value_of("policy", arguments)
+    policy = path_of("policy", arguments)
     if command != "search" or policy is None:
         return []
     chosen = dict(argument.lstrip("+").split("=", 1) for argument in arguments if "=" in argument)
@@ -83,7 +80,7 @@ def _inherited(command: str, arguments: Sequence[str]) -> list[str]:
 
     The command line takes precedence: a group that is chosen there is not inherited at all.
     """
-    plan = _value_of("plan", arguments)
+    plan = path_of("plan", arguments)
     if command != "finetune" or plan is None:
         return []
     folder = Path(plan) if Path(plan).is_dir() else Path(plan).parent
@@ -113,7 +110,7 @@ def _leaves(key: str, value: object) -> list[str]:
     """``value`` as overrides that set ``key``, or every entry below it."""
     if isinstance(value, dict) and value:
         return [override for name, entry in value.items() for override in _leaves(f"{key}.{name}", entry)]
-    return [f"++{key}={quoted(value)}"]
+    return [f"++{key}={quoted(literal(value))}"]
 
 
 def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:

@@ -15,13 +15,13 @@ from amc.core.callables import find_callable
 from amc.core.checks import one_of
 from amc.core.errors import WRONG_VALUES, AmcError, first_line
 from amc.core.trust import own_callable
+from amc.models.arguments import ADVICE, OURS, TORCHVISION, imagenet_weights
 from amc.models.checkpoint import load_checkpoint
 from amc.models.given import own_copy
 from amc.models.sizes import Counted, WithoutValues
 from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
 
 STEMS = ("auto", "imagenet", "small")
-TORCHVISION = "torchvision.models."
 IMAGENET_CLASSES = 1000
 MANY_CLASSES, LARGE_IMAGE = 10_000, 1024  # beyond, the size is estimated first
 
@@ -57,14 +57,14 @@ def build(
             such images.
     """
     one_of("model.stem", stem, STEMS)
-    maker = find_callable("model", target, "give a dotted path, such as my_pkg.my_net or torchvision.models.resnet50")
+    maker = find_callable("model", target, ADVICE)
     if kwargs or num_classes > MANY_CLASSES or max(image_shape) > LARGE_IMAGE:
         check_size(target, num_classes, image_shape, stem=stem, **kwargs)
     arguments = {**_defaults(maker, target), "num_classes": num_classes, **kwargs}
     if pretrained and target.startswith(TORCHVISION):
         if stem == "small":
             raise AmcError("model.stem=small: torchvision's weights need their own stem; give model.pretrained=false")
-        arguments["weights"] = _imagenet_weights(target, num_classes)
+        arguments["weights"] = imagenet_weights(target, num_classes)
         stem = "imagenet"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
@@ -129,18 +129,6 @@ def _defaults(maker: Callable[..., Any], target: str) -> dict[str, Any]:
     return defaults
 
 
-def _imagenet_weights(target: str, num_classes: int) -> Any:
-    """The weights made for the plain 256 → 224 pixels preprocessing, which ``IMAGENET1K_V1`` always is."""
-    from torchvision.models import get_model_weights
-
-    if num_classes != IMAGENET_CLASSES:
-        raise AmcError(
-            f"model.pretrained=true: torchvision's weights know {IMAGENET_CLASSES} classes, the dataset has "
-            f"{num_classes}; give dataset=imagenet with all its class folders, or model.pretrained=false"
-        )
-    return get_model_weights(target.removeprefix(TORCHVISION))["IMAGENET1K_V1"]
-
-
 def _call(maker: Callable[..., Any], target: str, arguments: dict[str, Any]) -> nn.Module:
     try:
         model = maker(**arguments)
@@ -171,7 +159,7 @@ def _drop_auxiliary_heads(model: nn.Module) -> None:
 
 
 def _wants_small_stem(stem: str, target: str, image_shape: tuple[int, int, int]) -> bool:
-    ours = target.startswith((TORCHVISION, "amc.models."))
+    ours = target.startswith((TORCHVISION, OURS))
     return stem == "small" or (stem == "auto" and ours and max(image_shape[1:]) <= SMALL_IMAGE)
 
 

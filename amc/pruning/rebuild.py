@@ -17,7 +17,8 @@ from amc.core.errors import AmcError, first_line
 from amc.core.files import plain
 from amc.core.trust import check_arguments, own_callable, trusted
 from amc.models import build
-from amc.models.build import TORCHVISION, skeleton
+from amc.models.arguments import TORCHVISION
+from amc.models.build import skeleton
 from amc.models.stem import run_once
 from amc.pruning.layers import is_cuttable
 from amc.pruning.surgery import Surgeon, resized

@@ -47,6 +47,7 @@ def baseline(
     seed: int = 0,
     cache_dir: str | Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    before_training: Callable[[], None] | None = None,
 ) -> Baseline:
     """Gives ``model`` trained weights, in place, on the device that holds the images.
 
@@ -62,6 +63,7 @@ def baseline(
         seed: of the training.
         cache_dir: see :func:`amc.core.files.cache_folder`.
         on_epoch: called after every epoch of a training.
+        before_training: called if there is none in the cache, to refuse what a training would be lost on.
 
     Raises:
         AmcError: the training fails.
@@ -81,6 +83,8 @@ def baseline(
     score = _restore(model, splits, path)
     if score is not None:
         return Baseline(path, True, score)
+    if before_training is not None:
+        before_training()
     train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
     model.to(memory_format=torch.contiguous_format)  # as it comes from the cache: the layout decides the last digits
     score, loss = evaluate(model, splits.val)
