@@ -13,13 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
 from amc.core.shell import notices
+from amc.core.trust import own_callable
 from amc.pruning.network import Network
 from amc.reporting.console import show
 from amc.task.load import Loaded, load_trained
 from amc.task.task import Task
 from amc.tracking import RunDir, run_folder
 
-FREE = ("resume", "dry_run", "verbose")  # not stored: they don't affect the result
+FILLED = "filled"  # keys that the configuration of a resumed run lacks, as earlier versions didn't have them
+FREE = ("resume", "dry_run", "verbose", "trust", FILLED)  # not stored: they don't affect the result
 
 
 Main = Callable[[DictConfig, Path], None]
@@ -30,6 +32,15 @@ def plain_of(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration as plain data."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return plain
+
+
+def _own_code(value: object) -> bool:
+    """Whether something in a configuration is called that is neither this project's nor torchvision's."""
+    if isinstance(value, Mapping):
+        target = value.get("_target_")
+        own = target is None or own_callable(str(target)) is not None
+        return not own or any(map(_own_code, value.values()))
+    return isinstance(value, list) and any(map(_own_code, value))
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Entry:
     def __call__(self, config: DictConfig, run_dir: Path) -> None:
         """The command, checked."""
         plain = plain_of(config)
-        self.check(plain)
+        self.check({key: value for key, value in plain.items() if key != FILLED})
         notices.settle(plain["verbose"])
         self.main(config, run_dir)
 
@@ -87,8 +98,15 @@ class Command:
 
     @contextmanager
     def folder(self) -> Iterator[RunDir]:
-        """The locked run folder, with the configuration stored or compared. See :func:`amc.tracking.run_folder`."""
-        with run_folder(self.run_dir, self.resume, {"command": self.name, **self.plain}) as folder:
+        """The locked run folder, with the configuration stored or compared. See :func:`amc.tracking.run_folder`.
+
+        The same call again goes on with a killed run, unless the user's own code is in it, which may be another now.
+        """
+        config, filled = {"command": self.name, **self.plain}, self.config.get(FILLED, ())
+        again = not _own_code(self.plain)
+        with run_folder(self.run_dir, self.resume, config, again=again, ignore=filled) as folder:
+            if self.verbose and folder.continued:
+                show(Text(f"{folder.path}: the run that was stopped here goes on"))
             yield folder
 
     def load(self, config: Mapping[str, Any] | None = None, check: Callable[[Network], None] | None = None) -> Task:

@@ -20,6 +20,7 @@ from amc.cli.jobs import Job, jobs
 from amc.cli.overrides import _inherited, _learned, _named_callables, _several_networks
 from amc.cli.paths import path_of
 from amc.cli.resume import _stored_config
+from amc.cli.trust import search_current_folder
 from amc.core.conf import config_folder
 from amc.core.errors import AmcError, first_line
 from amc.core.shell import shell
@@ -32,10 +33,11 @@ def run(config_name: str, main: Main | Entry, argv: Sequence[str] | None = None)
 
     With ``resume=DIR`` the configuration is the one that DIR was started with, and DIR is the run folder.
     """
-    sys.path.insert(0, str(Path.cwd()))  # as python -m does: my_pkg.my_net is found from a console script too
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    search_current_folder(arguments)  # from a console script too, my_pkg.my_net is found
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing several lines and exiting with 1
     with shell(), _in_one_line():
-        given = read_arguments(sys.argv[1:] if argv is None else argv)
+        given = read_arguments(arguments)
         resumed = path_of("resume", given.overrides)
         if resumed is not None and not given.only_shows:
             main(_stored_config(config_name, Path(resumed), given.overrides), Path(resumed))

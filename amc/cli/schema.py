@@ -16,6 +16,7 @@ import yaml
 import agents
 from amc import importance as importances
 from amc import recovery as recoveries
+from amc.cli.trust import trust_of
 from amc.core.checks import one_of, shown
 from amc.core.conf import config_folder
 from amc.core.device import resolve_device
@@ -140,8 +141,17 @@ class Device:
         resolve_device(value)
 
 
+class Trust:
+    """Dotted paths of code that files may name."""
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises ``AmcError`` for something else."""
+        trust_of({name: value})
+
+
 MODEL = Model()
 KEEP = BUDGET["keep"]
+TRUST = Trust()
 # Settings of (almost) all commands.
 COMMON: Mapping[str, Kind] = {
     "model": MODEL,
@@ -159,6 +169,7 @@ CUTTING: Mapping[str, Kind] = {
     "recovery": Group("recovery", recoveries.KINDS),
     "prune_residual": Flag(),
     "freeze": FREEZE,
+    "trust": TRUST,
 }
 BUDGETED: Mapping[str, Kind] = {
     **CUTTING,

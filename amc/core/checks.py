@@ -69,6 +69,27 @@ def refuse_unknown(section: str, given: Iterable[str], known: Iterable[str]) -> 
             raise AmcError(f"{section}.{name}: unknown; give one of {', '.join(known)}")
 
 
+def whole(value: Any, low: int = 0) -> int:
+    """``value``, which a file gives, if it is a whole number of at least ``low``. Raises ``ValueError`` if not."""
+    if type(value) is not int or value < low:
+        raise ValueError(f"{value!r} is no whole number of at least {low}")
+    return value
+
+
+def number(value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """``value``, which a file gives, if it is a number in [``low``, ``high``]. Raises ``ValueError`` if not."""
+    if type(value) not in (int, float) or not (low <= value <= high and abs(value) < math.inf):
+        raise ValueError(f"{value!r} is no number{_range(low, high, '[]')}")
+    return float(value)
+
+
+def text(value: Any) -> str:
+    """``value``, which a file gives, if it is text. Raises ``ValueError`` if not."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
 def _inside(value: float, low: float, high: float, ends: str) -> bool:
     above = value > low if ends[0] == "(" else value >= low
     below = value < high if ends[1] == ")" else value <= high

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from amc.core.errors import AmcError, first_line
+from amc.core.errors import AmcError
+from amc.core.files import read_json
 
 PLAN_FORMAT = 1
 
@@ -172,11 +172,9 @@ class PruningPlan:
 
 def _read_plan(path: str | Path) -> object:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AmcError(f"plan={path}: can't be read ({error.strerror}); give a search's plan.json") from error
-    except (ValueError, RecursionError) as error:
-        raise AmcError(f"plan={path}: no valid JSON ({first_line(error)}); give a search's plan.json") from error
+        return read_json(path)
+    except AmcError as error:
+        raise AmcError(f"plan={error}; give a search's plan.json") from error
 
 
 def _plan_entries(data: object) -> dict[str, dict[str, int]]:
@@ -185,7 +183,7 @@ def _plan_entries(data: object) -> dict[str, dict[str, int]]:
         raise AmcError(f"plan: expected {{'format': {PLAN_FORMAT}, 'groups': {{…}}}}; is this a plan.json?")
     entries: dict[str, dict[str, int]] = data["groups"]
     for name, entry in entries.items():
-        if not isinstance(entry, dict) or not all(isinstance(entry.get(k), int) for k in ("keep", "of")):
+        if not isinstance(entry, dict) or not all(type(entry.get(k)) is int for k in ("keep", "of")):
             raise AmcError(f"plan: group {name!r} needs integers 'keep' and 'of'")
     return entries
 

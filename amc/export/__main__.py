@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from amc.cli.command import checked, plain_of
 from amc.cli.run import run
-from amc.cli.schema import check_config
-from amc.core.callables import find_callable
+from amc.cli.schema import TRUST, check_config
+from amc.cli.trust import trust_of
 from amc.core.values import Flag, OneOf, Section, Text
 from amc.export.formats import FORMATS
 from amc.export.run import export, pruned_folder
-from amc.pruning.rebuild import build_uncut
 from amc.pruning.saved import read_info
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ SCHEMA = Section(
     {
         "run": Text(what="the folder of an amc.finetune run"),
         "format": OneOf(names=tuple(FORMATS)),
-        "network": Text(also=(None,), what="a dotted path to your network"),
+        "trust": TRUST,
         "verbose": Flag(),
     }
 )
@@ -34,19 +33,13 @@ def check(plain: Mapping[str, Any]) -> None:
     """Raises ``AmcError`` for anything wrong in the configuration alone."""
     check_config(SCHEMA, plain)
     read_info(pruned_folder(plain["run"]))
-    if plain["network"] is not None:
-        find_callable("network", plain["network"], "give the dotted path of your network, such as my_pkg.my_net")
 
 
 @checked(check)
 def main_from_config(config: DictConfig, _: Path) -> None:
     """Exports as configured, into the run's folder; Hydra's own is not used."""
     plain = plain_of(config)
-    model = None
-    if plain["network"] is not None:
-        folder = pruned_folder(plain["run"])
-        model = build_uncut(folder, read_info(folder), trusted=plain["network"])
-    export(plain["run"], plain["format"], model=model, verbose=plain["verbose"])
+    export(plain["run"], plain["format"], trust=trust_of(plain), verbose=plain["verbose"])
 
 
 def main() -> None:
