@@ -66,8 +66,9 @@ def test_a_killed_fine_tuning_does_not_go_on_with_another_plan(
     plan, arguments = tmp_path / "plan.json", whole.arguments("finetune")
     shutil.copy(whole.folder / "search" / "run" / "config.json", tmp_path)
     plan.write_text((whole.folder / "search" / "run" / "plan.json").read_text())
-    arguments = [f"plan={plan}", "refine.plans=1", *arguments[1:]]
-    assert server.one(tmp_path, "finetune", *arguments, moment=Moment(START, "write", 40)).killed
+    arguments = [f"plan={plan}", *arguments[1:], "refine.plans=1"]
+    moment = Moment(START, "write", whole.counts["finetune"][START]["write"] // 2)
+    assert server.one(tmp_path, "finetune", *arguments, moment=moment).killed
     before = plan.read_text()
     plan.write_text(json.dumps({"format": 1, "groups": {}}))
     ended = server.one(tmp_path, "finetune", *arguments)
