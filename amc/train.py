@@ -12,12 +12,15 @@ from rich import box
 from rich.table import Table
 from torch import nn
 
-from amc.cli.command import plain_of
+from amc.cli.command import checked, plain_of
 from amc.cli.run import run
+from amc.cli.schema import COMMON, check_config
 from amc.core.files import write_json, write_safetensors
 from amc.core.progress import Progress, duration
+from amc.core.values import Section
 from amc.data import Splits
 from amc.evaluation.metrics import CLASSIFICATION
+from amc.evaluation.outputs import check_trainable
 from amc.reporting.console import show
 from amc.task.load import load_recipe, load_untrained
 from amc.tracking import EventFile, run_folder
@@ -46,11 +49,12 @@ def run_training(
     """Trains ``model`` in place and leaves ``model.safetensors``, ``train.json`` and TensorBoard scalars behind.
 
     Returns:
-        What ``train.json`` holds: scores as fractions, losses in nats.
+        The content of ``train.json``: scores as fractions, losses in nats.
 
     Raises:
         AmcError: ``run_dir`` holds a run, can't be written, or the training fails.
     """
+    check_trainable(model.to(splits.train.device), splits.train)
     with run_folder(run_dir, False, {"command": "train", **config}, results=(WEIGHTS,)) as folder:
         result = _train(model, splits, recipe, run_dir, seed, verbose)
         scores = {name: evaluate(model, getattr(splits, name)) for name in ("val", "test")}
@@ -86,6 +90,16 @@ def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed
         return train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
 
 
+SCHEMA = Section(COMMON)
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """Raises ``AmcError`` for anything wrong in the configuration alone."""
+    check_config(SCHEMA, plain)
+    load_recipe(plain)
+
+
+@checked(check)
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, trains, and prints the result."""
     plain = plain_of(config)

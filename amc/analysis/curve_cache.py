@@ -1,4 +1,4 @@
-"""Sensitivity curves that are measured once: values are kept in the cache, by all that they depend on."""
+"""Cache of sensitivity curves: values are kept by the fingerprint of all that they depend on."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from amc.analysis.curves import CURVES_FORMAT, Curves, Point, measure_curves, wanted_points
-from amc.core.errors import AmcError
+from amc.core.errors import WRONG_VALUES, AmcError
 from amc.core.files import cache_folder, read_json, write_json
 from amc.core.progress import Progress
 from amc.core.types import Metrics
 from amc.task.problem import Problem
 
-WRITE_SECONDS = 2.0  # between two writings: so much work a killed process may lose
-LOSS_TOLERANCE, SCORE_TOLERANCE = 0.01, 0.005  # between the dense network's scores now and when values were kept
+WRITE_SECONDS = 2.0  # between writes: the most work that a killed process loses
+LOSS_TOLERANCE, SCORE_TOLERANCE = 0.01, 0.005  # between the dense network's scores now and in the cache
 log = logging.getLogger(__name__)
 
 
 def curve_fingerprint(problem: Problem) -> dict[str, Any]:
     """All that a curve's values depend on, as plain data: the cache's key, the same for every command.
 
-    A budget is not among it: neither its cost nor its smallest keep ratio changes what a cut group loses.
+    The budget is not part of it: neither its cost nor its smallest keep ratio changes what a cut group loses.
     """
     network, method, evaluator = problem.network, problem.method, problem.evaluator
     groups = [[g.name, g.kind, g.channels, g.step, g.height, g.width, g.frozen is None] for g in network.groups]
@@ -53,21 +53,22 @@ def curves_for(
     on_point: Callable[[Point], None] | None = None,
     verbose: bool = True,
 ) -> Curves:
-    """The network's sensitivity curves, of which only what neither the cache nor ``known`` holds is measured.
+    """The network's sensitivity curves; only values missing from the cache and ``known`` are measured.
 
     Args:
         problem: its evaluator scores plans; its dense network is the value at keep ratio 1.
         keep_ratios: descending, in (0, 1).
         cache_dir: see :func:`amc.core.files.cache_folder`.
-        known: values that this run has already.
+        known: values measured before a resume.
         on_point: called with every value that is not in ``known``, whether cached or measured.
         verbose: show the progress.
 
     Raises:
         AmcError: impossible ratios, zero prunable groups.
     """
-    network, evaluator, task = problem.network, problem.evaluator, curve_fingerprint(problem)
-    kept = _Kept(cache_folder(cache_dir) / "curves" / f"{_digest(task)[:16]}.json", task, evaluator.dense)
+    network, evaluator, fingerprint = problem.network, problem.evaluator, curve_fingerprint(problem)
+    file = cache_folder(cache_dir) / "curves" / f"{_digest(fingerprint)[:16]}.json"
+    kept = _CacheFile(file, fingerprint, evaluator.dense)
     have = {(p.group, p.kept) for p in known}
     wanted = set(wanted_points(network.groups, keep_ratios))
     cached = [p for p in kept.points if (p.group, p.kept) in wanted - have]
@@ -94,11 +95,11 @@ def curves_for(
             evaluator.free_memory()
 
 
-class _Kept:
-    """The cache's file of one task. One that can't be read or written is done without."""
+class _CacheFile:
+    """The cached values of one fingerprint. Failures to read or write them are only logged."""
 
-    def __init__(self, path: Path, task: Mapping[str, Any], dense: Metrics) -> None:
-        self._path, self._task, self._dense = path, dict(task), dense
+    def __init__(self, path: Path, fingerprint: Mapping[str, Any], dense: Metrics) -> None:
+        self._path, self._fingerprint, self._dense = path, dict(fingerprint), dense
         self._written, self._dirty = time.monotonic(), False
         self.points = self._read()
 
@@ -112,7 +113,7 @@ class _Kept:
         if not self._dirty:
             return
         dense = {"accuracy": self._dense.score, "loss": self._dense.loss}
-        content = {"task": self._task, "dense": dense, "points": [p.to_json() for p in self.points]}
+        content = {"task": self._fingerprint, "dense": dense, "points": [p.to_json() for p in self.points]}
         try:
             write_json(self._path, content)
         except AmcError as error:
@@ -128,10 +129,10 @@ class _Kept:
             near = abs(dense["accuracy"] - self._dense.score) <= SCORE_TOLERANCE and abs(
                 dense["loss"] - self._dense.loss
             ) <= LOSS_TOLERANCE * max(self._dense.loss, 0.01)
-        except (AmcError, KeyError, TypeError):
+        except (AmcError, *WRONG_VALUES):
             log.warning("the cached curves %s are damaged and measured again", self._path)
             return []
-        if not near:  # the network's code can change without its structure: then the old values mean nothing
+        if not near:  # the network's code can change without its structure, which makes old values meaningless
             log.warning(
                 "the cached curves %s are of a network that scored otherwise and are measured again", self._path
             )

@@ -1,4 +1,4 @@
-"""Score and loss of a network of which one layer group alone is cut, over the keep ratios of every group."""
+"""Sensitivity curves: score and loss over the keep ratio of each layer group, cut alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from amc.core.checks import require
+from amc.core.checks import number, require, text, whole
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, Metrics, PruningPlan
 
@@ -22,7 +22,7 @@ SCALARS = {
     "dense_score": "dense_accuracy", "dense_loss": "dense_loss", "images": "images", "seconds": "seconds",
     "metric": "metric",
 }  # fmt: skip
-BROKEN_LOSS = 100.0  # nats: what counts as the loss of a network whose outputs overflow
+BROKEN_LOSS = 100.0  # nats: assigned to a network whose outputs overflow
 Floats = npt.NDArray[np.float64]
 Evaluate = Callable[[PruningPlan], Metrics]
 
@@ -42,9 +42,10 @@ class Point:
         return {("accuracy" if name == "score" else name): value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Point:
-        """What :meth:`to_json` gave. ``KeyError`` or ``TypeError`` if it is something else."""
-        return cls(data["group"], data["kept"], data["accuracy"], data["loss"], data["seconds"])
+    def from_json(cls, data: Any) -> Point:
+        """Raises ``TypeError``, ``LookupError`` or ``ValueError`` if ``data`` is something else."""
+        accuracy, loss, seconds = number(data["accuracy"], 0, 1), number(data["loss"]), number(data["seconds"], 0)
+        return cls(text(data["group"]), whole(data["kept"], 1), accuracy, loss, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class Curves:
         loss: mean loss, ``[groups, ratios]``.
         dense_score, dense_loss: of the dense network: the value at keep ratio 1.
         images: how many images each value was measured on.
-        seconds: what measuring them took, whenever that was.
+        seconds: time of all measurements, cached ones included.
         metric: name of the metric.
     """
 
@@ -96,9 +97,9 @@ class Curves:
         return self.names.index(group)
 
     def loss_at(self, group: str, keep_ratio: float | Floats) -> Any:
-        """Loss at any keep ratio in (0, 1]: the dense network's at 1, linear between what was measured.
+        """Loss at any keep ratio in (0, 1]: the dense network's at 1, linear between measured values.
 
-        Below the smallest measured ratio the last slope goes on, but never down: fewer channels are no cure.
+        Below the smallest measured ratio the last slope is extrapolated, unless fewer channels would lower the loss.
         """
         return self._at(group, keep_ratio, self.loss, self.dense_loss, worse=1, monotone=False)
 
@@ -112,11 +113,11 @@ class Curves:
         return self.dense_score - np.maximum(found, 0.0)
 
     def keep_ratio_at_drop(self, group: str, drop: float) -> float:
-        """The smallest keep ratio of whole channels, within what was measured, for no more than that drop."""
+        """Smallest keep ratio, in whole channels and the measured range, that loses no more than ``drop``."""
         row = self.index(group)
         ratios = np.arange(self.kept[row].min(), self.channels[row] + 1) / self.channels[row]
         fine = self.score_drop(group, ratios) <= drop + 1e-9
-        return float(ratios[np.argmax(fine)])  # the dense network's drop is 0: one is fine
+        return float(ratios[np.argmax(fine)])  # at least one: the dense network's drop is 0
 
     def _at(
         self, group: str, keep_ratio: float | Floats, values: Floats, dense: float, worse: int, monotone: bool
@@ -141,7 +142,7 @@ class Curves:
 
     @classmethod
     def from_json(cls, data: Any) -> Curves:
-        """What :meth:`to_json` gave. Raises ``AmcError`` if it is something else."""
+        """Inverse of :meth:`to_json`. Raises ``AmcError`` for any other data."""
         if not isinstance(data, dict) or data.get("format") != CURVES_FORMAT:
             raise AmcError(f"curves: expected {{'format': {CURVES_FORMAT}, …}}; is this a file of curves?")
         try:
@@ -181,7 +182,7 @@ def prunable(groups: Sequence[LayerGroup]) -> list[LayerGroup]:
 
 
 def wanted_points(groups: Sequence[LayerGroup], keep_ratios: Sequence[float]) -> list[tuple[str, int]]:
-    """(Group, kept channels) of every value that curves over these ratios are made of, each once."""
+    """(Group, kept channels) of every value needed for curves over these ratios, each once."""
     check_keep_ratios(keep_ratios)
     return list(dict.fromkeys((g.name, g.round_channels(ratio)) for g in prunable(groups) for ratio in keep_ratios))
 
@@ -195,15 +196,15 @@ def measure_curves(
     known: Collection[Point] = (),
     on_point: Callable[[Point, int, int], None] | None = None,
 ) -> Curves:
-    """Evaluates each prunable group alone at each ratio, group by group in walk order, from the gentlest cut on.
+    """Evaluates each prunable group alone at each ratio, group by group in walk order, gentlest cut first.
 
     Args:
         groups: of the network; frozen ones get no curve.
         evaluate: plan → metrics.
         dense: of the dense network.
         keep_ratios: descending, in (0, 1); each is rounded to channels that the group can keep.
-        known: values that were measured before, in an earlier part of a resumed run or by another command.
-        on_point: called after each newly measured value with it, how many are there by then, and of how many.
+        known: values measured before a resume or by another command.
+        on_point: called after each new measurement with the value, the number of values so far and in total.
 
     Raises:
         AmcError: impossible ratios, zero prunable groups.

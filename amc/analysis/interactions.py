@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from amc.analysis.curves import Curves, Evaluate, prunable
-from amc.core.checks import require
+from amc.core.checks import number, text
 from amc.core.types import LayerGroup, PruningPlan
+from amc.core.values import Real, Whole, check_all
+
+KINDS = {"pairs": Whole(low=0), "keep_ratio": Real(high=1, ends="()")}
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """Two groups cut together, everything else uncut.
+    """Two groups cut together, everything else dense.
 
     Attributes:
         first, second: the groups, in walk order.
@@ -35,9 +38,10 @@ class Interaction:
         return {("accuracy" if name == "score" else name): value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Interaction:
-        """What :meth:`to_json` gave. ``KeyError`` or ``TypeError`` if it is something else."""
-        return cls(data["first"], data["second"], data["together"], data["apart"], data["accuracy"])
+    def from_json(cls, data: Any) -> Interaction:
+        """Raises ``TypeError``, ``LookupError`` or ``ValueError`` if ``data`` is something else."""
+        losses = number(data["together"]), number(data["apart"])
+        return cls(text(data["first"]), text(data["second"]), *losses, number(data["accuracy"], 0, 1))
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Independence:
         pairs: how many were measured.
         correlation: between both cut and the sum of each alone; ``None`` if one of the two never changes.
         mean_ratio: mean of both cut ÷ mean of the sums (1: they add up; above: they make each other worse); ``None``
-            if the sums come to nothing. A mean of the single ratios would be ruled by pairs that lose next to nothing.
+            if the sums' mean is not positive. A mean of ratios would be dominated by pairs that lose next to nothing.
     """
 
     pairs: int
@@ -61,7 +65,7 @@ class PairSample:
     """A random sample of pairs of groups.
 
     Attributes:
-        pairs: how many; all there are if there are fewer.
+        pairs: their number; at most all there are.
         keep_ratio: of both groups, rounded to whole channels.
         seed: of the sample.
 
@@ -74,8 +78,7 @@ class PairSample:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require("interactions.pairs", self.pairs, int, 0)
-        require("interactions.keep_ratio", self.keep_ratio, float, 0, 1, ends="()")
+        check_all("interactions", vars(self), KINDS)
 
 
 def sample_pairs(names: Sequence[str], pairs: int, seed: int) -> list[tuple[str, str]]:
@@ -97,12 +100,12 @@ def measure_interactions(
     """Cuts a random sample of pairs of groups together.
 
     Args:
-        curves: of the network; at a keep ratio that they have, nothing need be interpolated.
+        curves: of the network; interpolated at a keep ratio that they lack.
         groups: of the network.
         evaluate: plan → metrics, the same that measured the curves.
         sample: which pairs.
-        known: pairs that were measured before.
-        on_pair: called after each newly measured one with it, how many are there by then, and of how many.
+        known: pairs measured before a resume.
+        on_pair: called after each new measurement with the pair, the number of pairs so far and in total.
     """
     by_name = {g.name: g for g in prunable(groups)}
     found = {(i.first, i.second): i for i in known}

@@ -18,11 +18,11 @@ def measure_groups(problem: Problem, run: Run | None = None, agent: str | None =
 
     Args:
         problem: its evaluator cuts and recovers.
-        run: keeps what was measured over a resume.
+        run: keeps the measurements across a resume.
         agent: name of the one that will play, if any.
 
     Raises:
-        AmcError: the outputs are no numbers, or what was kept is damaged.
+        AmcError: NaN or infinite outputs, or a damaged file.
     """
     run = run or Run(verbose=False)
     groups = [g.name for g in problem.network.groups if g.frozen is None]

@@ -10,31 +10,31 @@ from amc.task.problem import Problem
 from envs.projection import project
 
 KEEP_RATIO = 0.5  # of what the uniform plan keeps of the group
-NOISE = 0.1  # of the median change of the outputs: an increase below it can't be told from none
-FLAT = 1e-3  # of the largest saving: less is where a latency table is flat, and no use to a budget
+NOISE = 0.1  # of the median change in divergence: an increase below it is not distinguishable from none
+FLAT = 1e-3  # of the largest saving: less means that a latency table is flat, which doesn't help to meet a budget
 
 
 def measure_prices(problem: Problem, *, verbose: bool = False) -> dict[str, float]:
-    """Each group's price: what the outputs lose for what is saved when this group alone is halved in the uniform plan.
+    """Each group's price: output divergence per saved cost when this group alone is halved in the uniform plan.
 
-    The loss is the increase of the mean Kullback-Leibler divergence from the dense network's outputs, what is saved a
-    fraction of the plan's cost, the price the root of their ratio. In the best plan of a budget no group can be traded
-    for another with profit: all slopes are equal (Shoham and Gersho 1988, for bits). A group alone cut in a whole
-    network, a response, says less the more the budget takes from all (measured in ``experiments/transfer``).
+    The price is the root of a ratio: the increase of the mean Kullback-Leibler divergence from the dense network's
+    outputs over the saved fraction of the plan's cost. In the best plan of a budget no trade between groups pays: all
+    slopes are equal (Shoham and Gersho 1988, for bits). A response, of a group cut alone in the dense network, says
+    less the smaller the budget (measured in ``experiments/transfer``).
 
     Args:
-        problem: its first training images are looked at, labels are not; without a limit each group is halved in the
-            dense network.
+        problem: its first training images are the inputs, labels are not used; without a limit each group is halved in
+            the dense network.
         verbose: show the progress.
 
     Returns:
         Group name → price, in the root of nats per whole cost, greater than 0, of every group that can be pruned. Where
-        the outputs get no worse, or hardly anything is saved (a flat stretch of a latency table), a floor counts; of a
-        group that keeps a single channel the price is the geometric mean of the others; where no group saves anything
-        all prices are 1.
+        divergence hardly rises, or hardly anything is saved (a flat stretch of a latency table), a floor counts; a
+        group that keeps a single channel gets the geometric mean of the others; where no group saves anything all
+        prices are 1.
 
     Raises:
-        AmcError: the outputs are no numbers.
+        AmcError: NaN or infinite outputs.
     """
     costs, budget = problem.network.cost_model, problem.budget
     kept = {g.name: g.channels for g in budget.groups}
@@ -44,7 +44,7 @@ def measure_prices(problem: Problem, *, verbose: bool = False) -> dict[str, floa
     cuts = CutOneByOne(problem, kept)
 
     before, full = divergence(cuts.dense, cuts.outputs), costs.value(budget.cost, costs.counts(kept))
-    fewer = {name: n for name, n in fewer.items() if n < kept[name]}  # of a single channel there is no half
+    fewer = {name: n for name, n in fewer.items() if n < kept[name]}  # a single channel can't be halved
     saved = {name: 1 - costs.value(budget.cost, costs.counts({**kept, name: n})) / full for name, n in fewer.items()}
     flat = FLAT * max(saved.values(), default=0.0)
     if flat <= 0:

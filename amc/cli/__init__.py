@@ -1,1 +1,1 @@
-"""The shell around every command, and the configuration it takes."""
+"""Command-line shell of every command, and its configuration."""

@@ -1,4 +1,4 @@
-"""``model=[resnet20,resnet32]`` on the command line, made into what Hydra can compose."""
+"""``model=[resnet20,resnet32]`` on the command line, expanded for Hydra."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from amc.core.errors import AmcError
 
-# What a search over several networks has instead of a search's defaults.
+# Defaults of a joint search that differ from a single one's.
 DEFAULTS = {"reward": "accuracy", "observation": "portable"}
 FOLDER = "runs/{}-${{dataset.name}}-${{agent.name}}/${{now:%Y-%m-%d_%H-%M-%S}}"
 
 
-def listed(value: str | None) -> list[str]:
-    """The names in ``[a,b]``; none if ``value`` is no list."""
-    if value is None or not (value.startswith("[") and value.endswith("]")):
+def listed(value: str) -> list[str]:
+    """The names in ``[a,b]``; none if ``value`` is not a list."""
+    if not (value.startswith("[") and value.endswith("]")):
         return []
     return [name.strip() for name in value[1:-1].split(",") if name.strip()]
 
@@ -31,9 +31,9 @@ def expanded(
     Args:
         command: only ``search`` takes several networks.
         arguments: overrides.
-        names: what :func:`listed` found in them.
-        compose_model: the composed ``model`` configuration of a name.
-        quoted: a value in the grammar of overrides.
+        names: of the networks, from :func:`listed`.
+        compose_model: name → its composed ``model`` configuration.
+        quoted: value → text in the grammar of overrides.
 
     Raises:
         AmcError: another command, an unknown name, or an override of one model's settings.

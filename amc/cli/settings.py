@@ -1,25 +1,26 @@
-"""A composed configuration, as plain data, turned into settings and choices."""
+"""Composed configuration, as plain data → settings, choices and method."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from amc.core.checks import refuse_unknown
-from amc.pruning.budget import check_budget
+from amc.pruning.budget import Budget, check_budget, check_rounding
+from amc.pruning.network import Network
 from amc.rewards import Reward, get_reward
 from amc.task.method import Method
 from amc.task.settings import Settings
 
-# settings of the same name
+# keys that are settings of the same name
 PLAIN = (
     "observation", "prune_residual", "freeze", "curves", "prior", "responses", "prices", "finalists", "finals_recovery",
 )  # fmt: skip
 
 
 def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:
-    """The settings in ``plain``; ``given`` are more of them.
+    """The settings in ``plain``, with ``given`` as further ones.
 
     Raises:
         AmcError: a setting that doesn't exist or has an impossible value.
@@ -35,8 +36,20 @@ def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:
     return settings
 
 
+def budget_check(settings: Settings, keep: float | None) -> Callable[[Network], None]:
+    """What refuses a network on which ``settings`` and ``keep`` leave nothing to search; see :class:`Budget`."""
+
+    def check(network: Network) -> None:
+        limit = None if settings.cost == "latency_ms" else keep  # that table isn't measured before there are weights
+        cost = "macs" if settings.cost == "latency_ms" else settings.cost
+        check_rounding(network.groups, settings.channel_round)
+        Budget(network.cost_model, cost, limit, settings.min_keep, settings.channel_round)
+
+    return check
+
+
 def choices_of(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a search that are its own names and numbers."""
+    """Reward, agent and number of episodes, as arguments of a search."""
     return {
         "reward": _reward(**plain["reward"]),
         "agent": plain["agent"]["name"],

@@ -11,16 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from amc.core.errors import AmcError
-from amc.core.files import replacing
+from amc.core.errors import AmcError, first_line
+from amc.core.files import read_bytes, replacing
+from amc.core.memory import require_memory
 
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 CACHE_FORMAT = 1
 FILES_PER_TASK = 128
+BATCH = 125  # images that go through a network at once
+DEEP = ("I", "F")  # Pillow's modes of 16 and 32 bits, which it would clip to 8
 log = logging.getLogger(__name__)
 
 
@@ -61,6 +64,7 @@ def decode(files: Sequence[Path], size: int | None, progress: Progress | None = 
         AmcError: a file that is missing, no image, or of another size, by name.
     """
     height, width = (size, size) if size is not None else _load(files[0], None).shape[:2]
+    _check_memory(len(files), height, width, size)
     pixels = np.empty((len(files), 3, height, width), dtype=np.uint8)
 
     def work(start: int) -> int:
@@ -68,10 +72,7 @@ def decode(files: Sequence[Path], size: int | None, progress: Progress | None = 
         for row, file in enumerate(part, start):
             image = _load(file, size)
             if image.shape[:2] != (height, width):
-                raise AmcError(
-                    f"image {file}: {image.shape[1]}×{image.shape[0]} pixels, others have {width}×{height}; "
-                    "give dataset.image_size"
-                )
+                raise _other_size(file, image.shape[:2], files[0], (height, width))
             pixels[row] = image.transpose(2, 0, 1)
         return len(part)
 
@@ -88,12 +89,34 @@ def decode(files: Sequence[Path], size: int | None, progress: Progress | None = 
     return pixels
 
 
+def _check_memory(n: int, height: int, width: int, size: int | None) -> None:
+    """Refuses images that, all in memory and a batch of them as float32, take more memory than there is."""
+    setting = f"{n} images of {width}×{height} pixels" if size is None else f"dataset.image_size={size}"
+    require_memory(setting, 3 * height * width * (n + 4 * min(n, BATCH)), "give a smaller dataset.image_size, or fewer")
+
+
+def check_size(pixels: Pixels, file: Path, like: Path) -> None:
+    """Raises ``AmcError`` unless ``pixels``, the first of them ``file``, have the size of the image ``like``."""
+    expected = _load(like, None).shape[:2]
+    if pixels.shape[2:] != expected:
+        raise _other_size(file, pixels.shape[2:], like, expected)
+
+
+def _other_size(file: Path, size: tuple[int, ...], first: Path, expected: tuple[int, ...]) -> AmcError:
+    return AmcError(
+        f"image {file}: {size[1]}×{size[0]} pixels, {first} has {expected[1]}×{expected[0]}; give dataset.image_size"
+    )
+
+
 def _load(file: Path, size: int | None) -> Pixels:
     try:
         with Image.open(file) as image:
+            mode = image.mode
             rgb = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise AmcError(f"image {file}: can't be read ({error}); repair or remove it") from error
+    except Exception as error:  # a damaged file may raise anything
+        raise AmcError(f"image {file}: can't be read ({first_line(error)}); repair or remove it") from error
+    if mode.startswith(DEEP):
+        raise AmcError(f"image {file}: has more than 8 bits a colour (mode {mode}); convert it to 8 bits")
     if size is not None and rgb.size != (size, size):
         rgb = _resize_and_crop(rgb, size)
     return np.asarray(rgb)
@@ -121,9 +144,9 @@ def _key(files: Sequence[Path], size: int | None) -> str:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as error:
-        raise AmcError(f"image {file}: can't be read ({error.strerror}); repair or remove it") from error
+        return read_bytes(file)
+    except AmcError as error:
+        raise AmcError(f"image {error}; repair or remove it") from error
 
 
 def _read(path: Path, n: int, size: int | None) -> Pixels | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from amc.core.errors import AmcError
+from amc.data.loader import read_loader
 from amc.data.order import fixed_order
 
 Triple = tuple[float, ...]
@@ -51,7 +52,10 @@ class ImageSet:
             )
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= self.num_classes:
-            raise AmcError(f"labels: {low} … {high} for {self.num_classes} classes; give 0 … {self.num_classes - 1}")
+            hint = ", without images whose label is negative" if low < 0 else ""
+            raise AmcError(
+                f"labels: {low} … {high} for {self.num_classes} classes; give 0 … {self.num_classes - 1}{hint}"
+            )
         if self.images.is_floating_point() and not bool(torch.isfinite(self.images).all()):
             bad = int((~torch.isfinite(self.images)).flatten(1).any(1).nonzero()[0])
             raise AmcError(f"images: image {bad} holds NaN or infinite values; check where it comes from")
@@ -68,22 +72,15 @@ class ImageSet:
             name: its name in errors.
 
         Raises:
-            AmcError: it yields nothing, something else, or images of several shapes.
+            AmcError: anything wrong in what it yields, see :func:`amc.data.loader.read_loader`.
         """
-        images, labels = [], []
-        for batch in loader:
-            if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(b, Tensor) for b in batch):
-                raise AmcError(f"{name}: yields {type(batch).__name__}; it must yield (images, labels) tensors")
-            images.append(batch[0] if batch[0].dtype == torch.uint8 else batch[0].float())
-            labels.append(batch[1].long())
-        if not images:
-            raise AmcError(f"{name}: the set is empty; give at least one image")
-        if len({(i.shape[1:], i.dtype) for i in images}) > 1:
-            raise AmcError(f"{name}: yields images of several shapes or types; resize them to one")
-        all_labels = torch.cat(labels)
-        order = torch.from_numpy(fixed_order(len(all_labels))).to(all_labels.device)
-        classes = int(all_labels.max()) + 1 if num_classes is None else num_classes
-        return cls(torch.cat(images)[order], all_labels[order], classes)
+        images, labels = read_loader(loader, name)
+        order = torch.from_numpy(fixed_order(len(labels)))
+        classes = max(int(labels.max()) + 1, 1) if num_classes is None else num_classes
+        try:
+            return cls(images[order.to(images.device)], labels[order.to(labels.device)], classes)
+        except AmcError as error:
+            raise AmcError(f"{name}: {error}") from error
 
     def __len__(self) -> int:
         return len(self.images)

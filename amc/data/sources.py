@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amc.core.errors import AmcError
-from amc.data.decode import Pixels, Progress, decode_cached
+from amc.data.decode import Pixels, Progress, check_size, decode_cached
 from amc.data.order import fixed_order
 
 Indices = npt.NDArray[np.int64]
@@ -51,6 +51,7 @@ class FolderSource:
     size: int | None
     cache_dir: Path
     progress: Progress | None = None
+    like: Path | None = None  # an image of another split, whose size these must have if ``size`` leaves it open
 
     @classmethod
     def open(
@@ -70,11 +71,10 @@ class FolderSource:
             classes: the class folders that must be there, default: those that are.
 
         Raises:
-            AmcError: no class folders, an empty one, or other classes than ``classes``.
+            AmcError: fewer than two class folders, an empty one, other classes than ``classes``, something that is no
+                file among the images, or a folder that can't be read.
         """
-        found = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
-        if not found:
-            raise AmcError(f"{folder}: no class folders; put each class's images in a folder of its own")
+        found = _class_folders(folder)
         if classes is not None and found != classes:
             odd = min(set(found) ^ set(classes))
             raise AmcError(
@@ -83,16 +83,41 @@ class FolderSource:
         files: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(found):
-            images = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
-            if not images:
-                raise AmcError(f"{folder / name}: no images; add some or remove the class folder")
+            images = _image_files(folder / name)
             files += images
             labels += [label] * len(images)
         return cls(tuple(files), np.array(labels, dtype=np.int64), found, size, cache_dir, progress)
 
     def fetch(self, indices: Indices) -> Pixels:
         chosen = [self.files[i] for i in indices]
-        return decode_cached(chosen, self.size, self.cache_dir, self.progress)
+        pixels = decode_cached(chosen, self.size, self.cache_dir, self.progress)
+        if self.size is None and self.like is not None:
+            check_size(pixels, chosen[0], self.like)
+        return pixels
+
+
+def _class_folders(folder: Path) -> tuple[str, ...]:
+    try:
+        found = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    except OSError as error:
+        raise AmcError(f"{folder}: can't be read ({error.strerror}); give a folder that can") from error
+    if not found:
+        raise AmcError(f"{folder}: no class folders; put each class's images in a folder of its own")
+    if len(found) == 1:
+        raise AmcError(f"{folder}: only one class folder, {found[0]!r}; images of two or more classes are needed")
+    return found
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """The image files of one class, in a fixed order."""
+    images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
+    for path in images:
+        if not path.is_file():  # to read a pipe, a socket or a device could take forever
+            raise AmcError(f"image {path}: is no file but a pipe, socket, device or broken link; remove it")
+    if not images:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise AmcError(f"{folder}: no images ({kinds}); add some or remove the class folder")
+    return images
 
 
 def digits() -> tuple[ArraySource, ArraySource]:

@@ -1,4 +1,4 @@
-"""Networks side by side: each cut, recovered and scored in the same way."""
+"""Comparison of networks, each cut, recovered and scored in the same way."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Compared:
 def compare(
     network: Network, evaluator: Evaluator, plans: Mapping[str, PruningPlan], test: ImageSet | None
 ) -> Compared:
-    """The networks of ``plans``, not fine-tuned, beside the dense one.
+    """Scores the networks of ``plans``, not fine-tuned, beside the dense one.
 
     Args:
-        network: dense.
-        evaluator: of this network; its validation images and recovery count.
+        network: the dense one.
+        evaluator: of this network; gives validation images and recovery.
         plans: name → plan.
         test: images for the report only.
     """
@@ -64,12 +64,12 @@ def score_networks(
     example: torch.Tensor,
     criterion: Criterion = CLASSIFICATION,
 ) -> tuple[Scored, ...]:
-    """Networks side by side: validation scores as given, test scores in float32, costs, latency of one image.
+    """Scores of several networks: validation as given, test in float32, costs, latency of one image.
 
     Args:
-        models: left as they are.
+        models: not modified.
         costs, vals: of each of them.
-        test: images that nothing was chosen by; ``None``: there are none.
+        test: images that nothing was chosen on; ``None``: no test scores.
         example: one normalised input ``[1, c, h, w]``.
         criterion: of the test images.
     """
@@ -83,5 +83,5 @@ def score_networks(
 
 
 def _copy(model: nn.Module) -> nn.Module:
-    """A network of its own for scoring, which folds it, in the layout that suits convolutions best."""
+    """A copy for scoring, which folds it; channels-last, as suits convolutions best."""
     return Surgeon(model, ()).cut({}).to(memory_format=torch.channels_last)

@@ -35,10 +35,9 @@ class Evaluation:
     Attributes:
         batch_size: images in one forward pass.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it, if the score stays the same.
-        probes: what ``auto`` compares the two on, by default the images that plans are scored on: of a small set, one
-            image more or less would decide.
-        early_stop: when to leave a plan's other images out because it is surely worse than the best so far; only with
-            a metric that is a mean over examples.
+        probes: images on which ``auto`` compares the two, by default those that plans are scored on; of a small set, a
+            single image would decide.
+        early_stop: stop rule of racing; only with a metric that is a mean over examples.
         criterion: metric and loss.
 
     Raises:
@@ -67,7 +66,7 @@ class Evaluator:
             how: by default :class:`Evaluation`'s defaults.
 
         Raises:
-            AmcError: outputs that are no numbers.
+            AmcError: NaN or infinite outputs.
         """
         how = how or Evaluation()
         self.pruner, self._surgeon = pruner, pruner.surgeon
@@ -82,14 +81,14 @@ class Evaluator:
         if how.precision == "auto" and has_fast_bf16(images.device) and self._bf16_agrees(how.probes or [images]):
             self.dtype = torch.bfloat16
         self.dense = self.score(self._surgeon.cut({}))
-        self._start: PrefixCache | None = None  # made for the first plan that is seen in full
+        self._prefix_cache: PrefixCache | None = None  # made for the first plan that is seen in full
 
     def _bf16_agrees(self, probes: Sequence[ImageSet]) -> bool:
         """Whether bf16 changes the dense network's metric by less than 0.1 point.
 
-        Of ``n`` images with ``f`` answers that flip between right and wrong, the change in right answers has a
-        standard error of √f if flips either way are equally likely; within that, a change says nothing. A metric that
-        is no mean over images is compared as it is.
+        If ``f`` answers flip between right and wrong, either way equally likely, the change in the number of right
+        answers has a standard error of √f; a change within it is not significant. A metric that is no mean over
+        images is compared directly.
         """
         fp32, bf16 = ([self._probed(images, dtype) for images in probes] for dtype in (torch.float32, torch.bfloat16))
         metric = self.criterion.metric
@@ -109,7 +108,7 @@ class Evaluator:
         return self._evaluate(plan, self._race)
 
     def in_full(self, plan: PruningPlan) -> Metrics:
-        """The same on all images; such a plan takes no part in the race that stops others early."""
+        """The same on all images; the plan takes no part in racing."""
         return self._evaluate(plan, None)
 
     def _evaluate(self, plan: PruningPlan, race: Race | None) -> Metrics:
@@ -130,29 +129,29 @@ class Evaluator:
         return replace(metrics, seconds=seconds)
 
     def free_memory(self) -> None:
-        """Gives back what plans seen in full share; the next one makes it anew."""
-        self._start = None
+        """Frees the prefix cache; the next plan that is seen in full makes a new one."""
+        self._prefix_cache = None
 
     def remember(self, seen: Mapping[PruningPlan, Metrics]) -> None:
-        """Plans that were evaluated before, in an earlier part of a resumed run."""
+        """Takes over the metrics of plans that were evaluated before a resume."""
         self._seen.update({plan: replace(metrics, seconds={}) for plan, metrics in seen.items()})
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What stopping early compares with, for :meth:`load_state`; empty without it."""
+        """State of racing, for :meth:`load_state`; empty without it."""
         return {} if self._race is None else self._race.state()
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Stops plans early as after the plan that ``state`` was taken at. ``ValueError`` if it does not fit."""
+        """Restores racing from ``state``. Raises ``ValueError`` if it does not fit."""
         if self._race is not None:
             self._race.load_state(state, self._images.device)
 
     @torch.inference_mode()
     def _seen_in_full(self, model: nn.Module) -> Metrics:
-        if self._start is None:
-            uncut = self.prepared(self._surgeon.cut({}), self.dtype)
-            self._start = PrefixCache(uncut, self._images, self._batch_size, self.dtype)
+        if self._prefix_cache is None:
+            dense = self.prepared(self._surgeon.cut({}), self.dtype)
+            self._prefix_cache = PrefixCache(dense, self._images, self._batch_size, self.dtype)
         model = self.prepared(model, self.dtype)
-        self._start.lend(model)
+        self._prefix_cache.lend(model)
         return measure(model, self._images, self._batch_size, self.dtype, self.criterion)
 
     def _compete(self, model: nn.Module, race: Race) -> Metrics:
@@ -162,22 +161,22 @@ class Evaluator:
 
     @torch.inference_mode()
     def score(self, model: nn.Module) -> Metrics:
-        """Metric and mean loss of ``model``, which is used up: folded and cast in place.
+        """Metric and mean loss of ``model``, which is folded and cast in place.
 
-        It is one that the pruner or its surgeon made.
+        It must come from the pruner or its surgeon.
         """
         return measure(self.prepared(model, self.dtype), self._images, self._batch_size, self.dtype, self.criterion)
 
     @torch.inference_mode()
     def prepared(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
-        """``model`` as it is scored: folded and cast in place. One that the pruner or its surgeon made."""
+        """``model``, from the pruner or its surgeon, folded and cast in place for scoring."""
         fold_norms(model, self._norms)
         return model.to(dtype).to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def _safe_folds(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
-    """Batch norms that can be folded into the layers before them; none if the folded network computes otherwise."""
+    """Batch norms that can be folded into the layers before them; none if folding changes the outputs."""
     norms = following_norms(model, example)
     plain, folded = Surgeon(model, ()).cut({}).eval(), Surgeon(model, ()).cut({}).eval()
     fold_norms(folded, norms)

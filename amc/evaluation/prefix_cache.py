@@ -1,7 +1,7 @@
-"""A network of which only later layers differ from the dense one need not be run from the start.
+"""Prefix cache: networks of which only later layers differ from the dense one are not run from the start.
 
-Up to the first layer that differs, activations are the dense network's: they are computed once for all networks that
-differ from the same layer on, and remembered. Sensitivity curves cut one group at a time, which halves their cost.
+Activations up to the first layer that differs are computed once for all networks that differ from the same layer on.
+This halves the cost of sensitivity curves, which cut one group at a time.
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ from torch.utils.hooks import RemovableHandle
 
 from amc.data import ImageSet
 
-LARGEST_BYTES = 2 * 2**30  # of activations kept, twice while they change; what needs more is run from the start
+LARGEST_BYTES = 2 * 2**30  # of cached activations, twice that while they are replaced; beyond it nothing is skipped
 PROBE_IMAGES = 2
-TOLERANCE = 1e-4  # of the largest output, between the dense network with and without memory; on a CPU they are equal
+TOLERANCE = 1e-4  # of the largest output, between the dense network with and without the cache; on a CPU they are equal
 
 
 class PrefixCache:
-    """Remembers how the dense network begins, for networks that are scored on the same images."""
+    """Caches the dense network's first activations, for networks that are scored on the same images."""
 
-    def __init__(self, uncut: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype) -> None:
-        """Runs two images.
+    def __init__(self, dense: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype) -> None:
+        """Runs the dense network on two images.
 
         Args:
-            uncut: in the form in which the others are scored (folded, cast); its own from now on.
-            images: what all are scored on, in this order.
+            dense: in the form in which the others are scored (folded, cast), or a plan's network in its place; owned by
+                the cache from now on.
+            images: that all are scored on, in this order.
             batch_size: images in one forward pass.
             dtype: of the weights.
         """
-        self._uncut, self._images, self._batch_size, self._dtype = uncut.eval(), images, batch_size, dtype
+        self._dense, self._images, self._batch_size, self._dtype = dense.eval(), images, batch_size, dtype
         self._probe = next(images.take(PROBE_IMAGES).batches(PROBE_IMAGES, dtype=dtype))[0]
-        self._calls, self._answer = _watch(self._uncut, self._probe)
+        self._calls, self._output = _watch(self._dense, self._probe)
         self._memory: _Memory | None = None
 
     @torch.inference_mode()
     def lend(self, other: nn.Module) -> bool:
-        """Lets ``other`` skip what it shares with the dense network, in its next pass over all the images.
+        """Lets ``other`` skip the prefix it shares with the dense network, in its next pass over all the images.
 
-        What differs is found by comparing tensors, so that it does not matter who changed them. ``other`` is used up:
-        after that pass it must not be run again.
+        Differences are found by comparing tensors, whoever changed them. After that pass ``other`` must not be run
+        again.
 
         Returns:
             Whether anything can be skipped.
@@ -60,20 +61,20 @@ class PrefixCache:
         return True
 
     def _first_difference(self, other: nn.Module) -> str | None:
-        """The module called first of those that have other tensors than in the dense network."""
+        """The first module called whose tensors differ from the dense network's."""
         theirs = dict(other.named_modules())
         for name in self._calls:
-            module = self._uncut.get_submodule(name)
+            module = self._dense.get_submodule(name)
             if name not in theirs or type(theirs[name]) is not type(module) or not _same(module, theirs[name]):
                 return name
         return None
 
     def _remember(self, first: str) -> _Memory:
-        """The outputs of what ends before ``first`` is called, as far as anything later needs them."""
+        """Outputs of the modules that end before ``first`` is called, as far as later ones need them."""
         skipped = self._skippable(self._calls[first].began)
-        # What a module leaves on itself for others to read, beside its output, is from now on of other images: should
-        # it be skipped, the answer is wrong, and shows that it must not be.
-        self._uncut(1 - 2 * self._probe.flip(0))
+        # Modules may leave state on themselves for others to read. From here on it is that of other images: skipping
+        # such a module then changes the output, which shows that it must not be skipped.
+        self._dense(1 - 2 * self._probe.flip(0))
         shapes = {name: self._calls[name].output.shape[1:] for name in skipped}
 
         def enough(real: Sequence[str]) -> bool:
@@ -85,7 +86,7 @@ class PrefixCache:
         return _Memory(first, skipped if real else [], self._record(first, real), shapes)
 
     def _skippable(self, end: int) -> list[str]:
-        """Modules as large as possible that have ended by then, in the order of their ends."""
+        """The outermost modules that have ended before ``end``, in the order of their ends."""
         chosen: list[str] = []
         for name, call in self._calls.items():
             inside = any(name.startswith(f"{outer}.") for outer in chosen)
@@ -94,16 +95,16 @@ class PrefixCache:
         return sorted(chosen, key=lambda name: self._calls[name].ended)
 
     def _agrees(self, memory: _Memory) -> bool:
-        """Whether the dense network still answers the same: what is not remembered is NaN, and would show."""
-        with memory.attached(self._uncut):
+        """Whether the dense network's output stays the same: what is not cached is NaN, and would show."""
+        with memory.attached(self._dense):
             try:
-                answer = self._uncut(self._probe)
+                output = self._dense(self._probe)
             except Exception:  # whatever the network's own code raises
                 return False
-        return float((answer - self._answer).abs().max()) <= TOLERANCE * float(self._answer.abs().max())  # no: NaN
+        return float((output - self._output).abs().max()) <= TOLERANCE * float(self._output.abs().max())  # False: NaN
 
     def _record(self, first: str, names: Sequence[str]) -> dict[str, list[Tensor]]:
-        """The outputs of ``names`` for all images; begins with the memory at hand, if that ends early enough."""
+        """The outputs of ``names`` for all images; starts from the current cache if that ends early enough."""
         found: dict[str, list[Tensor]] = {name: [] for name in names}
         if not names:
             return found
@@ -118,13 +119,13 @@ class PrefixCache:
         def stop(*_: object) -> None:
             raise _ReachedError
 
-        handles = [self._uncut.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-        handles.append(self._uncut.get_submodule(first).register_forward_pre_hook(stop))
+        handles = [self._dense.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+        handles.append(self._dense.get_submodule(first).register_forward_pre_hook(stop))
         try:
-            with before.attached(self._uncut):
+            with before.attached(self._dense):
                 for x, _ in self._images.batches(self._batch_size, dtype=self._dtype):
                     try:
-                        self._uncut(x)
+                        self._dense(x)
                     except _ReachedError:
                         continue
         finally:
@@ -138,7 +139,7 @@ class _ReachedError(Exception):
 
 @dataclass
 class _Call:
-    """When a module's first call began and ended, how often it was called, and what it gave on the probe."""
+    """When a module's first call began and ended, how often it was called, and its output on the probe."""
 
     began: int
     ended: int
@@ -147,19 +148,19 @@ class _Call:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the output is one tensor, image by image."""
+        """Whether the output is a single tensor, ``[images, …]``."""
         return isinstance(self.output, Tensor) and self.output.dim() > 0 and len(self.output) == PROBE_IMAGES
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """What a network's modules are replaced by.
+    """Cached outputs of a network's first modules.
 
     Attributes:
-        first: module from which on a network runs itself.
+        first: the first module that is run.
         skipped: modules that are not run.
-        real: the outputs of some of these, batch by batch.
-        shapes: of the outputs of all, without the first dimension; the others give NaN.
+        real: the outputs of some of these, batch by batch; the others give NaN.
+        shapes: of the outputs of all skipped, without the first dimension.
     """
 
     first: str
@@ -187,14 +188,14 @@ class _Memory:
             return remembered if name in self.real else nothing
 
         for name in self.skipped:
-            # Not setattr: forward is a method of the class, and stays one. The module itself must remain, its
-            # attributes may be read.
+            # Not setattr: forward stays a method of the class. The module stays in place, as its attributes may be
+            # read.
             model.get_submodule(name).__dict__["forward"] = give(name)
         return model.register_forward_pre_hook(next_batch)
 
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
-        """The same for a block."""
+        """:meth:`attach` as a context manager."""
         handle = self.attach(model)
         try:
             yield
@@ -206,7 +207,7 @@ class _Memory:
 
 @torch.inference_mode()
 def _watch(model: nn.Module, probe: Tensor) -> tuple[dict[str, _Call], Tensor]:
-    """Every module that a forward pass calls, in the order in which they begin, and the answer."""
+    """Every module that a forward pass calls, in the order in which they begin, and the output."""
     calls: dict[str, _Call] = {}
     time = 0
 
@@ -236,16 +237,16 @@ def _watch(model: nn.Module, probe: Tensor) -> tuple[dict[str, _Call], Tensor]:
     for name, module in model.named_modules():
         handles += [module.register_forward_pre_hook(begin(name)), module.register_forward_hook(end(name))]
     try:
-        answer = model(probe)
+        output = model(probe)
     finally:
         _remove(handles)
-    return calls, answer.clone()
+    return calls, output.clone()
 
 
 def _needed(candidates: Sequence[str], enough: Callable[[Sequence[str]], bool]) -> list[str]:
-    """Those that are needed for the rest of a network; none if all of them are not enough.
+    """The candidates that the rest of a network needs; none if all of them are not enough.
 
-    In most networks the last one is; with a branch still open, a few of the last.
+    In most networks that is the last one; with a branch still open, a few of the last.
     """
     count = 1
     while not enough(candidates[-count:]):

@@ -15,24 +15,24 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from amc.core.checks import require
 from amc.core.types import Metrics
+from amc.core.values import Real, Whole
 from amc.evaluation.metrics import right_among
 
 State = Mapping[str, Tensor]
 
 
 class Race:
-    """Keeps the incumbent's answers, the best plan's that was seen in full, and judges each challenger by them."""
+    """Keeps the answers of the incumbent, the best plan seen in full, and judges each challenger by them."""
 
     def __init__(self, rule: StopRule, images: int, batch_size: int) -> None:
-        """``images``: how many there are, in an order that is the same for every plan and mixes the classes."""
+        """``images``: their number, in an order that is the same for every plan and mixes the classes."""
         self._rule, self._images, self._batch_size = rule, images, batch_size
-        self._right: Tensor | None = None  # of the best plan, bool [images]
-        self._losses: Tensor | None = None  # of the best plan, float32 [images]
+        self._right: Tensor | None = None  # of the incumbent, bool [images]
+        self._losses: Tensor | None = None  # of the incumbent, float32 [images]
 
     def challenger(self) -> Callable[[Tensor], bool]:
-        """For one plan: takes its right answers batch by batch and says when it is surely worse than the best."""
+        """Of one challenger: right answers, batch by batch → whether it is surely worse than the incumbent."""
         won = lost = seen = 0
 
         def enough(right: Tensor) -> bool:
@@ -48,15 +48,15 @@ class Race:
         return enough
 
     def judge(self, right: Tensor, losses: Tensor) -> Metrics:
-        """The plan's metrics; a plan seen in full that has more right answers than the best takes its place.
+        """The challenger's metrics; seen in full and with more right answers, it becomes the incumbent.
 
         Args:
             right: answers on the images seen, bool ``[m]``.
             losses: cross-entropy on them, ``[m]``.
 
         Returns:
-            Of a plan seen in full its own. Of another the regression estimate: the best plan's on all images plus the
-            mean difference on those seen (see :func:`amc.evaluation.racing.estimate`), with ``images`` = m.
+            Its own if it was seen in full, else the regression estimate: the incumbent's on all images plus the mean
+            difference on those seen (see :func:`amc.evaluation.racing.estimate`), with ``images`` = m.
         """
         seen = len(right)
         if seen < self._images and self._right is not None and self._losses is not None:
@@ -69,13 +69,13 @@ class Race:
         return Metrics(right_among(right) / seen, _mean(losses), seen)
 
     def state(self) -> dict[str, Tensor]:
-        """The best plan's answers; empty before the first plan. For :meth:`load_state`."""
+        """The incumbent's answers, for :meth:`load_state`; empty before the first plan."""
         if self._right is None or self._losses is None:
             return {}
         return {"right": self._right.cpu(), "losses": self._losses.cpu()}
 
     def load_state(self, state: State, device: torch.device) -> None:
-        """Goes on as after the plan that ``state`` was taken at.
+        """Restores the incumbent from ``state``.
 
         Raises:
             ValueError: it is of other images.
@@ -92,17 +92,20 @@ def _mean(losses: Tensor) -> float:
     return float(losses.double().mean())
 
 
+KINDS = {"margin": Real(high=1, ends="[)"), "confidence": Real(low=0.5, high=1, ends="()"), "min_images": Whole(low=2)}
+
+
 @dataclass(frozen=True)
 class StopRule:
     """Stop rule of the paired sequential test: margin, confidence, and a minimum of images.
 
     Attributes:
-        margin: a plan is given up only if it is worse by more than this, a fraction of the images.
-        confidence: that a plan that is not worse by more than the margin is seen to the end, all looks together.
-        min_images: before so many images nothing is given up.
+        margin: a challenger is stopped only if it is worse by more than this, a fraction of the images.
+        confidence: probability, over all looks, that one not worse by more than the margin is seen to the end.
+        min_images: nothing is stopped before so many.
 
     Raises:
-        AmcError: a value that can't be.
+        AmcError: a value out of range.
     """
 
     margin: float = 0.0
@@ -110,27 +113,25 @@ class StopRule:
     min_images: int = 250
 
     def __post_init__(self) -> None:
-        require("evaluate.early_stop_margin", self.margin, float, 0, 1, ends="[)")
-        require("evaluate.early_stop_confidence", self.confidence, float, 0.5, 1, ends="()")
-        require("evaluate.early_stop_min_images", self.min_images, int, 2)
+        for name, kind in KINDS.items():
+            kind.check(f"evaluate.early_stop_{name}", getattr(self, name))
 
     def looks(self, total: int, batch_size: int) -> int:
-        """How often a plan can be given up: after each batch that leaves enough images behind and some ahead."""
+        """Number of looks: after each batch with enough images seen and some left."""
         return max(0, (total - 1) // batch_size - (self.min_images - 1) // batch_size)
 
     def z(self, total: int, batch_size: int) -> float:
-        """Standard errors that one look asks for.
+        """Critical value of one look, in standard errors.
 
-        The error probability is shared equally among all looks (Bonferroni's bound: no more than their sum, however
-        dependent the looks are).
+        The error probability is shared equally among all looks (Bonferroni's bound, however dependent they are).
         """
         return NormalDist().inv_cdf(1 - (1 - self.confidence) / max(1, self.looks(total, batch_size)))
 
     def stops(self, won: int, lost: int, seen: int, total: int, batch_size: int) -> bool:
-        """Whether the plan is given up after ``seen`` of ``total`` images, taken in a random order.
+        """Whether the challenger is stopped after ``seen`` of ``total`` images, taken in a random order.
 
-        What is tested is the difference on all ``total`` images, so its standard error shrinks to 0 as ``seen`` comes
-        near ``total`` (finite population correction, Cochran 1977 §2.6).
+        The test is of the difference on all ``total`` images, so its standard error shrinks to 0 as ``seen``
+        approaches ``total`` (finite population correction, Cochran 1977 §2.6).
         """
         if seen < self.min_images or seen >= total:
             return False
@@ -140,21 +141,21 @@ class StopRule:
 
 
 def standard_error(won: int, lost: int, seen: int, total: int) -> float:
-    """Of the mean difference in right answers, as an estimate of that on all ``total`` images; ``seen`` is over 1."""
+    """Standard error of the mean difference in right answers as an estimate of that on all images; ``seen`` > 1."""
     variance = (won + lost - (won - lost) ** 2 / seen) / (seen - 1)
     return math.sqrt(variance / seen * (1 - seen / total))
 
 
 def estimate(best: float, difference: float) -> float:
-    """A plan's accuracy on all images (regression estimate with slope 1): the best plan's, known on all, + difference.
+    """A challenger's accuracy on all images: the incumbent's + difference (regression estimate with slope 1).
 
-    Unbiased for a number of images fixed beforehand. A plan that is stopped was stopped *because* it looked bad, so
-    its estimate lies too low on average: by 0.1 to 0.9 points for plans that are 0.5 to 10 points behind on 5,000
-    images and differ from the best in 6 to 15 % of the answers (simulated in the tests). It lies below the best's
-    accuracy in any case.
+    Unbiased for a number of images fixed beforehand. A challenger is stopped *because* it looks bad, so its estimate
+    is too low on average: by 0.1 to 0.9 points for plans that are 0.5 to 10 points behind on 5,000 images and differ
+    from the incumbent in 6 to 15 % of the answers (simulated in the tests). It lies below the incumbent's accuracy in
+    any case.
 
     Args:
-        best: accuracy of the best plan on all images.
+        best: accuracy of the incumbent on all images.
         difference: mean difference in right answers on the images seen, in [−1, 1].
     """
     return min(1.0, max(0.0, best + difference))

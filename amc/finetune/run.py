@@ -15,10 +15,12 @@ from amc.core.device import resolve_device
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan, Scored
 from amc.evaluation.comparison import score_networks
+from amc.evaluation.outputs import check_trainable
 from amc.finetune.log import TuningLog
 from amc.finetune.phases import Phases
 from amc.finetune.result import FineTuneResult, print_result, summary_of
 from amc.finetune.settings import FineTuneSettings
+from amc.finetune.stages import stage_plans
 from amc.finetune.tuner import Trained
 from amc.pruning.network import Network
 from amc.task.problem import Problem, assemble
@@ -32,6 +34,7 @@ from amc.training.recipe import Recipe
 Plans = PruningPlan | Sequence[PruningPlan] | str | Path
 
 
+@torch.inference_mode(mode=False)
 def finetune(
     model: nn.Module,
     plans: Plans,
@@ -52,7 +55,7 @@ def finetune(
     """Cuts a network to a plan, recovers it and trains it (AMC, He et al. 2018, §4: fine-tuning after the search).
 
     Args:
-        model: the trained, dense network; its weights are left as they are.
+        model: the trained, dense network; left as it is.
         plans: a plan, several to choose from (each is tried for ``settings.refine_epochs``), or a search's
             ``plan.json``; with ``settings.refine_plans`` above 1 also the best other plans of that search.
         train: training images.
@@ -75,6 +78,7 @@ def finetune(
     settings, recipe = settings or FineTuneSettings(), recipe or Recipe()
     task = Task.make(type(model).__name__, model, train, val, test, description=description)
     task = task.on(resolve_device(device))
+    check_trainable(task.model, task.train, task.criterion)
     facts = {**(facts or {}), "seed": seed, "settings": asdict(settings), "recipe": asdict(recipe)}
     whole = Settings(prune_residual=settings.prune_residual, freeze=settings.freeze)
     with Run(run_dir, resume=resume, verbose=verbose).opened({"command": "finetune", **facts}) as run:
@@ -141,6 +145,11 @@ def _candidates(plans: Plans, network: Network, most: int) -> list[PruningPlan]:
     if most == 1:
         return [plan]
     return list(dict.fromkeys([plan, *best_plans(path.parent / "episodes.csv", network.groups, most)]))[:most]
+
+
+def check_plan(path: str | Path, network: Network, settings: FineTuneSettings) -> None:
+    """Raises ``AmcError`` if there is no plan of ``network`` in ``path``, or the stages don't lead to it."""
+    stage_plans(PruningPlan.load(plan_file(path), network.groups), network.cost_model, settings.stages)
 
 
 def plan_file(path: str | Path) -> Path:

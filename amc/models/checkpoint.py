@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from amc.core.errors import AmcError
+from amc.core.memory import require_memory
+from amc.models.weights import storage_fault, weight_fault
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
@@ -40,6 +42,8 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
 
 def read_notes(path: str | Path) -> dict[str, str]:
     """The text metadata of a ``.safetensors`` file; empty for other files, and for any that can't be read."""
+    if not Path(path).is_file():
+        return {}
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -50,6 +54,7 @@ def read_notes(path: str | Path) -> dict[str, str]:
 def _read(path: Path, where: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise AmcError(f"{where}: no such file")
+    require_memory(where, 2 * path.stat().st_size, "is it the right file?")
     try:
         data: Any
         if path.suffix == ".safetensors":
@@ -98,8 +103,9 @@ def _check_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], whe
                 f"{where}: tensor {name!r} is {_shape(value)} there and {_shape(own[name])} in the network; give a "
                 "checkpoint of this network, or the model.stem and dataset it was trained with"
             )
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise AmcError(f"{where}: tensor {name!r} holds NaN or infinite values; give another checkpoint")
+        fault = weight_fault(value) if own[name].is_floating_point() else storage_fault(value)
+        if fault is not None:
+            raise AmcError(f"{where}: tensor {name!r} {fault[0]}; give another checkpoint")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -1,1 +1,1 @@
-"""Learned policies on new networks, and the list of them."""
+"""Learned policies: their plans on new networks, searches that start from them, and their list."""

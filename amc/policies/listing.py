@@ -1,4 +1,4 @@
-"""The learned policies below a folder. ``python -m amc.policies [runs]``."""
+"""List of the learned policies below a folder. ``python -m amc.policies [runs]``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from amc.core.files import read_json
 from amc.policies.start import START
 
 RUNS = "runs"
-COLUMNS = ("policy", "agent", "observation", "trained on", "budget", "episodes", "best / uncut")
+COLUMNS = ("policy", "agent", "observation", "trained on", "budget", "episodes", "best / dense")
 
 
 @dataclass(frozen=True)
 class Found:
-    """A policy's folder with what is in it, or with what is wrong with it."""
+    """A policy's folder, with the policy in it or the problem with it."""
 
     folder: Path
     policy: Policy | None
@@ -33,7 +33,7 @@ class Found:
 def find_policies(folder: str | Path) -> list[Found]:
     """All policies below ``folder``, the newest first.
 
-    Not among them: what agents left behind that learn nothing, and the copies of policies that searches started from.
+    Left out are policies of agents that don't learn, and the copies of policies that searches started from.
 
     Raises:
         AmcError: no such folder.
@@ -42,14 +42,14 @@ def find_policies(folder: str | Path) -> list[Found]:
     if not folder.is_dir():
         raise AmcError(f"{folder}: no such folder; give one with runs in it")
     files = [file for file in folder.rglob(JSON) if file.parent.name != START and _learned(file)]
-    return [_found(file.parent) for file in sorted(files, key=lambda file: (-file.stat().st_mtime, file))]
+    return [_found(file.parent) for file in sorted(files, key=lambda file: (-file.lstat().st_mtime, file))]
 
 
 def _learned(file: Path) -> bool:
     try:
         content = read_json(file)
     except AmcError:
-        return True  # damaged, and to be listed as such
+        return True  # listed as damaged
     return not isinstance(content, dict) or "weights" in content or "format" not in content
 
 
@@ -66,7 +66,7 @@ def _found(folder: Path) -> Found:
 
 
 def policy_table(found: Sequence[Found], below: str | Path) -> Table:
-    """A row for each policy, with its path in the folder ``below``."""
+    """A row per policy, with its path relative to ``below``."""
     table = Table(box=box.SIMPLE_HEAD)
     for header in COLUMNS:
         table.add_column(header, overflow="fold")

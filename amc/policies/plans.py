@@ -1,4 +1,4 @@
-"""The plans that a learned policy walks to on a network, at full strength and nearer to the uniform plan."""
+"""A learned policy's plans for a network, at full strength and nearer to the uniform plan."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from amc.core.types import PruningPlan
 from amc.rewards import accuracy
 from amc.task.problem import Problem
 
-EDGE = 0.01  # actions nearer to 0 or 1 count as this far away: their logits stay finite
+EDGE = 0.01  # actions are clipped to this distance from 0 and 1, so that their logits are finite
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 Act = Callable[..., float]
 
 
 def walks(policy: Policy, problem: Problem, strengths: Iterable[float]) -> dict[float, PruningPlan]:
-    """Strength → the plan that the policy walks to; nothing is evaluated.
+    """Strength → the policy's plan; nothing is evaluated.
 
     At strength s each action's logit is s times as far from the uniform action's as the policy's own: 1 is the policy,
-    0 the uniform plan. How far to depart from it differs by network, even where the pattern is the same (measured in
-    ``experiments/transfer``). Without a budget there is no uniform plan to be nearer to: only strength 1.
+    0 the uniform plan. The best strength differs by network, even where the pattern is the same (measured in
+    ``experiments/transfer``). Without a budget there is no uniform plan, and only strength 1.
 
     Raises:
-        AmcError: the policy reads another observation than this version shows, or a strength is no number from 0 to 2.
+        AmcError: the policy needs another version of its observation, or a strength is not a number from 0 to 2.
     """
     chosen = list(strengths)
     for strength in chosen:
@@ -44,9 +44,9 @@ def walks(policy: Policy, problem: Problem, strengths: Iterable[float]) -> dict[
 
 
 def policy_plans(policy: Policy, problem: Problem) -> dict[str, dict[str, int]]:
-    """What ``policy`` walks to, for the warm-up of a search that starts from it: name → group name → kept channels.
+    """Plans of ``policy`` for the warm-up of a search that starts from it: name → group name → kept channels.
 
-    At four strengths; the fifth is the uniform plan, which is there anyway. Without a budget at full strength only.
+    At four strengths; strength 0, the uniform plan, is played anyway. Without a budget at full strength only.
     """
     walked = walks(policy, problem, STRENGTHS[1:])
     return {f"policy at {strength:g}": dict(plan.kept) for strength, plan in walked.items()}
@@ -64,7 +64,7 @@ def _weakened(act: Act, strength: float) -> Act:
 
 
 def _actions(policy: Policy, problem: Problem) -> Act:
-    """The policy's actions, which ask for the keep ratios that they meant where it was trained."""
+    """The policy's actions, rescaled to the keep ratios that they meant where it was trained."""
     env = problem.env(accuracy)
     try:
         policy.require_observation(env.metadata["policy"]["observation"])
@@ -75,7 +75,7 @@ def _actions(policy: Policy, problem: Problem) -> Act:
 
     def act(observation: npt.NDArray[Any], _start: Mapping[str, Any]) -> float:
         action = policy.act(observation)
-        if smallest in (before, 1):  # with 1 every action asks for everything
+        if smallest in (before, 1):  # with 1 every action keeps all channels
             return action
         return min(max((before + action * (1 - before) - smallest) / (1 - smallest), 0.0), 1.0)
 

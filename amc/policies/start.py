@@ -1,4 +1,4 @@
-"""Policies that earlier searches learned: reading them, and starting a search from one."""
+"""Learned policies of earlier searches: reading them, and starting a search from one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from amc.tracking import RunDir
 from envs.observations import PRIOR
 
 FOLDER = "policy"  # of a run, beside its plan
-START = "start"  # the policy that a run began with: a copy, so that the run goes on without the other run's folder
-GENTLE_SIGMA = 0.1  # a search from a learned policy explores near what it knows
+START = "start"  # copy of the policy that a run began with, so that a resume doesn't need the other run's folder
+GENTLE_SIGMA = 0.1  # a search that starts from a policy explores near its actions
 
 
 def policy_folder(path: str | Path) -> Path:
-    """The folder of the policy that is meant by ``path``: itself, or ``policy/`` in a run folder."""
+    """The policy's folder: ``path`` itself, or ``policy/`` in a run folder."""
     path = Path(path)
     inside = path / FOLDER
     return inside if (inside / JSON).is_file() and not (path / JSON).is_file() else path
@@ -33,7 +33,7 @@ def read(path: str | Path) -> Policy:
     """The policy in ``path``, a run folder or its ``policy/``; no code of it is run.
 
     Raises:
-        AmcError: there is none, it is damaged, or it needs what only its own search had.
+        AmcError: there is none, it is damaged, or it needs its own search's prior.
     """
     try:
         policy = read_policy(policy_folder(path))
@@ -48,13 +48,13 @@ def read(path: str | Path) -> Policy:
 
 
 def settings_from(settings: Settings, agent: str, policy: Policy, path: str | Path) -> Settings:
-    """``settings`` for a search that starts from ``policy``: what they leave open is the policy's, or gentle.
+    """``settings`` for a search that starts from ``policy``: what they leave open is the policy's, or explores little.
 
-    After a warm-up of another kind, in which the policy's own plans need not be, the actor is not fitted to the best of
-    it: that would replace what the policy knows.
+    After a warm-up that may lack the policy's own plans, the actor is not fitted to the best of them: that would
+    overwrite the policy.
 
     Raises:
-        AmcError: the policy is another agent's.
+        AmcError: the policy belongs to another agent.
     """
     if agent != policy.agent:
         raise AmcError(f"agent={agent}: the policy {path} is of agent {policy.agent}; give agent={policy.agent}")
@@ -69,7 +69,7 @@ def settings_from(settings: Settings, agent: str, policy: Policy, path: str | Pa
 def _gentle(policy: Policy, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a search that starts from ``policy``, if its agent warms up; ``chosen``: those that the user gives.
 
-    It begins with the rules, each once, among them what the policy walks to at four strengths.
+    It plays each heuristic once, the policy's plans at four strengths among them.
     """
     if policy.agent not in ("ddpg", "amc", "td3", "sac"):
         return {}
@@ -79,7 +79,7 @@ def _gentle(policy: Policy, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def starting_policy(path: str | Path | None, folder: RunDir | None) -> tuple[Policy, Path] | None:
-    """The policy that a run begins with, and where it is read from; of a run that goes on, its own copy of it."""
+    """The policy that a run begins with, and the folder it is read from; on resume the run's own copy."""
     if folder is not None and folder.load_checkpoint() is not None:
         copy = folder.path / START
         begun = (read(copy), copy) if (copy / JSON).is_file() else None
@@ -103,15 +103,15 @@ def _require_copy(run: Path, policy: Path, copy: Path) -> None:
 
 
 def origin(policy: Policy) -> dict[str, Any]:
-    """Where a policy comes from, for the files of what goes on from it."""
+    """Origin of a policy, for the files of a run that uses it."""
     return {"agent": policy.agent, "episodes": policy.episodes, "trained_on": dict(policy.trained_on)}
 
 
 def start_from(agent: agents.Agent, policy: Policy, source: Path, folder: RunDir | None) -> None:
-    """Gives a new ``agent`` the policy's actor and critic, and the run its own copy of the policy.
+    """Loads the policy's actor and critic into a new ``agent``, and copies the policy into the run folder.
 
     Raises:
-        AmcError: the policy does not fit the agent or what its environment shows, or the copy can't be written.
+        AmcError: the policy does not fit the agent or its environment's observation, or the copy can't be written.
     """
     load = getattr(agent, "load_policy", None)
     try:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from amc.core.checks import one_of, require
 from amc.core.errors import AmcError
 from amc.core.types import Cost, LayerGroup
+from amc.core.values import OneOf, Real, Whole, check_all
 from amc.pruning.bisect import last_whole
 from amc.pruning.cost import CostModel
 
 COSTS = ("macs", "params", "latency_ms")
+KINDS = {
+    "cost": OneOf(names=COSTS),
+    "keep": Real(high=1, ends="(]", hint=", or budget=none for no budget"),
+    "min_keep": Real(high=1, ends="(]"),
+    "channel_round": Whole(),
+}
 
 
 def check_budget(cost: str, keep: float | None, min_keep: float, channel_round: int) -> None:
     """Checks a budget's settings before there is a network. Raises ``AmcError`` naming the setting."""
-    one_of("budget.cost", cost, COSTS)
-    require("budget.min_keep", min_keep, float, 0, 1, ends="(]")
-    require("budget.channel_round", channel_round, int, 1)
-    if keep is not None:
-        require("budget.keep", keep, float, 0, 1, ends="(]", hint=", or budget=none for no budget")
+    given = {"cost": cost, "min_keep": min_keep, "channel_round": channel_round}
+    check_all("budget", given if keep is None else {**given, "keep": keep}, KINDS)
+
+
+def check_rounding(groups: Iterable[LayerGroup], channel_round: int) -> None:
+    """Refuses a rounding beyond every group, with which only whole groups would be left. Raises ``AmcError``."""
+    widest = max((g.channels for g in groups if g.frozen is None), default=channel_round)
+    if channel_round > widest:
+        raise AmcError(
+            f"budget.channel_round={channel_round}: no layer group has more than {widest} channels, so none could be "
+            "pruned; give a divisor of the channel counts, such as 8"
+        )
 
 
 class Budget:
@@ -56,7 +69,7 @@ class Budget:
         if lowest > self.limit:
             raise AmcError(
                 f"budget.keep={keep}: can't be reached; with min_keep={min_keep} the smallest reachable value is "
-                f"{self.smallest:.4f} of the {cost}. Raise budget.keep or lower min_keep."
+                f"{self.smallest:.4f} of the {cost}{_outside(cost_model, cost)}. Raise budget.keep or lower min_keep."
             )
 
     def allows(self, cost: Cost) -> bool:
@@ -95,6 +108,13 @@ class Budget:
         unit = group.unit(self.channel_round)
         most = last_whole(lambda units: fits(units * unit), self.floor[group.name] // unit, channels // unit + 1)
         return max(most * unit, self.floor[group.name])
+
+
+def _outside(cost_model: CostModel, cost: str) -> str:
+    """The share of MACs that no plan changes, if it is worth a word."""
+    rest = cost_model.rest.macs
+    share = 0.0 if cost != "macs" or rest is None else rest.constant / cost_model.cost().macs
+    return f" ({share:.4f} are attention, recurrent layers and others that can't be cut)" if share > 0.01 else ""
 
 
 def _nothing_to_prune(cost_model: CostModel) -> str:

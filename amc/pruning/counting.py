@@ -12,7 +12,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from amc.core.types import Uncounted
 from amc.pruning.layers import frozen_eval
 
 Item = tuple[str, str]  # (dotted module path, operation); the network itself is ""
@@ -35,26 +35,18 @@ _PRODUCTS: dict[Any, Any] = {
     torch.ops.aten._cdist_forward: lambda a, b, *_, out_shape, **__: 2 * torch.Size(out_shape).numel() * a[-1],
     torch.ops.aten._trilinear: lambda a, b, c, *dims, **_: 2 * _broadcast(a, b, c, *dims[:3]),
 }
-# Words in the names of ATen operations that multiply matrices in some way.
-_MULTIPLIERS = (
-    "mm", "matmul", "dot", "conv", "rnn", "lstm", "gru", "attention", "encoder_layer", "linear", "linalg", "fft",
-    "cdist", "cholesky", "lu_", "solve", "svd", "inverse", "kron", "einsum", "trilinear", "stft", "int8pack",
-    "int4pack",
-)  # fmt: skip
-_HARMLESS = ("common", "vector_norm", "torchvision::nms")
-
-
-@dataclass(frozen=True)
-class Uncounted:
-    """An operation that multiplies in a way that nobody counts.
-
-    Attributes:
-        calls: in one forward pass.
-        time_share: of the forward pass's time on this machine, a fraction.
-    """
-
-    calls: int
-    time_share: float
+# Parts of the names of ATen operations that multiply matrices in some way; other libraries' may all do.
+_MULTIPLIERS = {
+    "mm", "bmm", "matmul", "dot", "vdot", "conv", "conv1d", "conv2d", "conv3d", "convolution", "rnn", "lstm", "gru",
+    "attention", "encoder", "linear", "linalg", "fft", "cdist", "cholesky", "lu", "solve", "svd", "inverse", "kron",
+    "trilinear", "stft", "int8pack", "int4pack",
+}  # fmt: skip
+_HARMLESS = {
+    "aten::linalg_vector_norm",
+    "aten::_thnn_fused_lstm_cell",
+    "aten::_thnn_fused_gru_cell",
+    "torchvision::nms",
+}
 
 
 @torch.no_grad()
@@ -122,7 +114,7 @@ def _multiplies_uncounted(func: Any, name: str) -> bool:
     space, _, short = name.partition("::")
     if space not in ("aten", "prim", "prims"):
         return True
-    return any(word in short for word in _MULTIPLIERS) and not any(word in short for word in _HARMLESS)
+    return not _MULTIPLIERS.isdisjoint(short.split("_"))
 
 
 @contextmanager

@@ -17,21 +17,26 @@ from torch.nn.modules.conv import _ConvNd
 
 from amc.core.errors import AmcError, first_line
 from amc.core.types import ChannelSlice, LayerGroup
+from amc.models.weights import check_weights
 from amc.pruning.layers import (
     LayerCall,
     Mixing,
+    has_shared_slope,
     is_cuttable,
     is_depthwise,
+    is_frozen_norm,
     kind_of,
     layer_shapes,
+    per_channel_size,
     record_calls,
     watched,
 )
-from amc.pruning.proof import OUTPUT, _cannot_run, _prove
+from amc.pruning.proof import OUTPUT, _prove, cannot_run
 
 RESIDUAL = "residual stream (prune_residual=false)"
 
 
+@torch.inference_mode(mode=False)  # the graph is read off autograd's
 def trace(
     model: nn.Module,
     example_input: torch.Tensor,
@@ -55,11 +60,11 @@ def trace(
         AmcError: the network doesn't run on ``example_input``, its graph can't be followed (names the layer), a weight
             is NaN or infinite, or a pattern in ``freeze`` matches no layer.
     """
-    _check_finite(model)
+    check_weights(model)
     try:
         calls = record_calls(model, example_input)
     except Exception as error:  # the network's own code may raise anything
-        raise _cannot_run(example_input, error) from error
+        raise cannot_run(example_input, error) from error
     found = dependency_groups(model, example_input)
     shapes, _ = layer_shapes(model, calls)
     macs = {s.name: s.out_size * (s.macs_per_pair * s.in_size + s.macs_per_out) for s in shapes}
@@ -81,7 +86,7 @@ def trace(
 
 def dependency_groups(model: nn.Module, example_input: torch.Tensor) -> list[tp.dependency.Group]:
     """torch-pruning's groups over full channel ranges. They refer to a copy of the model, never to ``model``."""
-    twin = copy.deepcopy(model).eval().requires_grad_(True)
+    twin = _with_stand_ins(copy.deepcopy(model)).eval().requires_grad_(True)
     example = example_input[:1].clone()
     try:
         graph = _dependency_graph(twin, example)
@@ -94,6 +99,22 @@ def dependency_groups(model: nn.Module, example_input: torch.Tensor) -> list[tp.
             "Operations such as channel shuffle or reshapes that mix channels are not supported; "
             "give a model without them."
         ) from error
+
+
+def _with_stand_ins(twin: nn.Module) -> nn.Module:
+    """``twin`` with layers that torch-pruning misreads replaced by others of the same coupling."""
+    for name, module in list(twin.named_modules(remove_duplicate=False)):
+        if not name:
+            continue
+        if has_shared_slope(module):
+            twin.set_submodule(name, nn.LeakyReLU())
+        elif is_frozen_norm(module):
+            twin.set_submodule(name, nn.BatchNorm2d(per_channel_size(module)).to(_device_of(module)))
+    return twin
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next(buffer.device for buffer in module.buffers())
 
 
 def _dependency_graph(model: nn.Module, example: torch.Tensor) -> tp.DependencyGraph:
@@ -132,12 +153,6 @@ def _smallest_untraceable(model: nn.Module, example: torch.Tensor) -> str:
         if deeper is None:
             return name or type(model).__name__
         name, module = (f"{name}.{deeper[0]}" if name else deeper[0]), deeper[1]
-
-
-def _check_finite(model: nn.Module) -> None:
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise AmcError(f"model: {name} has NaN or infinite values; give a checkpoint that is not damaged")
 
 
 def _check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:

@@ -39,11 +39,36 @@ def is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, _ConvNd) and 1 < module.groups == module.in_channels == module.out_channels
 
 
+def is_frozen_norm(module: nn.Module) -> bool:
+    """A batch norm of buffers alone, as torchvision's, timm's and detectron2's ``FrozenBatchNorm2d``."""
+    return not module._parameters and {"weight", "bias", "running_mean", "running_var"} <= module._buffers.keys()
+
+
+def has_shared_slope(module: nn.Module) -> bool:
+    """A PReLU whose one slope belongs to all channels, so that it has none to cut."""
+    return isinstance(module, nn.PReLU) and module.num_parameters == 1
+
+
+def is_per_channel(module: nn.Module) -> bool:
+    return isinstance(module, PerChannel) or is_frozen_norm(module)
+
+
 def is_cuttable(module: nn.Module) -> bool:
     """Whether the surgery knows this layer: (grouped) convolutions, transposed without groups, linear, norms, PReLU."""
     if is_transposed(module):
         return bool(module.groups == 1)
-    return isinstance(module, Mixing + PerChannel)
+    return isinstance(module, Mixing) or is_per_channel(module)
+
+
+def per_channel_size(module: nn.Module) -> int:
+    """Channels of a layer that :func:`is_per_channel`."""
+    if isinstance(module, nn.PReLU):
+        return module.num_parameters
+    if isinstance(module, _NormBase):
+        return module.num_features
+    weight = module._buffers["weight"]
+    assert weight is not None
+    return len(weight)
 
 
 def kind_of(module: nn.Module) -> str:
@@ -92,7 +117,7 @@ def record_calls(model: nn.Module, example_input: torch.Tensor) -> dict[str, Lay
         height, width = (1, 1, *size)[-2:]
         calls[names[module]] = LayerCall(positions + (before.positions if before else 0), int(height), int(width))
 
-    handles = [m.register_forward_hook(hook) for m in names if isinstance(m, Mixing + PerChannel)]
+    handles = [m.register_forward_hook(hook) for m in names if isinstance(m, Mixing) or is_per_channel(m)]
     with watched(model, handles):
         model(example_input[:1])
     return calls
@@ -103,7 +128,7 @@ def layer_shapes(model: nn.Module, calls: Mapping[str, LayerCall]) -> tuple[tupl
     shapes = []
     counted: set[int] = set()
     for name, module in model.named_modules():
-        if isinstance(module, Mixing + PerChannel):
+        if isinstance(module, Mixing) or is_per_channel(module):
             call = calls.get(name)
             own = {id(p): p for p in module.parameters(recurse=False)}
             new = [p for key, p in own.items() if key not in counted]  # tied ones belong to the first layer with them
@@ -117,9 +142,8 @@ def layer_shapes(model: nn.Module, calls: Mapping[str, LayerCall]) -> tuple[tupl
 
 def _shape_of(name: str, module: nn.Module, positions: int, params: Sequence[nn.Parameter]) -> LayerShape:
     """``params``: those of the module that count with it."""
-    if isinstance(module, PerChannel):
-        size = module.num_parameters if isinstance(module, nn.PReLU) else module.num_features
-        return _with_params(LayerShape(name, int(size), 0), params, None)
+    if is_per_channel(module):
+        return _with_params(LayerShape(name, per_channel_size(module), 0), params, None)
     if isinstance(module, nn.Linear):
         shape = LayerShape(name, module.out_features, module.in_features, positions)
         return _with_params(shape, params, module.weight)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from amc.core.types import LayerGroup
+from amc.core.types import LayerGroup, Uncounted
 from amc.pruning.cost import CostModel, CostTerms, Rest
-from amc.pruning.counting import Uncounted, uncounted_operations
+from amc.pruning.counting import uncounted_operations
 from amc.pruning.groups import trace
 from amc.pruning.latency import LatencyCostModel, measure_tables
 from amc.pruning.layers import LayerShape, layer_shapes, record_calls

@@ -22,7 +22,7 @@ OUTPUT = "its channels are the network's output"
 WRONG = "a trial cut does not agree with the network whose consumers' weights are zeroed"
 
 
-def _cannot_run(example_input: torch.Tensor, error: Exception) -> AmcError:
+def cannot_run(example_input: torch.Tensor, error: Exception) -> AmcError:
     shape = "×".join(map(str, example_input.shape[1:]))
     return AmcError(
         f"model: can't run on inputs of {shape} ({type(error).__name__}: {first_line(error)}); change either"
@@ -91,7 +91,7 @@ def _proof_model(model: nn.Module, example_input: torch.Tensor) -> tuple[nn.Modu
             return _lively(model, example_input, dtype)
         except Exception as error:  # the network's own code may raise anything
             failure = error
-    raise _cannot_run(example_input, failure) from failure
+    raise cannot_run(example_input, failure) from failure
 
 
 @torch.no_grad()

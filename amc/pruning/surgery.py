@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from amc.core.types import LayerGroup, PruningPlan
-from amc.pruning.layers import is_cuttable, is_depthwise, is_transposed
+from amc.pruning.layers import is_cuttable, is_depthwise, is_per_channel, is_transposed, per_channel_size
 
 Kept = Mapping[str, npt.NDArray[np.int64]]
 Ranking = Mapping[str, npt.NDArray[np.int64]]
@@ -132,7 +131,8 @@ def resized(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
     for name, tensor in own.items():
         if tensors[name].dim() != tensor.dim():
             raise ValueError(f"tensor {name!r} has {tensors[name].dim()} dimensions instead of {tensor.dim()}")
-        memo[id(tensor)] = _like(tensor, tensors[name].detach().clone().to(tensor.device))
+        device = tensors[name].device if tensor.is_meta else tensor.device  # a skeleton has no place of its own
+        memo[id(tensor)] = _like(tensor, tensors[name].detach().clone().to(device))
     small = copy.deepcopy(model, memo)
     for module in small.modules():
         sizes = _implied_sizes(module)
@@ -152,7 +152,7 @@ def _implied_sizes(module: nn.Module) -> tuple[int, int | None] | None:
         return (second, first) if is_transposed(module) else (first, second * module.groups)
     if isinstance(module, nn.Linear):
         return module.weight.shape[0], module.weight.shape[1]
-    if isinstance(module, (_NormBase, nn.PReLU)):
+    if is_per_channel(module):
         size = weight if weight is not None else getattr(module, "running_mean", None)
         return None if size is None else (len(size), None)
     return None
@@ -164,7 +164,7 @@ def _axis_size(module: nn.Module, axis: str) -> int:
         return module.out_features if axis == "out" else module.in_features
     if isinstance(module, _ConvNd):
         return module.out_channels if axis == "out" else module.in_channels
-    return int(module.num_parameters if isinstance(module, nn.PReLU) else module.num_features)  # type: ignore[arg-type]
+    return per_channel_size(module)
 
 
 def _zero_inputs(module: nn.Module, channels: npt.NDArray[np.int64]) -> None:
@@ -238,8 +238,8 @@ def _resize(module: nn.Module, n_out: int | None, n_in: int | None) -> None:
             module.in_channels = n_in or module.in_channels
     elif isinstance(module, nn.PReLU):
         module.num_parameters = n_out or module.num_parameters
-    elif isinstance(module, _NormBase):
-        module.num_features = n_out or module.num_features
+    elif n_out is not None and hasattr(module, "num_features"):  # torchvision's frozen batch norm has none
+        module.num_features = n_out  # type: ignore[assignment]
 
 
 Recover = Callable[[nn.Module, Kept], None]

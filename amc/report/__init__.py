@@ -1,4 +1,4 @@
-"""Pages about finished or running searches, from the files of their folders."""
+"""HTML reports of finished or running searches, from their run folders."""
 
 from amc.report.run import report
 

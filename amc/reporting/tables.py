@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amc.core.progress import duration
-from amc.core.types import Cost, LayerGroup, Scored
+from amc.core.types import Cost, LayerGroup, Scored, Uncounted
 from amc.reporting.console import count, show
 
 
@@ -38,6 +38,15 @@ def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
     notes += [f"({number}) can't be pruned: {reason}" for number, reason in enumerate(reasons, 1)]
     table.caption, table.caption_justify = Text("\n".join(notes)), "left"
     return table
+
+
+def uncounted_note(uncounted: Mapping[str, Uncounted]) -> str:
+    """What no budget knows of: operations whose MACs can't be counted, with their share of the time."""
+    found = ", ".join(
+        f"{name} ({entry.calls} × in a forward pass, {entry.time_share:.0%} of its time)"
+        for name, entry in uncounted.items()
+    )
+    return f"not in the MACs, since nobody counts them: {found}"
 
 
 def result_table(columns: Mapping[str, Scored]) -> Table:

@@ -1,4 +1,4 @@
-"""The main job: search the best plan for a network under a budget."""
+"""Search for the best plan of a network under a budget."""
 
 from amc.search.result import SearchResult
 from amc.search.run import search

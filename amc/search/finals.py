@@ -1,4 +1,4 @@
-"""Finals: the best plans of a search are scored again, on all validation images."""
+"""Finals: the best plans of a search, scored again on all validation images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from amc.task.problem import Problem
 from amc.tracking.plans import different
 
 LEAST_DISTANCE = 0.03  # mean absolute difference of two finalists' keep ratios
-CALIBRATION_IMAGES = 2048  # at least, for a recovery of the finals' own
+CALIBRATION_IMAGES = 2048  # at least, if the finals have their own recovery
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Finals:
     evaluator: Evaluator
 
     def line(self) -> str:
-        """What the search's images promised, and what is left of it, for the end of a run."""
+        """One line: the best plan's accuracy on the finals' images and on the search's."""
         best = self.finalists[0]
         return (
             f"finals: {len(self.finalists)} plans on {self.evaluator.dense.images} validation images; the best one has "
@@ -63,20 +63,20 @@ class Finals:
 def hold_finals(
     problem: Problem, episodes: Sequence[Episode], reward_of: Callable[[Evaluator], Reward], *, verbose: bool = True
 ) -> Finals | None:
-    """Judges the best ``settings.finalists`` plans again, on all validation images.
+    """Scores the best ``settings.finalists`` plans again, on all validation images.
 
-    The best of many plans owes part of its score to the few images that it was chosen by; more images tell which of
-    several good ones is best (measured in ``experiments/faster_looks``). If the search stops plans early, so do they.
+    The best of many plans owes part of its score to the few images that it was chosen on; more images tell which of
+    several good ones is best (measured in ``experiments/faster_looks``). The finals race if the search does.
 
     Args:
-        problem: the search's; the finals cut and recover as its evaluator does, if they have no recovery of their own.
+        problem: the search's; its pruner is used unless the finals have their own recovery.
         episodes: of the search.
-        reward_of: the search's reward, given what judges: it may compare with the dense network on the same images.
+        reward_of: evaluator → the search's reward, which may compare with the dense network on the same images.
         verbose: show the progress.
 
     Returns:
-        ``None`` where there is nothing to find out: no finalists are asked for, no plan met the budget, or nothing is
-        new: without a recovery of their own, one plan only, or a search that saw all images.
+        ``None`` where finals would tell nothing new: no finalists asked for, no plan within the budget, or, without
+        their own recovery, a single plan or a search that used all images.
     """
     settings, evaluator = problem.settings, problem.evaluator
     chosen, own = best_different(episodes, settings.finalists), settings.finals_recovery
@@ -87,7 +87,7 @@ def hold_finals(
 
 
 def _same_judge(problem: Problem) -> Evaluator:
-    """On all validation images, with the search's recovery."""
+    """Evaluator on all validation images, with the search's recovery."""
     settings = problem.settings
     return Evaluator(
         problem.pruner,
@@ -99,7 +99,7 @@ def _same_judge(problem: Problem) -> Evaluator:
 
 
 def _own_judge(problem: Problem, recovery: str) -> Evaluator:
-    """On all validation images, with a recovery of the finals' own, by its default settings."""
+    """Evaluator on all validation images, with the finals' own recovery by its default settings."""
     settings, method = problem.settings, problem.method
     images = max(method.calibration_images, CALIBRATION_IMAGES)
     own = replace(method, recovery=recovery, calibration_images=images, recovery_settings={})
@@ -118,11 +118,11 @@ def judged(
     original: Cost,
     verbose: bool = True,
 ) -> tuple[Finalist, ...]:
-    """Each episode's plan evaluated again; the best that was seen in full, not stopped early, comes first.
+    """Each episode's plan evaluated again: by reward, best first, but plans that were stopped early last.
 
     Args:
         chosen: the finalists.
-        evaluate: the second look.
+        evaluate: plan → metrics on the finals' images.
         reward: the search's.
         original: the dense network's cost.
         verbose: show the progress.
@@ -138,10 +138,10 @@ def judged(
 
 
 def best_different(episodes: Sequence[Episode], most: int) -> list[Episode]:
-    """The best that can be the result (:func:`amc.tracking.plans.eligible`), by reward, and unlike each other.
+    """The best eligible episodes (:func:`amc.tracking.plans.eligible`) by reward, with plans unlike each other.
 
-    An agent that has settled on a plan plays it in many variants, which have the same luck with the search's images. So
-    one whose keep ratios are near those of a better one is taken only if there are too few others.
+    A converged agent plays many variants of one plan, which share its luck with the search's images. So a plan whose
+    keep ratios are near those of a better one is taken only if there are too few others.
     """
     chosen: list[Episode] = []
     near: list[Episode] = []

@@ -23,7 +23,7 @@ from amc.search.joint_folder import network_folders
 from amc.search.loop import play
 from amc.search.network_search import NetworkSearch, alone, make_agent
 from amc.search.result import Outcome, trained_on
-from amc.search.settings import Choices, check_agent, method_of, needs_curves
+from amc.search.settings import Choices, check_agent, check_played, method_of, needs_curves
 from amc.task.settings import Settings
 from amc.task.task import Task
 from amc.tracking import RunDir
@@ -33,7 +33,7 @@ from envs.several_networks import SeveralNetworksEnv
 
 __all__ = ["AGENTS", "JointResult", "Task", "search_jointly", "search_networks"]
 
-# They learn from single steps, so that walks of different lengths are no matter to them.
+# They learn from single steps, so episodes may differ in length.
 AGENTS = ("ddpg", "amc", "td3", "sac")
 REWARD = "accuracy / uncut accuracy"
 
@@ -46,6 +46,7 @@ class JointResult:
     wall_seconds: float
 
 
+@torch.inference_mode(mode=False)
 def search_jointly(
     tasks: Sequence[Task],
     *,
@@ -65,10 +66,10 @@ def search_jointly(
 ) -> JointResult:
     """Trains one agent on several networks, an episode on each in turn, and keeps the best plan of each.
 
-    The reward is a plan's accuracy divided by the dense network's: what is lost then counts the same on every network.
+    The reward is a plan's accuracy divided by the dense network's: a loss then counts the same on every network.
 
     Args:
-        tasks: the networks with their images, each with a name of its own; see :meth:`amc.task.task.Task.make`.
+        tasks: the networks with their images, with distinct names; see :meth:`amc.task.task.Task.make`.
         budget: largest cost as a fraction of each dense network's.
         importance: one of :data:`amc.importance.NAMES`.
         recovery: one of :data:`amc.recovery.NAMES`.
@@ -80,7 +81,7 @@ def search_jointly(
         settings: everything else; any observation but ``amc``; by default ``portable``.
         policy: to start from, as in :func:`amc.search.search`.
         run_dir: folder to record the run in, with ``networks/<name>/`` for each; nothing is written without one.
-        resume: go on with the run in ``run_dir``.
+        resume: continue the run in ``run_dir``.
         facts: further entries for every ``summary.json``.
         verbose: print the progress and the result.
 
@@ -95,8 +96,9 @@ def search_jointly(
     facts = {**(facts or {}), **choices.facts}
     own = {"command": "search", **facts, "models": names, **choices.config}
     place = resolve_device(device)
+    tasks = [task.on(place) for task in tasks]
     with Run(run_dir, resume=resume, verbose=verbose).opened(own) as run:
-        found = search_networks([task.on(place) for task in tasks], choices.settled(), run, policy, facts)
+        found = search_networks(tasks, choices.settled(), run, policy, facts)
         result = JointResult(found.outcomes, time.perf_counter() - began + found.earlier_seconds)
         if run.folder is not None:
             run.folder.write_summary(_summary(result, {**facts, **found.facts}, episodes))
@@ -113,8 +115,8 @@ class Found:
 
     Attributes:
         outcomes: name of a network → its best plan.
-        facts: further entries for the summary: where the policy came from that it began with.
-        earlier_seconds: that the episodes of earlier parts of the run took.
+        facts: further entries for the summary: origin of the policy that the search started from.
+        earlier_seconds: time of the episodes before a resume.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -125,10 +127,10 @@ class Found:
 def search_networks(
     tasks: Sequence[Task], choices: Choices, run: Run, policy: str | Path | None, facts: Mapping[str, Any]
 ) -> Found:
-    """One agent on one or more networks: prepares each, plays, judges, and writes down what each came to.
+    """One agent on one or more networks: prepares each, plays, holds the finals and writes the results.
 
     Args:
-        tasks: on one device; with several, each has a folder of its own in the run's.
+        tasks: on one device; with several, each gets its own folder in the run's.
         choices: with racing settled.
         run: with its folder open.
         policy: to start from, if any.
@@ -139,6 +141,8 @@ def search_networks(
     """
     began = time.perf_counter()
     several = choices.relative
+    if run.folder is not None:
+        check_played(run.folder.path, choices.episodes)
     start = starting_policy(policy, run.folder)
     if start:
         choices = replace(choices, settings=settings_from(choices.settings, choices.agent, *start))
@@ -181,14 +185,14 @@ def search_networks(
 
 
 def _runs_of(tasks: Sequence[Task], run: Run) -> list[Run]:
-    """A run for each network, in a folder of its own; what it does is shown by the table at the end."""
+    """A run per network, in its own folder; quiet, as the table at the end shows the results."""
     names = [task.name for task in tasks]
     folders = {} if run.folder is None else network_folders(run.folder, names)
     return [replace(run, folder=folders.get(name), verbose=False) for name in names]
 
 
 def check_joint(names: Sequence[str], agent: str, budget: float | None, settings: Settings) -> None:
-    """Refuses what makes no sense on several networks. Raises ``AmcError``."""
+    """Raises ``AmcError`` for choices that make no sense on several networks."""
     if len(set(names)) < len(names) or not names:
         raise AmcError(f"model=[{','.join(names)}]: give one or more networks, each of another name")
     if agent not in AGENTS:

@@ -1,4 +1,4 @@
-"""The run folder of a search over several networks: a folder for each, and one checkpoint for all."""
+"""Run folder of a joint search: a folder per network, and one checkpoint for all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from amc.core.errors import damaged
 from amc.core.files import remove_leftovers, write_error
 from amc.tracking import RunDir
 
@@ -13,22 +14,23 @@ NETWORKS = "networks"
 
 
 def network_folders(run_dir: RunDir, names: Iterable[str]) -> dict[str, NetworkFolder]:
-    """A folder in the run's for each of the networks, made if need be; they share the run's checkpoint."""
+    """A folder in the run's per network, created if missing; they share the run's checkpoint."""
     shared = SharedCheckpoint(run_dir)
     return {name: NetworkFolder(run_dir, name, shared) for name in names}
 
 
 class SharedCheckpoint:
-    """One file for the agent and every network's progress: they must never be of different moments."""
+    """One file for the agent and every network's progress, so that they can't get out of step."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
         state = run_dir.load_checkpoint() or {}
-        self._agent: Any = state.get("agent")
-        self._networks: dict[str, dict[str, Any]] = dict(state.get("networks", {}))
+        with damaged(run_dir.path, "no checkpoint of several networks", "start a new run"):
+            self._agent: Any = state.get("agent")
+            self._networks: dict[str, dict[str, Any]] = {n: dict(s) for n, s in state.get("networks", {}).items()}
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """What one network alone would have stored; ``None`` if it has no finished episode."""
+        """One network's checkpoint, as of a single search; ``None`` before its first finished episode."""
         own = self._networks.get(name)
         return None if own is None else {**own, "agent": self._agent}
 
@@ -53,8 +55,16 @@ class NetworkFolder(RunDir):
         remove_leftovers(self.path)
 
     def kept_file(self, name: str) -> Path:
-        """The run itself removes it if nothing comes of the run."""
+        """As the run's own; removed with the run's if it fails before its first checkpoint."""
         return self._run_dir.kept_file(f"{NETWORKS}/{self._name}/{name}")
+
+    def seal(self, name: str, lines: int, digest: str) -> None:
+        """The run's checkpoint knows it."""
+        self._run_dir.seal(f"{NETWORKS}/{self._name}/{name}", lines, digest)
+
+    def check_sealed(self, name: str) -> None:
+        """By the run's checkpoint."""
+        self._run_dir.check_sealed(f"{NETWORKS}/{self._name}/{name}")
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Saves it as this network's part of the shared checkpoint."""

@@ -1,4 +1,4 @@
-"""One agent's episodes: each network in turn, until there are enough or the agent has nothing more to propose."""
+"""The episode loop: each network in turn, until all episodes are played or the agent is finished."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from amc.core.types import Cost, Episode
 
 
 class Player(Protocol):
-    """A network's part of the search, as the loop sees it."""
+    """A network's search, as far as the loop needs it."""
 
     @property
     def finished(self) -> int:
-        """How many episodes were played on it."""
+        """Number of episodes played on it."""
 
     def play_one(self, agent: agents.Agent) -> str:
-        """The next episode, recorded; a line about it for the progress."""
+        """Plays and records the next episode; returns a line for the progress."""
 
 
 def play(agent: agents.Agent, networks: Sequence[Player], episodes: int, verbose: bool) -> None:
-    """Plays the episodes that are still missing, ``episodes`` on each network in all, each recorded when it ends."""
+    """Plays the remaining episodes, up to ``episodes`` on each network; each is recorded when it ends."""
     done, total = sum(network.finished for network in networks), episodes * len(networks)
     with Progress("episode", verbose, start=done) as progress:
         for index in range(done, total):
@@ -34,7 +34,7 @@ def play(agent: agents.Agent, networks: Sequence[Player], episodes: int, verbose
 
 
 def play_episode(agent: agents.Agent, index: int, allows: Callable[[Cost], bool]) -> Episode:
-    """One walk of the agent over all groups, timed. What the evaluator did not take counts as the agent's."""
+    """One timed episode of the agent. Time outside the evaluator counts as the agent's."""
     started = time.perf_counter()
     outcome = agent.run_episode()
     elapsed = time.perf_counter() - started

@@ -1,10 +1,10 @@
-"""One network's part of a search: its problem, its episodes, its folder. A search over one network has one."""
+"""Search on one network: its problem, episodes and folder. A single search has one, a joint search several."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.text import Text
@@ -13,7 +13,7 @@ import agents
 from agents.policy.policy import Policy
 from amc.analysis.heuristics.hints import Hints, hints_for
 from amc.analysis.measured import measure_groups
-from amc.core.errors import AmcError
+from amc.core.errors import AmcError, damaged
 from amc.core.types import Cost, Episode, PruningPlan
 from amc.evaluation.comparison import DENSE, compare
 from amc.policies.plans import policy_plans
@@ -39,16 +39,16 @@ class NetworkSearch:
     """Prepares one network, plays its episodes, and finds its best plan."""
 
     def __init__(self, task: Task, choices: Choices, run: Run, start: Policy | None = None) -> None:
-        """Computes everything that no plan changes.
+        """Computes all that doesn't depend on the plan.
 
         Args:
             task: on one device.
             choices: of the search.
-            run: with the network's own folder; ``verbose`` shows groups and what takes long.
-            start: the policy that the search begins with; what it walks to is among the heuristics.
+            run: with the network's own folder; ``verbose`` shows groups and progress.
+            start: policy to start from, if any; warm-ups play its plans beside the heuristics'.
 
         Raises:
-            AmcError: wrong input, or a network that gets nothing right, to which nothing can be compared.
+            AmcError: wrong input, or, in a joint search, a dense network with nothing right to compare with.
         """
         began = time.perf_counter()
         self.task, self._choices, self._run = task, choices, run
@@ -86,19 +86,19 @@ class NetworkSearch:
 
     @property
     def finished(self) -> int:
-        """How many episodes were played."""
+        """Number of episodes played."""
         return len(self._episodes)
 
     @property
     def episode_seconds(self) -> float:
-        """What they took."""
+        """Their total time."""
         return sum(episode.seconds for episode in self._episodes)
 
     def restore(self, agent: agents.Agent) -> None:
-        """Takes up the episodes of an earlier part of the run; agent and evaluator are then as they were after them.
+        """Restores the episodes of a resumed run, and agent and evaluator as they were after them.
 
         Raises:
-            AmcError: the run is damaged, or it is of another network, other images or another agent.
+            AmcError: the run is damaged, or has another network, other images or another agent.
         """
         if self._recorder is None:
             return
@@ -107,14 +107,12 @@ class NetworkSearch:
         self._best = best_episode(self._episodes) if self._episodes else None
         evaluator.remember({e.plan: e.metrics for e in self._episodes})
         if checkpoint is not None:
-            try:
+            with damaged("resume", "the checkpoint does not fit", "start a new run"):
                 agent.load_state(checkpoint["agent"])
                 evaluator.load_state(checkpoint["evaluator"])
-            except (ValueError, KeyError, RuntimeError) as error:
-                raise AmcError(f"resume: the checkpoint does not fit ({error}); start a new run") from error
 
     def play_one(self, agent: agents.Agent) -> str:
-        """The next episode, recorded; a line about it for the progress."""
+        """Plays and records the next episode; returns a line for the progress."""
         episode = play_episode(agent, self.finished, self.problem.budget.allows)
         self._episodes.append(episode)
         self._best = best = episode if self._best is None else best_episode((self._best, episode))
@@ -128,7 +126,7 @@ class NetworkSearch:
         )
 
     def conclude(self, with_uniform: bool) -> Outcome:
-        """The best plan's network beside the dense one and, ``with_uniform``, the uniform plan's.
+        """Holds the finals, and compares the best network with the dense and, ``with_uniform``, the uniform one.
 
         Raises:
             AmcError: no episode met the budget.
@@ -161,7 +159,7 @@ class NetworkSearch:
         return Outcome(result, best, compared.scored.get("uniform"), finals)
 
     def write(self, outcome: Outcome, facts: Mapping[str, Any]) -> None:
-        """Writes down what only a finished search has, the summary last; ``facts`` are entries of it."""
+        """Writes the files of a finished search, the summary last; ``facts``: further entries of it."""
         if self._recorder is None or self._run.folder is None:
             return
         result, best = outcome.result, outcome.best
@@ -173,12 +171,14 @@ class NetworkSearch:
         self._recorder.finish(result.episodes, best, summary, *hparams_of(result, best, facts))
 
     def _own_facts(self, finals: Finals | None) -> dict[str, Any]:
-        """What the summary says about this network's evaluation."""
+        """Entries of the summary about this network's evaluation."""
         problem, hints = self.problem, self._hints
         facts: dict[str, Any] = {
             "early_stop": problem.settings.early_stop,
             "precision": str(problem.evaluator.dtype).removeprefix("torch."),
         }
+        if problem.network.uncounted:
+            facts["uncounted"] = {name: asdict(entry) for name, entry in problem.network.uncounted.items()}
         if hints is not None:
             facts["curves"] = {"evaluations": hints.evaluations, "seconds": hints.seconds}
         if finals is not None:
@@ -187,7 +187,7 @@ class NetworkSearch:
 
 
 def make_agent(choices: Choices, env: agents.Env, networks: int) -> agents.Agent:
-    """The untrained agent, for episodes on so many networks. Raises ``AmcError`` for a setting that makes no sense."""
+    """The untrained agent, for episodes on so many networks. Raises ``AmcError`` for an invalid setting."""
     seed, episodes = choices.method.seed, choices.episodes * networks
     try:
         return agents.make(choices.agent, env, seed, episodes, **choices.settings.agent)
@@ -196,7 +196,7 @@ def make_agent(choices: Choices, env: agents.Env, networks: int) -> agents.Agent
 
 
 def alone(outcome: Outcome, wall_seconds: float) -> Outcome:
-    """Of a search over one network, which takes all of the time."""
+    """``outcome`` of a single search, with the time of the whole search."""
     return replace(outcome, result=replace(outcome.result, wall_seconds=wall_seconds))
 
 

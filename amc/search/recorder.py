@@ -1,4 +1,4 @@
-"""A search's memory on disk: a row, a checkpoint and TensorBoard points per episode; going on after a kill."""
+"""A search's record on disk: a row, a checkpoint and TensorBoard points per episode; resume after a kill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from amc.core.errors import AmcError
+from amc.core.checks import whole
+from amc.core.errors import AmcError, damaged
 from amc.core.types import Cost, Episode, LayerGroup
 from amc.reporting.accuracy_over_macs import accuracy_over_macs_figure, log_macs_fit
 from amc.reporting.figures import plan_figure, ratio_curves_figure, save_figure
@@ -17,8 +18,9 @@ from amc.tracking import Board, EpisodeLog, RunDir
 from amc.tracking.group_facts import GROUPS, write_groups
 from amc.tracking.journal import Journal
 from amc.tracking.plans import PARTS, episodes_in
+from amc.tracking.run_dir import EPISODES
 
-WIDE = 1.2  # largest through smallest MACs
+WIDE = 1.2  # largest ÷ smallest MACs from which on accuracy over ln(MACs) is drawn
 
 
 class Recorder:
@@ -32,25 +34,27 @@ class Recorder:
         fingerprint: Mapping[str, str],
         metric: str = "accuracy",
     ) -> None:
-        """``fingerprint``: what a resumed run must agree with; ``metric``: name of the task's metric."""
+        """``fingerprint``: hashes that a resume compares; ``metric``: name of the task's metric."""
         self._run_dir, self._groups, self._original = run_dir, tuple(groups), original
         self._fingerprint, self._journal = dict(fingerprint), Journal(run_dir)
         self._names = [g.name for g in groups if g.frozen is None]
-        self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS, metric)
+        self._log = EpisodeLog(run_dir.path / EPISODES, self._names, original, PARTS, metric)
         self._metric = metric
         self._board: Board | None = None
 
     def restore(self) -> tuple[list[Episode], dict[str, Any] | None]:
         """The finished episodes of the run and the checkpoint after the last of them; empty for a new run.
 
-        Rows behind the last checkpoint are dropped: their episodes are played again.
+        Rows after the last checkpoint are dropped: their episodes are played again.
 
         Raises:
             AmcError: damaged files, or a run of another network.
         """
         checkpoint = self._journal.stored
         self._journal.begin(self._fingerprint)
-        finished = int(checkpoint["episodes"]) if checkpoint else 0
+        with damaged(self._run_dir.path, "the checkpoint has no number of episodes", "start a new run"):
+            finished = whole(checkpoint["episodes"]) if checkpoint else 0
+        self._run_dir.check_sealed(EPISODES)
         self._log.truncate(finished)
         episodes = episodes_in(self._log.path, self._groups) if finished else []
         write_groups(self._run_dir.kept_file(GROUPS), self._groups, self._original)
@@ -64,12 +68,12 @@ class Recorder:
         agent_state: Mapping[str, Any],
         evaluator_state: Mapping[str, Tensor],
     ) -> None:
-        """Writes down a finished episode, then the checkpoint that makes it count.
+        """Records a finished episode, then the checkpoint that commits it.
 
         Args:
             episode: the finished one; its metrics' seconds tell where its time went.
             best: the best so far, possibly the same.
-            agent_state: everything the agent needs to go on.
+            agent_state: everything the agent needs to resume.
             evaluator_state: the same for the evaluator.
         """
         if self._board is None:
@@ -80,6 +84,7 @@ class Recorder:
             self._run_dir.write_plan(episode.plan)
             self._board.figure("best_plan", self._plan_figure(episode), episode.index)
         state = {"episodes": episode.index + 1, "agent": dict(agent_state), "evaluator": dict(evaluator_state)}
+        self._run_dir.seal(EPISODES, *self._log.seal)
         self._journal.save(state)
 
     def _plan_figure(self, episode: Episode) -> Figure:
@@ -95,7 +100,7 @@ class Recorder:
         hparams: Mapping[str, Any],
         results: Mapping[str, Any],
     ) -> None:
-        """Writes what only a finished search has: summary, figures, and the line in TensorBoard's HParams table."""
+        """Writes the files of a finished search: summary, figures, and the row in TensorBoard's HParams table."""
         ratios = [e.plan.keep_ratios() for e in episodes]
         curves = ratio_curves_figure({name: [r[name] for r in ratios] for name in self._names})
         save_figure(self._run_dir.path / "keep_ratios.png", curves)
@@ -109,9 +114,9 @@ class Recorder:
         self._run_dir.write_summary(summary)
 
     def _log_macs(self, episodes: Sequence[Episode], best: Episode) -> dict[str, Any]:
-        """Draws the score over ln(MACs), which AMC's reward takes for a straight line; the fit, for the summary.
+        """Draws the score over ln(MACs), a straight line by AMC's reward; returns the fit, for the summary.
 
-        Neither where a budget held all plans to nearly the same MACs: there is no line to see.
+        Neither where a budget holds all plans to nearly the same MACs: there is nothing to fit.
         """
         ratios = [e.cost.macs / self._original.macs for e in episodes]
         if max(ratios) < WIDE * min(ratios):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """Result of a search. It shows itself: printed, as a table in a notebook, by :meth:`plot`.
+    """Result of a search. Shown as text, as a table in a notebook, and by :meth:`plot`.
 
     Attributes:
         plan: the best plan.
@@ -49,14 +49,14 @@ class SearchResult:
         return views.as_html(self)
 
     def plot(self, what: What = "all") -> Figure:
-        """A figure, which a notebook shows and ``savefig`` saves.
+        """A matplotlib figure, shown by notebooks and saved by its ``savefig``.
 
         Args:
             what: ``plan`` (the keep ratio of every group), ``curves`` (reward, score and keep ratios over the
                 episodes), ``scatter`` (score over MACs with the Pareto front), or ``all`` of them.
 
         Raises:
-            AmcError: something else.
+            AmcError: another ``what``.
         """
         return views.as_figure(self, what)
 
@@ -82,7 +82,7 @@ def summary_of(result: SearchResult, best: Episode, facts: Mapping[str, Any]) ->
 def hparams_of(
     result: SearchResult, best: Episode, facts: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, float | None]]:
-    """The run's line in TensorBoard's HParams table: settings and results, always the same keys."""
+    """The run's row in TensorBoard's HParams table: settings and results, always the same keys."""
     keys = ("model", "dataset", "agent", "reward", "importance", "recovery", "seed")
     settings = {key: facts.get(key) for key in keys}
     settings |= {f"budget.{key}": value for key, value in facts["budget"].items()}
@@ -97,13 +97,12 @@ def hparams_of(
 
 
 def trained_on(facts: Mapping[str, Any], enforcement: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """What a policy's file says of its training.
+    """The training, as recorded in a policy's file.
 
     Args:
-        facts: of the run; of these what is listed here, ``None`` where it is not known.
+        facts: of the run; entries not known become ``None``.
         enforcement: of the budget.
-        outcomes: name of a network → what its search came to. ``accuracy`` holds validation scores, whatever the
-            metric.
+        outcomes: name of a network → result of its search. ``accuracy`` holds validation scores, whatever the metric.
     """
     keys = ("dataset", "recovery", "importance", "reward", "seed", "started_from")
     scores = {
@@ -126,7 +125,7 @@ class Outcome:
 
     Attributes:
         result: for the user.
-        best: the episode that it is of, as the finals judged it.
+        best: the best episode, with the finals' scores if any.
         uniform: scores of the uniform plan's network; ``None`` where it was not made.
         finals: ``None`` where none were held.
     """

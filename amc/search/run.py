@@ -1,4 +1,4 @@
-"""The main job: search the best plan for a network under a budget."""
+"""Search for the best plan of a network under a budget."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from amc.tracking import RunDir
 from amc.tracking.run import Run
 
 
+@torch.inference_mode(mode=False)
 def search(
     model: nn.Module,
     *,
@@ -47,11 +48,11 @@ def search(
     facts: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> SearchResult:
-    """Searches the plan with the best reward whose cost stays within the budget (AMC, He et al. 2018).
+    """Searches for the plan with the best reward whose cost stays within the budget (AMC, He et al. 2018).
 
     Args:
-        model: any trained network that maps images ``[n, c, h, w]`` to logits ``[n, classes]``. It is moved to the
-            device and put into evaluation mode; its weights are left as they are.
+        model: any trained network that maps images ``[n, c, h, w]`` to logits ``[n, classes]``. It is left as
+            it is; a copy in float32 is used.
         train: calibration images for importance and recovery.
         val: images that plans are scored on.
         test: images for the final report only; the search never sees them.
@@ -65,12 +66,12 @@ def search(
         device: ``auto``: CUDA if there is any.
         settings: everything else.
         policy: folder of a learned policy, or of the run that learned it, to start from; it must be ``agent``'s. Its
-            observation and hidden layers are taken over, the warm-up plays each rule and what the policy walks to at
-            four strengths once, and there is little exploration, unless ``settings`` say otherwise. A run that goes on
-            has its own copy.
+            observation and hidden layers are taken over, the warm-up plays each heuristic and the policy's plans at
+            four strengths once, and there is little exploration, unless ``settings`` say otherwise. A resumed run
+            uses its own copy.
         cache_dir: where sensitivity curves are kept, see :func:`amc.core.files.cache_folder`.
         run_dir: folder to record the run in; nothing is written without one.
-        resume: go on with the run in ``run_dir`` instead of refusing to write there.
+        resume: continue the run in ``run_dir`` instead of refusing to write there.
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
         facts: further entries for ``summary.json``, such as the model's name.
         verbose: print the groups, the progress and the result.

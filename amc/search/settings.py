@@ -1,21 +1,27 @@
-"""A search's choices, validated on construction, and the checks that need to know agents and rewards."""
+"""Search choices, validated on construction, and the checks that involve agents and rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import agents
-from amc.core.checks import one_of, require
+from amc.core.checks import one_of
 from amc.core.errors import AmcError
+from amc.core.values import Whole
 from amc.evaluation.evaluator import Evaluator
 from amc.rewards import Reward, accuracy, error_log_flops, error_log_latency, error_log_params
 from amc.task.method import Method
 from amc.task.settings import Settings
+from amc.tracking.episodes import read_episodes
+from amc.tracking.run_dir import EPISODES as EPISODE_LOG
 from envs.observations import MEASURED
 
-# With a budget of this cost that every plan uses up, the reward orders plans by their accuracy.
+EPISODES = Whole(high=10**7)
+
+# Where every plan uses up a budget of this cost, the reward ranks plans by accuracy.
 ORDERED_BY_ACCURACY = {"macs": error_log_flops, "params": error_log_params, "latency_ms": error_log_latency}
 CURVE_HEURISTICS = ("threshold", "size_aware")  # made of the sensitivity curves
 START_HEURISTICS = ("uniform", "shallow", "deep", *MEASURED, *CURVE_HEURISTICS)  # whose plans a search can start at
@@ -33,7 +39,7 @@ class Choices:
         episodes: how many plans to try, on each network.
         method: how networks are cut and recovered.
         settings: everything else.
-        relative: whether the reward is divided by the dense network's, to mean the same on every network.
+        relative: whether the reward is divided by the dense network's, to be comparable across networks.
 
     Raises:
         AmcError: names the setting and what can be given.
@@ -53,7 +59,7 @@ class Choices:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What ``summary.json`` says about them."""
+        """Entries of ``summary.json``."""
         method = self.method
         return {
             "agent": self.agent,
@@ -66,7 +72,7 @@ class Choices:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a search from Python stores as its configuration."""
+        """The stored configuration of a search from Python."""
         return {"settings": asdict(self.settings)}
 
     @property
@@ -80,28 +86,40 @@ class Choices:
 
 
 def method_of(settings: Settings, importance: str, recovery: str, seed: int) -> Method:
-    """The method with what ``settings`` say of calibration and recovery. Raises ``AmcError`` for an unknown name."""
+    """The method, with calibration and recovery by ``settings``. Raises ``AmcError`` for an unknown name."""
     return Method(importance, recovery, seed, settings.calibration_images, settings.recovery)
 
 
 def name_of(reward: str | Reward) -> str:
-    """What ``summary.json`` calls a reward."""
+    """A reward's name in ``summary.json``."""
     return reward if isinstance(reward, str) else getattr(reward, "__name__", "custom")
 
 
 def _relative(evaluator: Evaluator) -> Reward:
-    """A plan's accuracy divided by the dense network's on the same images, which means the same on every network."""
+    """A plan's score divided by the dense network's on the same images: comparable across networks."""
     return lambda metrics, cost, original: metrics.score / evaluator.dense.score
 
 
 def check_choices(agent: str, episodes: int) -> None:
-    """Refuses unknown names and impossible numbers.
+    """Rejects unknown names and impossible numbers.
 
     Raises:
         AmcError: names the setting and what can be given.
     """
     one_of("agent", agent, agents.NAMES)
-    require("episodes", episodes, int, 1)
+    EPISODES.check("episodes", episodes)
+
+
+def check_played(folder: str | Path, episodes: int) -> None:
+    """Refuses to go on with a run for fewer ``episodes`` than it has played, on each of its networks.
+
+    Raises:
+        AmcError: says how many were played.
+    """
+    logs = [Path(folder) / EPISODE_LOG, *(Path(folder) / "networks").glob(f"*/{EPISODE_LOG}")]
+    played = max((len(read_episodes(log)) for log in logs if log.is_file()), default=0)
+    if episodes < played:
+        raise AmcError(f"episodes={episodes}: the run in {folder} has played {played} already; give as many or more")
 
 
 def settle_early_stop(settings: Settings, budget: float | None, agent: str, reward: Reward) -> Settings:
@@ -122,7 +140,7 @@ def settle_early_stop(settings: Settings, budget: float | None, agent: str, rewa
 
 
 def check_agent(settings: Settings, agent: str) -> None:
-    """Raises ``AmcError`` if ``agent`` can't have its settings, or needs what shall not be measured."""
+    """Raises ``AmcError`` if ``agent`` can't have its settings, or needs measurements that are switched off."""
     try:
         agents.check_settings(agent, settings.agent)
     except ValueError as error:
@@ -133,11 +151,11 @@ def check_agent(settings: Settings, agent: str) -> None:
     from_curves = curve_heuristic(settings, agent)
     if settings.curves is False and from_curves:
         raise AmcError(
-            f"curves=false: the rule '{from_curves}' is made of the sensitivity curves; give curves=auto or true"
+            f"curves=false: the heuristic '{from_curves}' is made of the sensitivity curves; give curves=auto or true"
         )
     for what in MEASURED:
         if settings.asked(what) is False and what in (agent, start):
-            raise AmcError(f"{what}s=false: the rule '{what}' is made of the {what}s; give {what}s=auto or true")
+            raise AmcError(f"{what}s=false: the heuristic '{what}' is made of the {what}s; give {what}s=auto or true")
 
 
 def curve_heuristic(settings: Settings, agent: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Sensitivity analysis of layer groups, and heuristics made of it."""
+"""Sensitivity analysis of layer groups, and heuristics based on it."""
 
 from amc.analysis.heuristics.choose import Questions
 from amc.sensitivity.result import SensitivityResult

@@ -1,4 +1,4 @@
-"""Pictures of sensitivity curves. Everything returns a matplotlib ``Figure`` and touches no global state."""
+"""Figures of sensitivity curves. Every function returns a matplotlib ``Figure`` and touches no global state."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from amc.analysis.interactions import Interaction, independence
 from amc.pruning.cost import CostModel
 from amc.reporting.figures import GRID
 
-DIRECT_LABELS = 12  # so many curves are all named; of more, the first to fall
+DIRECT_LABELS = 12  # up to so many curves are all labelled; of more, the first to fall
 NAMED_OF_MANY = 5
 LABEL_GAP = 0.045  # of the axis height: closer labels would overlap
 SHARES = {"MACs": "#0072B2", "parameters": "#E6B000"}
 DEPTH = colormaps["viridis"]
 
 
-def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the others whole") -> Figure:
+def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the others dense") -> Figure:
     """Score over the keep ratio, a curve per group, coloured from the first layer (dark) to the last (bright).
 
-    Up to twelve curves are named where they end; of more, those that lose the most, and a bar tells the depth.
+    Up to twelve curves are labelled at their ends; of more, those that lose the most, and a colour bar shows the depth.
     """
     n = len(curves.names)
     figure = Figure(figsize=(9, 5.6), dpi=110, layout="constrained")
@@ -53,7 +53,7 @@ def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the 
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{title} (dashed: uncut, {100 * curves.dense_score:.2f} %)", fontsize=11, loc="left")
+    axes.set_title(f"{title} (dashed: dense, {100 * curves.dense_score:.2f} %)", fontsize=11, loc="left")
     return figure
 
 
@@ -107,7 +107,7 @@ def curves_and_shares_figure(
 def interactions_figure(
     rows: Sequence[Interaction], keep_ratio: float, title: str = "Do losses add up? Pairs of groups"
 ) -> Figure:
-    """Loss increase of both groups cut over the sum of what each costs alone; on the diagonal they are independent.
+    """Loss increase of pairs cut together over the sum of each alone; on the diagonal they are independent.
 
     Args:
         rows: the measured pairs, at least one.

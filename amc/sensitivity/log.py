@@ -1,4 +1,4 @@
-"""A sensitivity analysis's memory on disk: what was measured so far, and at the end its tables and pictures."""
+"""A sensitivity analysis's record on disk: measurements so far, and at the end its tables and figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from amc.analysis.curves import Curves, Point
 from amc.analysis.interactions import Interaction
-from amc.core.errors import AmcError
+from amc.core.errors import AmcError, damaged
 from amc.core.files import write_bytes, write_json
 from amc.pruning.cost import CostModel
 from amc.reporting.figures import plan_figure, save_figure
@@ -19,24 +19,25 @@ from amc.sensitivity.tables import csv_text
 from amc.tracking import EventFile, RunDir
 from amc.tracking.journal import Journal
 
-WRITE_SECONDS = 2.0  # between two checkpoints: so much work a killed run loses
+WRITE_SECONDS = 2.0  # between checkpoints: the most work that a killed run loses
 
 
 class SensitivityLog:
-    """Records one run. Use it as a context manager; without a folder it remembers nothing."""
+    """Records one run. Use it as a context manager; without a folder it writes nothing."""
 
     def __init__(self, folder: RunDir | None) -> None:
-        """Reads what an earlier part of the run left. Raises ``AmcError`` if that is damaged."""
+        """Reads the checkpoint of a resumed run. Raises ``AmcError`` if it is damaged."""
         self._folder, self._journal = folder, Journal(folder)
         stored = self._journal.stored or {"points": (), "pairs": ()}
-        self.points = [Point.from_json(entry) for entry in stored["points"]]
-        self.pairs = [Interaction.from_json(entry) for entry in stored["pairs"]]
+        with damaged("resume", "the checkpoint does not fit", "start a new run"):
+            self.points = [Point.from_json(entry) for entry in stored["points"]]
+            self.pairs = [Interaction.from_json(entry) for entry in stored["pairs"]]
         self.precision = ""  # of the evaluation, once it has begun
         self._saved = time.monotonic()
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
-        """Tells what the values depend on. Raises ``AmcError`` if an earlier part of the run had it otherwise."""
-        self._journal.begin(fingerprint, ignore=("device",))  # a run may go on elsewhere
+        """Stores the ``fingerprint`` of the values. Raises ``AmcError`` if a resumed run began with another."""
+        self._journal.begin(fingerprint, ignore=("device",))  # a run may be resumed on another one
         self.precision = fingerprint["precision"]
         self._save()
 
@@ -59,7 +60,7 @@ class SensitivityLog:
     def conclude(
         self, result: SensitivityResult, pairs_keep_ratio: float, cost_model: CostModel, summary: Mapping[str, Any]
     ) -> None:
-        """Writes what only a finished run has: tables, pictures, TensorBoard, the plan, and last the summary."""
+        """Writes the files of a finished run: tables, figures, TensorBoard, the plan, and last the summary."""
         curves, pairs, chosen = result.curves, result.pairs, result.chosen
         self._save()
         if self._folder is None:
@@ -94,12 +95,12 @@ class SensitivityLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, AmcError):  # a full disk is told once
+        if not isinstance(error, AmcError):  # a full disk is reported once
             self._save()
 
 
 def _scalars(curves: Curves) -> dict[int, dict[str, float]]:
-    """Step, the kept channels in per cent → score and loss of every group."""
+    """Step (kept channels in per cent) → score and loss of every group."""
     steps: dict[int, dict[str, float]] = {}
     for row, (name, channels) in enumerate(zip(curves.names, curves.channels, strict=True)):
         measured = {round(100 * kept / channels): column for column, kept in enumerate(curves.kept[row])}

@@ -28,11 +28,11 @@ class SensitivityResult:
         curves: of every prunable group.
         pairs: groups that were cut together.
         independence: how far the losses of ``pairs`` add up.
-        chosen: the rule's plan; ``None`` without a rule.
-        scored: ``dense``, and with a rule ``uniform`` (one keep ratio for all, at no more cost than the rule's plan)
-            and ``plan``: scores and costs.
+        chosen: the heuristic's plan; ``None`` without one.
+        scored: ``dense``, and with a heuristic ``uniform`` (one keep ratio for all, at no more cost than its plan) and
+            ``plan``: scores and costs.
         seconds: where the time went, by part.
-        wall_seconds: of this call; what an earlier part of a resumed run measured is not in it.
+        wall_seconds: of this call, without measurements before a resume.
     """
 
     curves: Curves
@@ -62,7 +62,7 @@ def summary_of(result: SensitivityResult, facts: Mapping[str, Any]) -> dict[str,
 
 
 def print_result(result: SensitivityResult, cost_model: CostModel, where: str) -> None:
-    """The end of a run: the groups, what the rule came to, where the time went, and where the run lies."""
+    """Prints the groups, the heuristic's plan, where the time went, and ``where`` the run is recorded."""
     show(sensitivity_table(result.curves, cost_model))
     if result.pairs:
         found = result.independence

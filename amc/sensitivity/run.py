@@ -1,4 +1,4 @@
-"""Each layer group cut alone, and a plan made of that."""
+"""Sensitivity analysis: each layer group cut alone, and a heuristic's plan from the curves."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from amc.tracking.run import Run
 from envs.actions import uniform_plan
 
 
+@torch.inference_mode(mode=False)
 def sensitivity(
     model: nn.Module,
     *,
@@ -49,16 +50,16 @@ def sensitivity(
     facts: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> SensitivityResult:
-    """Cuts each layer group alone to several keep ratios, and makes a plan of the curves if a rule is asked for.
+    """Cuts each layer group alone to several keep ratios, and makes a plan of the curves if a heuristic is given.
 
     Args:
-        model: any trained network that maps images ``[n, c, h, w]`` to logits ``[n, classes]``. It is moved to the
-            device and put into evaluation mode; its weights are left as they are.
+        model: any trained network that maps images ``[n, c, h, w]`` to logits ``[n, classes]``. It is left as
+            it is; a copy in float32 is used.
         train: calibration images for importance and recovery.
         val: images that everything is scored on.
         test: images for the final report only.
-        questions: what to measure, and the rule.
-        budget: largest cost of the rule's plan as a fraction of the dense network's.
+        questions: what to measure, and the heuristic.
+        budget: largest cost of the heuristic's plan as a fraction of the dense network's.
         importance: one of :data:`amc.importance.NAMES`.
         recovery: one of :data:`amc.recovery.NAMES`.
         seed: of everything that is random.
@@ -66,7 +67,7 @@ def sensitivity(
         settings: images, precision, smallest keep ratio …; what belongs to agents has no effect.
         cache_dir: where curves are kept for the next command that needs them, see :func:`amc.core.files.cache_folder`.
         run_dir: folder to record the run in; without one only the cache is written.
-        resume: go on with the run in ``run_dir`` instead of refusing to write there.
+        resume: continue the run in ``run_dir`` instead of refusing to write there.
         facts: further entries for ``summary.json``.
         verbose: show the progress and the result.
 
@@ -95,7 +96,7 @@ def sensitivity(
 
 
 def _analyse(problem: Problem, questions: Questions, run: Run, log: SensitivityLog) -> SensitivityResult:
-    """Curves, pairs, the heuristic's plan, and the scores of that."""
+    """Curves, pairs, the heuristic's plan and its scores."""
     began = time.perf_counter()
     log.begin(curve_fingerprint(problem))
     prepared = time.perf_counter()
@@ -131,7 +132,7 @@ def _pairs(
 
 
 def _uniform_plan(problem: Problem, chosen: Chosen) -> PruningPlan:
-    """Beside a heuristic's plan: one keep ratio for all, at no more cost."""
+    """The uniform plan that costs no more than the heuristic's."""
     cost_model, budget = problem.network.cost_model, problem.budget
     kept = uniform_plan(budget, cost_model.cost(chosen.plan).get(budget.cost))
     return PruningPlan.make(cost_model.groups, kept)

@@ -1,4 +1,4 @@
-"""Curves as a table for people, and as ``sensitivity.csv``."""
+"""Curves as a printed table, and as ``sensitivity.csv``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ONE_POINT = 0.01  # of the score
 def sensitivity_table(curves: Curves, cost_model: CostModel) -> Table:
     """Per group: the costs that depend on it, how far it can be cut for one point of the metric, and what that saves.
 
-    The last column is what saves a tiny robust layer from looking like a find.
+    What is saved keeps a tiny robust layer from looking like a find.
     """
     total, depending = cost_model.cost(), shares(cost_model)
     by_name = {g.name: g for g in cost_model.groups}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.title, table.title_justify = f"Each group alone; uncut: {curves.dense_score:.2%}", "left"
+    table.title, table.title_justify = f"Each group alone; dense: {curves.dense_score:.2%}", "left"
     table.add_column("group", overflow="fold")
     smallest = min(curves.keep_ratios)
     headers = (

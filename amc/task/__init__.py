@@ -1,1 +1,1 @@
-"""A network with its images, and the problem that a search of it is."""
+"""Tasks (a network with its images), their loading, and their assembly into pruning problems."""

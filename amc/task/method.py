@@ -8,18 +8,20 @@ from typing import Any
 
 from amc import importance as importances
 from amc import recovery as recoveries
-from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.checks import one_of, refuse_unknown
+from amc.core.values import check_all
+from amc.task.settings import EVALUATE, SEED
 
 
 @dataclass(frozen=True)
 class Method:
-    """Importance, recovery and what they are calibrated with; validated on construction.
+    """Importance, recovery and their calibration; validated on construction.
 
     Attributes:
         importance: which channels go first, one of :data:`amc.importance.NAMES`.
         recovery: what is done to the weights after a cut, one of :data:`amc.recovery.NAMES`.
-        seed: of what is sampled: calibration positions, ``importance=random``.
-        calibration_images: the first training images, for importance and recovery.
+        seed: of everything sampled: calibration positions, ``importance=random``.
+        calibration_images: number of training images, the first ones, for importance and recovery.
         recovery_settings: of the recovery, such as ``positions``.
 
     Raises:
@@ -35,11 +37,12 @@ class Method:
     def __post_init__(self) -> None:
         one_of("importance", self.importance, importances.NAMES)
         one_of("recovery", self.recovery, recoveries.NAMES)
-        require("seed", self.seed, int, 0)
-        require("evaluate.calibration_images", self.calibration_images, int, 1)
-        refuse_unknown("recovery", self.recovery_settings, ("positions", "damping", "batch_size"))
+        SEED.check("seed", self.seed)
+        EVALUATE["calibration_images"].check("evaluate.calibration_images", self.calibration_images)
+        refuse_unknown("recovery", self.recovery_settings, recoveries.KINDS)
+        check_all("recovery", self.recovery_settings, recoveries.KINDS)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What ``summary.json`` says about it."""
+        """Entries of ``summary.json``."""
         return {"importance": self.importance, "recovery": self.recovery, "seed": self.seed}

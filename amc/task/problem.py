@@ -1,4 +1,4 @@
-"""The one place where a task becomes a problem: groups, costs, budget, evaluator, environment."""
+"""Assembly of a task into a problem, here and nowhere else: groups, costs, budget, evaluator, environment."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
+from rich.text import Text
 
 from agents.base import play
-from amc.core.files import read_json, write_json
+from amc.core.files import write_json
 from amc.core.types import Metrics, PruningPlan
 from amc.evaluation.evaluator import Evaluation, Evaluator
 from amc.evaluation.metrics import CLASSIFICATION, loss_name
 from amc.importance import rank_groups
-from amc.pruning.budget import Budget
-from amc.pruning.latency import LatencyCostModel
+from amc.pruning.budget import Budget, check_rounding
+from amc.pruning.latency import LatencyCostModel, read_table
 from amc.pruning.network import Network, trace_network
 from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Surgeon
 from amc.recovery import make_recovery
+from amc.reporting.console import show
+from amc.reporting.tables import uncounted_note
 from amc.rewards import Reward, accuracy
 from amc.task.method import Method
 from amc.task.settings import Settings
@@ -33,22 +36,22 @@ from envs.channel_pruning import ChannelPruningEnv
 LATENCY_MS = "latency_ms"
 LATENCY_TABLE = "latency_table.json"
 PROBE_IMAGES = 5000  # of the validation split, on which bf16 is compared with fp32
-ENOUGH_IMAGES = 1001  # with fewer, one image alone would be 0.1 point: training images then help out
+ENOUGH_IMAGES = 1001  # with fewer, one image weighs 0.1 point or more: training images are added
 NOT_SCORED = Metrics(0.0, 0.0, 1)
 
 
 @dataclass(eq=False)
 class Problem:
-    """One network to be pruned: everything that no plan changes, computed once. Made by :func:`assemble`.
+    """A network to be pruned, with all that doesn't depend on the plan, computed once. Made by :func:`assemble`.
 
     Attributes:
         task: the network with its images, on one device.
         method: how it is cut and recovered.
         settings: everything else, with the precision that the run began with.
-        network: traced: groups and costs.
-        budget: what a plan may cost.
-        measured: ``response``, ``price`` → group name → amount; filled by
-            :func:`amc.analysis.measured.measure_groups` with those that something needs.
+        network: traced, with groups and costs.
+        budget: the cost that a plan may not exceed.
+        measured: ``response``, ``price`` → group name → value; filled by
+            :func:`amc.analysis.measured.measure_groups` with those that are needed.
     """
 
     task: Task
@@ -60,7 +63,7 @@ class Problem:
 
     @cached_property
     def pruner(self) -> Pruner:
-        """Cuts and recovers, by channel scores and statistics gathered when it is first asked for."""
+        """Cuts and recovers networks; channel scores and statistics are gathered on first access."""
         return make_pruner(self.network, self.task, self.method)
 
     @cached_property
@@ -77,7 +80,7 @@ class Problem:
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """What must not change between a run and its resumption, as hashes: weights and images.
+        """Hashes of weights and images, which a resume compares.
 
         Metric and loss are in it by name; of classification they are not, as runs of earlier versions have none.
         """
@@ -105,13 +108,13 @@ class Problem:
         enforcement: Literal["clip", "project", "free"] | None = None,
         **more: Any,
     ) -> ChannelPruningEnv:
-        """The walk over the network's groups.
+        """The environment: a walk over the network's groups.
 
         Args:
             reward: of a finished plan.
-            evaluate: scores plans instead of the evaluator.
+            evaluate: plan → metrics, instead of the evaluator.
             enforcement: of the budget, instead of the settings'.
-            more: what else the environment takes.
+            more: further arguments of the environment.
         """
         return ChannelPruningEnv(
             self.network.cost_model,
@@ -125,7 +128,7 @@ class Problem:
         )
 
     def plan_of(self, act: Callable[..., float]) -> PruningPlan:
-        """The plan that ``act`` (observation, info of the reset → action) walks to; nothing is evaluated."""
+        """The plan of a walk by ``act`` (observation, reset info → action); nothing is evaluated."""
         info, _ = play(self.env(accuracy, lambda plan: NOT_SCORED), act)
         plan: PruningPlan = info["plan"]
         return plan
@@ -143,30 +146,33 @@ def assemble(
     run: Run | None = None,
     needs: Collection[str] = (),
 ) -> Problem:
-    """Traces the network and sets the budget; channel scores and statistics are gathered when first asked for.
+    """Traces the network and sets the budget; channel scores and statistics are gathered on first access.
 
     Args:
         task: on one device; the network is put into evaluation mode.
         method: how to cut and recover.
         settings: everything else.
         budget: largest cost as a fraction of the dense network's; ``None``: no limit.
-        run: keeps its latency table and its precision over a resume.
-        needs: costs beyond MACs and parameters that something asks for: ``latency_ms``.
+        run: keeps its latency table and its precision across a resume.
+        needs: costs to measure besides MACs and parameters: ``latency_ms``.
 
     Raises:
-        AmcError: wrong input, a graph that can't be followed, or a budget that can't be reached.
+        AmcError: wrong input, a graph that can't be traced, or a budget that can't be reached.
     """
     run = run or Run()
     network = _traced(task, settings, settings.cost == LATENCY_MS or LATENCY_MS in needs, run)
+    check_rounding(network.groups, settings.channel_round)
+    if run.verbose and network.uncounted:
+        show(Text(f"{task.name}: {uncounted_note(network.uncounted)}"))
     limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
-    # Where bf16 is a close call, ``auto`` could decide otherwise when a run goes on.
+    # Where bf16 is a close call, ``auto`` might settle differently on resume.
     precision = stored_precision(run.folder)
     settings = settings if precision is None else replace(settings, precision=precision)
     return Problem(task, method, settings, network, limit)
 
 
 def _traced(task: Task, settings: Settings, needs_latency: bool, run: Run) -> Network:
-    """Groups and costs. A latency table is measured once in a run's life, or its budget would change at a resume."""
+    """Groups and costs. A latency table is measured once per run, or the budget would change on resume."""
     table = run.kept_file(LATENCY_TABLE)
     known = needs_latency and table is not None and table.exists()
     network = trace_network(
@@ -174,7 +180,7 @@ def _traced(task: Task, settings: Settings, needs_latency: bool, run: Run) -> Ne
         task.train.take(1).normalised(),
         prune_residual=settings.prune_residual,
         freeze=settings.freeze,
-        latency=read_json(table) if known and table is not None else needs_latency,
+        latency=read_table(table) if known and table is not None else needs_latency,
     )
     if table is not None and isinstance(network.cost_model, LatencyCostModel):
         write_json(table, network.cost_model.to_json())
@@ -182,7 +188,7 @@ def _traced(task: Task, settings: Settings, needs_latency: bool, run: Run) -> Ne
 
 
 def make_pruner(network: Network, task: Task, method: Method) -> Pruner:
-    """Scores the channels of ``network`` and gathers what recovery needs on the task's first training images."""
+    """Scores the channels of ``network`` and gathers statistics for recovery, on the task's first training images."""
     surgeon = Surgeon(network.model, network.groups)
     images = task.train.take(method.calibration_images)
     ranking = rank_groups(network, images, method.importance, seed=method.seed, loss=task.criterion.loss)

@@ -6,14 +6,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from amc import importance as importances
 from amc import recovery as recoveries
-from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.checks import refuse_unknown
 from amc.core.errors import AmcError
+from amc.core.values import LARGEST_SEED, Flag, Kind, Many, Nullable, OneOf, Text, Whole, check_all
 from amc.evaluation.evaluator import PRECISIONS
+from amc.evaluation.racing import KINDS as STOP_KINDS
 from amc.evaluation.racing import StopRule
-from amc.pruning.budget import COSTS
+from amc.pruning.budget import KINDS as BUDGET_KINDS
 from envs.observations import MEASURED
+
+AUTO_FLAG = Flag(also=("auto",))
+SEED = Whole(low=0, high=LARGEST_SEED)
+FREEZE = Many(entry=Text(what="a layer's name or pattern"), example="[conv1]")
+# The kinds of the settings below, by their sections on the command line.
+KINDS: dict[str, Kind] = {
+    "observation": OneOf(names=("amc", "portable", *MEASURED)),
+    "prune_residual": Flag(),
+    "freeze": FREEZE,
+    "curves": AUTO_FLAG,
+    "prior": Flag(),
+    "responses": AUTO_FLAG,
+    "prices": AUTO_FLAG,
+    "finalists": Whole(low=0),
+    "finals_recovery": OneOf(names=recoveries.NAMES, also=(None,)),
+}
+BUDGET: dict[str, Kind] = {**BUDGET_KINDS, "rule": OneOf(names=("clip", "project"))}
+EVALUATE: dict[str, Kind] = {
+    "calibration_images": Whole(),
+    "images": Nullable(Whole()),
+    "batch_size": Whole(),
+    "precision": OneOf(names=PRECISIONS),
+    "early_stop": AUTO_FLAG,
+    **{f"early_stop_{name}": kind for name, kind in STOP_KINDS.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -24,29 +50,30 @@ class Settings:
         cost: what the budget limits: ``macs``, ``params`` or ``latency_ms`` (measures a table first).
         min_keep: smallest keep ratio of any group.
         channel_round: kept counts are multiples of it.
-        rule: how the budget is enforced. ``project``: the finished walk is moved onto it by one common shift of the
-            actions' logits; ``clip``: each action so that the groups to come can still meet it (AMC, Algorithm 1).
-        observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network), or how much each group
-            matters to the outputs: ``response`` (alone, :mod:`amc.analysis.responses`), ``price`` (within the
+        rule: enforcement of the budget. ``project``: the finished walk is moved onto it by one common shift of the
+            actions' logits; ``clip``: each action, so that later groups can still meet it (AMC, Algorithm 1).
+        observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network), or each group's
+            effect on the outputs: ``response`` (cut alone, :mod:`amc.analysis.responses`), ``price`` (within the
             budget, :mod:`amc.analysis.prices`).
         prune_residual: ``False`` keeps residual streams whole.
-        freeze: names or patterns of layers that stay whole, with what they read and write.
+        freeze: names or patterns of layers that keep all input and output channels.
         calibration_images: training images for importance and recovery.
         images: validation images that each plan is scored on; ``None``: all.
         batch_size: images in one forward pass.
-        early_stop: leave a plan's other images out as soon as it is surely less accurate than the most accurate plan
-            so far. Its metrics are then estimates, and it can't be the result. Needs a budget. ``auto``: where all
-            plans use the budget up, the reward orders them by accuracy, and the finals have no recovery of their own.
+        early_stop: racing: skip a plan's remaining images as soon as it is surely less accurate than the incumbent, the
+            most accurate plan so far. Its metrics are then estimates, and it can't be the result. Needs a budget.
+            ``auto``: where all plans use the budget up, the reward ranks them by accuracy, and the finals have no
+            recovery of their own.
         early_stop_margin, early_stop_confidence, early_stop_min_images: see :class:`amc.evaluation.racing.StopRule`.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 on hardware that has it if accuracy stays the same.
-        curves: measure sensitivity curves before the search, for the rules ``threshold`` and ``size_aware``; ``auto``:
-            if the agent is one of them or starts at its plan.
-        prior: show each group's sensitivity to the agent, as a last number of the observation; needs the curves too.
-        responses, prices: measure the groups' responses, prices before the search, for warm-ups by the rule of that
-            name, too; ``auto``: if the agent is this rule or starts at its plan, or the observation is made of them.
-        finalists: so many of the best plans are judged again at the end, on all validation images; the best of them is
+        curves: measure sensitivity curves before the search, for the heuristics ``threshold`` and ``size_aware``;
+            ``auto``: if the agent is one of them or starts at its plan.
+        prior: append each group's sensitivity to the observation; needs the curves too.
+        responses, prices: measure the groups' responses, prices before the search; warm-ups then play the heuristic of
+            that name, too. ``auto``: if it is the agent or its start, or the observation is made of them.
+        finalists: number of best plans that are scored again at the end, on all validation images; the best of them is
             the result. 0: the best by the search's own reward.
-        finals_recovery: name of the recovery there, with its own default settings; ``None``: the search's.
+        finals_recovery: name of the finals' recovery, with its default settings; ``None``: the search's.
         agent: settings of the agent, such as ``warmup_episodes``.
         recovery: settings of the recovery, such as ``positions``.
     """
@@ -76,35 +103,18 @@ class Settings:
     recovery: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        one_of("budget.cost", self.cost, COSTS)
-        one_of("budget.rule", self.rule, ("clip", "project"))
-        one_of("observation", self.observation, ("amc", "portable", *MEASURED))
-        one_of("evaluate.precision", self.precision, PRECISIONS)
-        require("evaluate.calibration_images", self.calibration_images, int, 1)
-        require("evaluate.batch_size", self.batch_size, int, 1)
-        require("finalists", self.finalists, int, 0)
-        if self.finals_recovery is not None:
-            one_of("finals_recovery", self.finals_recovery, recoveries.NAMES)
-        require("prior", self.prior, bool)
-        if self.curves != "auto":
-            require("curves", self.curves, bool, hint=", or auto")
+        for section, kinds in (("", KINDS), ("budget", BUDGET), ("evaluate", EVALUATE)):
+            check_all(section, vars(self), kinds)
         for what in MEASURED:
-            if self.asked(what) != "auto":
-                require(f"{what}s", self.asked(what), bool, hint=", or auto")
             if self.observation == what and self.asked(what) is False:
                 raise AmcError(f"observation={what}: is made of the {what}s; give {what}s=auto or true")
         if self.prior and self.curves is False:
             raise AmcError("prior=true: is made of the sensitivity curves; give curves=auto or true")
-        require("prune_residual", self.prune_residual, bool)
-        if self.early_stop != "auto":
-            require("evaluate.early_stop", self.early_stop, bool, hint=", or auto")
-        StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
-        refuse_unknown("recovery", self.recovery, ("positions", "damping", "batch_size"))
-        if self.images is not None:
-            require("evaluate.images", self.images, int, 1)
+        refuse_unknown("recovery", self.recovery, recoveries.KINDS)
+        check_all("recovery", self.recovery, recoveries.KINDS)
 
     def needs(self, what: str, agent: str | None) -> bool:
-        """Whether ``response`` or ``price`` is measured of each group; ``agent`` is the one that will play, if any."""
+        """Whether ``what``, ``response`` or ``price``, must be measured; ``agent``: the one that will play, if any."""
         asked = self.asked(what)
         return what in (agent, self.observation, self.agent.get("start")) if asked == "auto" else asked
 
@@ -114,14 +124,7 @@ class Settings:
 
     @property
     def stop_rule(self) -> StopRule | None:
-        """When plans are stopped early; ``None``: never, as long as ``auto`` is not settled."""
+        """Stop rule of racing; ``None``: no racing, also while ``auto`` is not settled."""
         if self.early_stop is not True:
             return None
         return StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
-
-
-def check_cutting(importance: str, recovery: str, seed: int) -> None:
-    """The part of :func:`check_choices` that every command which cuts networks shares."""
-    one_of("importance", importance, importances.NAMES)
-    one_of("recovery", recovery, recoveries.NAMES)
-    require("seed", seed, int, 0)

@@ -1,4 +1,4 @@
-"""A network and the images it is for: what every command is given."""
+"""A network and its images: the input of every command."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader
 
 from amc.data import ImageSet
 from amc.evaluation.metrics import CLASSIFICATION, Criterion, Metric
+from amc.models.given import check_model
+from amc.task.checks import checked
 
 Images = ImageSet | DataLoader[Any]
 
@@ -21,13 +23,13 @@ class Task:
     """A trained network with its images.
 
     Attributes:
-        name: of the network; in a search over several, also of its folder.
-        model: its weights are left as they are.
-        train: calibration images for importance and recovery; what fine-tuning trains on.
+        name: of the network; in a joint search, also of its folder.
+        model: left as it is; :meth:`on` makes the copy that is worked with.
+        train: calibration images for importance and recovery; training images of fine-tuning.
         val: images that plans are scored on.
         test: images for the final report only.
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
-        config: the configuration that the network alone would have, for what goes on from its folder.
+        config: of this network alone, for commands that continue from its folder.
         facts: further entries for its ``summary.json``.
         criterion: metric and loss of its predictions.
     """
@@ -44,23 +46,38 @@ class Task:
 
     @property
     def metric(self) -> Metric:
-        """What predictions are worth."""
+        """Metric of its predictions."""
         return self.criterion.metric
 
     @classmethod
     def make(
         cls, name: str, model: nn.Module, train: Images, val: Images, test: Images | None = None, **more: Any
     ) -> Task:
-        """A task from image sets or loaders of ``(images, labels)``; a loader is read once."""
-        return cls(name, model, as_images(train), as_images(val), None if test is None else as_images(test), **more)
+        """A task from image sets or loaders of ``(images, labels)``; a loader is read once.
+
+        Raises:
+            AmcError: a network that can't be pruned, or a loader that yields something else.
+        """
+        check_model(model)
+        tested = None if test is None else as_images(test, "test")
+        return cls(name, model, as_images(train, "train"), as_images(val, "val"), tested, **more)
 
     def on(self, device: torch.device) -> Task:
-        """The same on ``device``, loaders read; the network itself is moved there."""
-        test = None if self.test is None else as_images(self.test).to(device)
-        train, val = (as_images(images).to(device) for images in (self.train, self.val))
-        return replace(self, model=self.model.to(device), train=train, val=val, test=test)
+        """The same on ``device``, loaders read, with a copy of the network; see :func:`amc.task.checks.checked`.
+
+        Raises:
+            AmcError: network, images and labels don't fit together; says what came, what is needed and what to do.
+        """
+        given = {"train": self.train, "val": self.val, **({} if self.test is None else {"test": self.test})}
+        images = {name: as_images(split, name).to(device) for name, split in given.items()}
+        model, fitting = checked(self.model, images, self.criterion, device)
+        return replace(self, model=model, train=fitting["train"], val=fitting["val"], test=fitting.get("test"))
 
 
-def as_images(images: Images) -> ImageSet:
-    """The images in memory; a ``DataLoader`` is read once."""
-    return images if isinstance(images, ImageSet) else ImageSet.from_loader(images)
+def as_images(images: Images, name: str = "loader") -> ImageSet:
+    """The images in memory; a ``DataLoader`` is read once. ``name`` is its name in errors."""
+    if not isinstance(images, ImageSet):
+        return ImageSet.from_loader(images, name=name)
+    if images.images.is_inference():  # nothing could be trained on them
+        return replace(images, images=images.images.clone(), labels=images.labels.clone())
+    return images

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from amc.data import ImageSet
@@ -29,6 +30,7 @@ class TrainResult:
         return self.history[-1]
 
 
+@torch.inference_mode(mode=False)
 def train(
     model: nn.Module,
     train: ImageSet,

@@ -15,11 +15,13 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from amc.core.checks import whole
 from amc.core.device import autocast, resolve_bf16
 from amc.core.errors import AmcError
 from amc.core.types import Loss, Metrics
 from amc.data import ImageSet
 from amc.evaluation.metrics import CLASSIFICATION, Criterion, loss_name
+from amc.evaluation.outputs import check_trainable
 from amc.evaluation.scoring import measure
 from amc.training.augment import augment
 from amc.training.distillation import Teacher
@@ -87,13 +89,15 @@ class Trainer:
         """Args as in :func:`amc.training.fit.train`.
 
         Raises:
-            AmcError: fewer than two images, or labels to smooth with a loss that can't.
+            AmcError: fewer than two images, a network that can't be trained on them, or labels to smooth with a loss
+                that can't.
         """
         if len(train) < 2:
             raise AmcError(f"training: {len(train)} training image; give at least 2")
-        self._model = model.to(train.device).to(memory_format=torch.channels_last)
-        self._train, self._val, self._recipe = train, val, recipe
         self._objective = objective or Objective()
+        check_trainable(model.to(train.device), train, self._objective.criterion)
+        self._model = model.to(memory_format=torch.channels_last)
+        self._train, self._val, self._recipe = train, val, recipe
         self._smoothing = smoothing_of(self._objective.criterion.loss, recipe.label_smoothing)
         self._optimizer = torch.optim.SGD(
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True, fused=True
@@ -156,7 +160,7 @@ class Trainer:
         self._schedule.load_state_dict({**state["schedule"], "lr_lambdas": [None]})
         self._generator.set_state(state["generator"].cpu())
         self._random = [part.cpu() for part in state["random"]]
-        self._done = state["epochs"]
+        self._done = whole(state["epochs"])
 
     def _pass(self) -> float:
         """One pass over the images; what does not fill a batch at its end is skipped. Returns the mean loss."""

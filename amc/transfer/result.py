@@ -22,12 +22,12 @@ class TransferResult:
     Attributes:
         plan: the policy's.
         model: the network cut by it and recovered; not fine-tuned.
-        uncut, uniform, policy: scores and costs; ``uniform`` has the same keep ratio everywhere, in the same budget.
+        uncut, uniform, policy: scores and costs of the dense network, the uniform plan (same budget) and ``plan``.
         groups: the network's layer groups.
-        strength: that ``plan`` was made with, see :mod:`amc.policies.plans`.
-        strength_by: what it was chosen by.
-        tried: strength → that of what the policy walks to: accuracy, or divergence in nats.
-        wall_seconds: of everything.
+        strength: of the policy in ``plan``, see :mod:`amc.policies.plans`.
+        strength_by: criterion that chose it.
+        tried: strength → the criterion's value for its plan: accuracy, or divergence in nats.
+        wall_seconds: of the whole call.
     """
 
     plan: PruningPlan

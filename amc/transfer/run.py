@@ -38,6 +38,7 @@ STRENGTH_BY = ("divergence", "accuracy")
 DIVERGENCE_IMAGES = 1000  # of the training split
 
 
+@torch.inference_mode(mode=False)
 def transfer(
     model: nn.Module,
     policy: str | Path | Policy,
@@ -58,11 +59,11 @@ def transfer(
     facts: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> TransferResult:
-    """Walks a learned policy over a network, and compares its plan with the uniform one.
+    """Makes a learned policy's plan for a network and compares it with the uniform plan.
 
     Args:
-        model: the trained network; its weights are left as they are.
-        policy: of an earlier search: its run folder, the ``policy/`` in it, or what was read from there.
+        model: the trained network; left as it is.
+        policy: of an earlier search: its run folder, the ``policy/`` in it, or the policy read from there.
         train: calibration images for importance and recovery.
         val: images that the plans are scored on.
         test: images for the report only.
@@ -70,21 +71,21 @@ def transfer(
         strengths: how far the policy departs from the uniform plan, a walk and an evaluation each; the best is taken.
             Without a budget only 1, the policy as it is.
         strength_by: the best is that of least ``divergence`` (Kullback-Leibler) of the outputs from the dense network's
-            on 1,000 training images, which needs no labels, or of most ``accuracy`` on the validation images. Of 63
+            on 1,000 training images, which needs no labels, or of highest ``accuracy`` on the validation images. Of 63
             transfers the first was better in 24 and worse in 2 (``experiments/transfer``).
-        importance, recovery: names.
-        seed: of what is sampled.
+        importance, recovery: of :data:`amc.importance.NAMES`, :data:`amc.recovery.NAMES`.
+        seed: of everything that is random.
         device: ``auto``: CUDA if there is any.
-        settings: everything else; by default the finished walk is projected onto the budget, and scored in fp32: to
-            see whether bf16 is as accurate takes longer than a few walks. The observation is the policy's, whatever
-            ``settings`` say.
+        settings: everything else; by default the finished walk is projected onto the budget, and scored in fp32:
+            checking whether bf16 is as accurate takes longer than a few walks. The observation is the policy's,
+            whatever ``settings`` say.
         run_dir: folder to record the run in; nothing is written without one.
         description: how the network is built, see :func:`amc.pruning.saved.save_pruned`.
         facts: further entries for ``summary.json``.
         verbose: print the result.
 
     Raises:
-        AmcError: wrong input, a damaged policy, or one that reads another observation than this version shows.
+        AmcError: wrong input, a damaged policy, or one that needs another version of its observation.
     """
     began = time.perf_counter()
     one_of("strength_by", strength_by, STRENGTH_BY)
@@ -130,7 +131,7 @@ def transfer(
 
 
 def _best(walked: Mapping[float, PruningPlan], problem: Problem, by: str) -> tuple[float, dict[float, float]]:
-    """The best strength, and what each came to."""
+    """The best strength, and the criterion's value at each."""
     if by == "divergence":
         moved = divergences(problem.evaluator, problem.task.train.take(DIVERGENCE_IMAGES), walked)
         return min(moved, key=lambda strength: moved[strength]), moved

@@ -1,1 +1,1 @@
-"""Plans by rule of thumb, made of sensitivity curves."""
+"""Heuristics: plans made from sensitivity curves."""

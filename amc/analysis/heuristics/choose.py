@@ -10,13 +10,16 @@ from amc.analysis.curves import Curves, check_keep_ratios
 from amc.analysis.heuristics.size_aware import size_aware_plan
 from amc.analysis.heuristics.threshold import threshold_plan, threshold_plan_for_budget
 from amc.analysis.interactions import PairSample
-from amc.core.checks import require
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
+from amc.core.values import Kind, Nullable, OneOf, Real, Whole, check_all
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel
 
 RULES = ("threshold", "size_aware")
+# The kinds of the settings below, by their sections on the command line.
+KINDS: dict[str, Kind] = {"rule": OneOf(names=RULES, also=(None,)), "accuracy_drop": Nullable(Real(high=1))}
+SIZE_AWARE: dict[str, Kind] = {"choices": Whole(low=2), "time_limit_seconds": Real(ends="(]")}
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,12 @@ class Questions:
 
     Attributes:
         keep_ratios: of each group alone, descending, below 1.
-        rule: ``threshold`` or ``size_aware`` make a plan of the curves; ``None``: no plan.
-        accuracy_drop: what each group alone may lose, as a fraction; ``None``: as much as the budget asks for. Of the
-            threshold rule.
-        choices: counts that each group may choose from. Of the size-aware rule.
-        time_limit_seconds: of the size-aware rule's solver.
-        pairs: so many random pairs of groups are cut together.
+        rule: heuristic that makes a plan of the curves: ``threshold`` or ``size_aware``; ``None``: no plan.
+        accuracy_drop: of ``threshold``: what each group alone may lose, as a fraction; ``None``: as much as the budget
+            asks for.
+        choices: of ``size_aware``: counts that each group may choose from.
+        time_limit_seconds: of ``size_aware``: for its solver.
+        pairs: number of random pairs of groups that are cut together.
         pairs_keep_ratio: of both groups of a pair.
     """
 
@@ -44,14 +47,11 @@ class Questions:
 
     def __post_init__(self) -> None:
         check_keep_ratios(self.keep_ratios)
-        if self.rule is not None and self.rule not in RULES:
-            raise AmcError(f"rule={self.rule}: unknown; give one of {', '.join(RULES)}, or null for no plan")
-        if self.accuracy_drop is not None:
-            require("accuracy_drop", self.accuracy_drop, float, 0, 1)
-            if self.rule != "threshold":
-                raise AmcError(f"accuracy_drop={self.accuracy_drop}: belongs to rule=threshold, not rule={self.rule}")
-        require("size_aware.choices", self.choices, int, 2)
-        require("size_aware.time_limit_seconds", self.time_limit_seconds, float, 0, ends="(]")
+        check_all("", vars(self), KINDS)
+        check_all("size_aware", vars(self), SIZE_AWARE)
+        if self.accuracy_drop is not None and self.rule != "threshold":
+            rule = "null" if self.rule is None else self.rule
+            raise AmcError(f"accuracy_drop={self.accuracy_drop}: belongs to rule=threshold, not rule={rule}")
         self.sample(0)
 
     def sample(self, seed: int) -> PairSample:
@@ -65,7 +65,7 @@ class Questions:
 
 
 def check_budget(questions: Questions, cost: str, keep: float | None) -> None:
-    """Refuses, before anything is measured, a budget that the rule can't use. Raises ``AmcError``."""
+    """Raises ``AmcError``, before anything is measured, for a budget that the heuristic can't use."""
     if cost == "latency_ms":
         raise AmcError("budget.cost=latency_ms: sensitivity counts MACs and parameters; give budget=macs or params")
     if questions.needs_budget and keep is None:
@@ -77,13 +77,13 @@ def check_budget(questions: Questions, cost: str, keep: float | None) -> None:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A rule's plan.
+    """A heuristic's plan.
 
     Attributes:
-        rule: which.
+        rule: name of the heuristic.
         plan: the plan.
-        accuracy_drop: what each group alone may lose with it, as a fraction; of the threshold rule.
-        predicted_loss, lower_bound, choices, seconds: of the size-aware rule, see
+        accuracy_drop: of ``threshold``: what each group alone may lose with it, as a fraction.
+        predicted_loss, lower_bound, choices, seconds: of ``size_aware``, see
             :class:`amc.analysis.heuristics.size_aware.SizeAware`.
     """
 
@@ -96,13 +96,13 @@ class Chosen:
     seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The entry for ``summary.json``: all but the plan, and what doesn't belong to the rule left out."""
+        """The entry for ``summary.json``: all but the plan, without other heuristics' entries."""
         names = ("rule", "accuracy_drop", "predicted_loss", "lower_bound", "choices", "seconds")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def choose(curves: Curves, questions: Questions, budget: Budget, cost_model: CostModel) -> Chosen | None:
-    """The rule's plan; ``None`` without a rule. Raises ``AmcError`` for a budget that the rule can't use."""
+    """The heuristic's plan; ``None`` without one. Raises ``AmcError`` for a budget that it can't use."""
     if questions.rule is None:
         return None
     if questions.rule == "size_aware":

@@ -46,7 +46,7 @@ def smallest_limit(
 ) -> float:
     """The smallest common limit on the harm with which the plan of :func:`fewest_within` fits.
 
-    The plan changes only where the limit passes one of the harms, so these are all that need be tried.
+    The plan changes only where the limit passes one of the harms, so only these are tried.
     """
     limits = np.unique(np.concatenate(list(harm.values())))
     # At the highest limit every group is at its minimum, which fits a reachable budget.
@@ -60,9 +60,9 @@ def largest_between(
     counts: Mapping[str, Counts],
     fits: Callable[[Mapping[str, int]], bool],
 ) -> dict[str, int]:
-    """The last plan that fits on the way from ``cheap``, which does, to ``dear``; all groups go equally far.
+    """The largest plan that fits between ``cheap``, which does, and ``dear``; all groups move equally far.
 
-    ``counts`` are each group's choices, ascending; ``dear`` has nowhere fewer channels.
+    ``counts`` are each group's choices, ascending; no group has fewer channels in ``dear``.
     """
 
     def at(share: float) -> dict[str, int]:

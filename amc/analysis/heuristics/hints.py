@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import numpy as np
 from amc.analysis.curve_cache import curves_for
 from amc.analysis.curves import Curves
 from amc.analysis.heuristics.choose import RULES, Questions, check_budget, choose
-from amc.core.errors import AmcError
+from amc.core.checks import number, text, whole
+from amc.core.errors import damaged
 from amc.core.files import read_json, write_json
+from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel
 from amc.task.problem import Problem
@@ -26,10 +28,10 @@ class Hints:
     """Results of the sensitivity analysis before the first episode.
 
     Attributes:
-        plans: rule → group name → kept channels, each within the budget.
+        plans: heuristic → group name → kept channels, each within the budget.
         prior: group name → sensitivity in [0, 1], see :func:`prior_of`.
-        evaluations: how many plans the curves took; a fair comparison counts them.
-        seconds: how long they took, whenever that was.
+        evaluations: number of plans evaluated for the curves; a fair comparison counts them.
+        seconds: time that they took, cached ones included.
     """
 
     plans: Mapping[str, Mapping[str, int]]
@@ -38,9 +40,25 @@ class Hints:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, read back by ``Hints(**data)``."""
+        """Plain data, read back by :meth:`from_json`."""
         plans = {name: dict(plan) for name, plan in self.plans.items()}
         return {"plans": plans, "prior": dict(self.prior), "evaluations": self.evaluations, "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, data: Any, groups: Sequence[LayerGroup]) -> Hints:
+        """Checks ``data`` against ``groups``.
+
+        Raises:
+            AmcError: a plan of another network.
+            TypeError, LookupError, ValueError: something else.
+        """
+        plans = {text(rule): {text(g): whole(n, 1) for g, n in plan.items()} for rule, plan in data["plans"].items()}
+        for plan in plans.values():
+            PruningPlan.make(groups, plan)
+        prior = {text(group): number(value, 0, 1) for group, value in data["prior"].items()}
+        if missing := {g.name for g in groups if g.frozen is None} - set(prior):
+            raise ValueError(f"no sensitivity of {min(missing)}")
+        return cls(plans, prior, whole(data["evaluations"]), number(data["seconds"], 0))
 
 
 def prior_of(curves: Curves) -> dict[str, float]:
@@ -54,7 +72,7 @@ def prior_of(curves: Curves) -> dict[str, float]:
 
 
 def hints_of(curves: Curves, budget: Budget, cost_model: CostModel) -> Hints:
-    """The rules' plans under ``budget``, and how sensitive each group is."""
+    """The heuristics' plans under ``budget``, and each group's sensitivity."""
     chosen = [choose(curves, Questions(rule=rule), budget, cost_model) for rule in RULES]
     plans = {found.rule: found.plan for found in chosen if found is not None}
     evaluations = len({(row, int(kept)) for row, counts in enumerate(curves.kept) for kept in counts})
@@ -69,8 +87,8 @@ def hints_for(
     Args:
         problem: of the search.
         cache_dir: see :func:`amc.core.files.cache_folder`.
-        file: where they are written down; what stands there already, of an earlier part of the run, is taken: a
-            solver that runs into its time limit may not find the same plan twice.
+        file: where they are stored, and read from on resume: a solver that runs into its time limit may not find the
+            same plan twice.
         verbose: show the progress.
 
     Raises:
@@ -79,10 +97,8 @@ def hints_for(
     budget = problem.budget
     check_budget(Questions(rule=RULES[0]), budget.cost, budget.keep)
     if file is not None and file.exists():
-        try:
-            return Hints(**read_json(file))
-        except TypeError as error:
-            raise AmcError(f"{file}: {error}; the file is damaged, start a new run") from error
+        with damaged(file, "no hints", "the file is damaged, start a new run"):
+            return Hints.from_json(read_json(file), problem.network.groups)
     curves = curves_for(problem, Questions().keep_ratios, cache_dir=cache_dir, verbose=verbose)
     hints = hints_of(curves, budget, problem.network.cost_model)
     if file is not None:

@@ -1,4 +1,4 @@
-"""One choice for each of several things, coupled in pairs by a shared budget: a mixed-integer program for HiGHS."""
+"""Mixed-integer program for HiGHS: one choice per item, items coupled in pairs by a shared budget."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Program:
     """Minimise ``Σ_g value_g[k_g]`` over choices ``k`` with ``Σ_g alone_g[k_g] + Σ_gh pairs_gh[k_g, k_h] ≤ 1``.
 
     Attributes:
-        values: what each choice of each thing is worth (less is better), ``[choices]`` each.
-        alone: what each choice uses of the budget by itself, ``[choices]`` each.
-        pairs: (g, h), g < h → what two choices use together, ``[choices of g, choices of h]``.
+        values: of each item's choices (less is better), ``[choices]`` each.
+        alone: share of the budget that each choice uses by itself, ``[choices]`` each.
+        pairs: items (g, h), g < h → what two choices use together, ``[choices of g, choices of h]``.
     """
 
     values: Sequence[Floats]
@@ -31,20 +31,20 @@ class Program:
 
 @dataclass(frozen=True)
 class Solution:
-    """``chosen``: a choice for each thing, ``None`` if none was found in time; ``bound``: no value is below it."""
+    """``chosen``: a choice per item, ``None`` if none was found in time; ``bound``: no value is below it."""
 
     chosen: tuple[int, ...] | None
     bound: float
 
 
 def solve(program: Program, time_limit_seconds: float) -> Solution:
-    """Solves it, or stops at the time limit with the best that was found and the bound that was proven.
+    """Solves it, or stops at the time limit with the best solution found and the bound proven.
 
-    One binary variable x per thing and choice. Each product x_gk · x_hl of a coupled pair becomes a variable y_kl ≥ 0
+    One binary variable x per item and choice. Each product x_gk · x_hl of a coupled pair becomes a variable y_kl ≥ 0
     whose sums over l and k are x_gk and x_hl (the local polytope): exact for whole x, and a tight relaxation.
     """
     sizes = [len(values) for values in program.values]
-    start = np.concatenate([[0], np.cumsum(sizes)]).astype(int)  # of each thing's x
+    start = np.concatenate([[0], np.cumsum(sizes)]).astype(int)  # of each item's x
     shapes = [(sizes[g], sizes[h]) for g, h in program.pairs]
     pair_start = start[-1] + np.concatenate([[0], np.cumsum([k * m for k, m in shapes])]).astype(int)
     variables = int(pair_start[-1])

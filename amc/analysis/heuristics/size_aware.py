@@ -1,4 +1,4 @@
-"""The size-aware rule: of all plans within the budget, the one with the least sum of its groups' own losses."""
+"""The size-aware heuristic: of all plans within the budget, the one with the least sum of its groups' own losses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SizeAware:
         predicted_loss: of the plan, if losses added up: the dense network's plus every group's increase, in nats.
         lower_bound: no plan of the same choices within the budget has a smaller predicted loss.
         choices: how many counts each group had to choose from, at most.
-        seconds: that choosing took.
+        seconds: time of the choice.
     """
 
     plan: PruningPlan
@@ -43,7 +43,7 @@ class SizeAware:
 
     @property
     def gap(self) -> float:
-        """How much better, in nats, a plan of the same choices could be at most; 0: this one is proven the best."""
+        """The most, in nats, by which a plan of the same choices could be better; 0: this one is proven optimal."""
         return max(self.predicted_loss - self.lower_bound, 0.0)
 
 
@@ -57,11 +57,11 @@ def size_aware_plan(
 ) -> SizeAware:
     """Minimises the summed loss increase under the budget, exactly, on a grid of counts for each group.
 
-    A layer's cost is a product of its input and output channels, so it depends on two groups at once; both, and
-    residual streams that everything in them shares, are in the program as they are
+    A layer's cost is a product of its input and output channels, so it depends on two groups at once; the program
+    models this exactly, residual streams included
     (:mod:`amc.analysis.heuristics.integer_program`).
     A network of very many couplings (every layer of a dense block with every one before it) gets a coarser grid, so
-    that the program stays solvable; what the time limit leaves unproven is told by the result's ``gap``.
+    that the program stays solvable; the result's ``gap`` tells what the time limit left unproven.
 
     Args:
         curves: of the network; interpolated and made monotone.
@@ -103,7 +103,7 @@ def _best(
 ) -> tuple[dict[str, int], float]:
     """The best plan found and the lower bound on the summed loss of any."""
     ends = time.perf_counter() + time_limit_seconds
-    simple = fewest_within(counts, harm, smallest_limit(counts, harm, budget.fits))  # there is always this one
+    simple = fewest_within(counts, harm, smallest_limit(counts, harm, budget.fits))  # always exists
     limit, bound = np.floor(budget.limit + 1e-9) + 0.5, 0.0  # costs are whole numbers: the half is for rounding alone
     for attempt in range(ATTEMPTS):
         left = ends - time.perf_counter()
@@ -116,7 +116,7 @@ def _best(
             break
         if budget.fits(kept):
             return min(kept, simple, key=lambda plan: _summed(plan, counts, harm)), bound
-        # The solver takes a limit within a millionth; of a large network that is more than one multiplication.
+        # The solver meets a limit within a millionth; of a large network that is more than one MAC.
         limit -= budget.value(kept) - budget.limit
     return simple, bound
 
@@ -128,7 +128,7 @@ def _program(
     fixed = cost_model.counts({})
     names = list(counts)
     columns = [next(i for i, g in enumerate(cost_model.groups) if g.name == name) for name in names]
-    fixed[columns] = 0  # what is left are groups that can't be pruned
+    fixed[columns] = 0  # leaves the groups that can't be pruned
     both = terms.pairwise + terms.pairwise.T - np.diag(np.diag(terms.pairwise))
     linear = terms.linear + both @ fixed
     scale = limit - terms.value(fixed)

@@ -1,4 +1,4 @@
-"""The threshold rule: every group is cut as far as its own sensitivity curve loses no more than a given accuracy."""
+"""The threshold heuristic: every group is cut until its own sensitivity curve loses a given accuracy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel
 
-TOLERANCE = 1e-9  # of an accuracy: a curve that loses exactly the threshold is within it
+TOLERANCE = 1e-9  # of the accuracy drop: exactly the threshold is within it
 
 
 def threshold_plan(
@@ -26,8 +26,8 @@ def threshold_plan(
 ) -> PruningPlan:
     """Each group keeps the fewest channels with which it alone would lose no more than ``accuracy_drop``.
 
-    The curves are made monotone and interpolated linearly between what was measured. The drops add up, and more than
-    that (see :mod:`amc.analysis.interactions`): the plan's own drop is larger.
+    The curves are made monotone and interpolated linearly between measured values. Drops at least add up (see
+    :mod:`amc.analysis.interactions`): the plan's own drop is larger.
 
     Args:
         curves: of the network.
@@ -48,13 +48,12 @@ def threshold_plan(
 def threshold_plan_for_budget(curves: Curves, budget: Budget, cost_model: CostModel) -> tuple[PruningPlan, float]:
     """The plan of the smallest accuracy drop that meets the budget; and that drop.
 
-    Curves are measured in steps, of an image at least, so many groups can lose just this much, and cutting all of them
-    as far as that allows may save more than is asked for. What is left of the budget goes back to them, all equally far
-    on the way to the plan of the next smaller drop.
+    Accuracy has steps of one image, so many groups may tie at this drop, and cutting all of them to it may save more
+    than is needed. The rest of the budget goes back to them, all equally far towards the plan of the next smaller drop.
 
     Args:
         curves: of the network.
-        budget: what the plan may cost, and its smallest keep ratio and rounding.
+        budget: largest cost, with its smallest keep ratio and rounding.
         cost_model: of the network.
     """
     counts = {g.name: allowed_counts(g, budget.min_keep, budget.channel_round) for g in budget.groups}

@@ -148,7 +148,7 @@ def test_they_are_measured_only_where_something_needs_them() -> None:
         assert Settings(**seen).needs(what, None)
         with pytest.raises(AmcError, match=f"observation={what}: is made of the {what}s"):
             Settings(**never, **seen)
-        with pytest.raises(AmcError, match=f"{what}s=false: the rule '{what}' is made of the {what}s"):
+        with pytest.raises(AmcError, match=f"{what}s=false: the heuristic '{what}' is made of the {what}s"):
             run(agent=what, settings=replace(QUICK, **never))
 
 
@@ -186,11 +186,23 @@ def test_a_policy_that_sees_responses_walks_on_another_network(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("agent", "settings", "message"),
     [
-        ("response", {"responses": False}, "responses=false: the rule 'response' is made of the responses"),
-        ("cma_es", {"responses": False, "agent": {"start": "response"}}, "responses=false: the rule 'response'"),
-        ("price", {"prices": False}, "prices=false: the rule 'price' is made of the prices; give prices=auto or true"),
-        ("threshold", {"curves": False}, "curves=false: the rule 'threshold' is made of the sensitivity curves; give"),
-        ("cma_es", {"curves": False, "agent": {"start": "size_aware"}}, "curves=false: the rule 'size_aware' is made"),
+        ("response", {"responses": False}, "responses=false: the heuristic 'response' is made of the responses"),
+        ("cma_es", {"responses": False, "agent": {"start": "response"}}, "responses=false: the heuristic 'response'"),
+        (
+            "price",
+            {"prices": False},
+            "prices=false: the heuristic 'price' is made of the prices; give prices=auto or true",
+        ),
+        (
+            "threshold",
+            {"curves": False},
+            "curves=false: the heuristic 'threshold' is made of the sensitivity curves; give",
+        ),
+        (
+            "cma_es",
+            {"curves": False, "agent": {"start": "size_aware"}},
+            "curves=false: the heuristic 'size_aware' is made",
+        ),
     ],
 )
 def test_what_is_not_measured_can_not_be_played(agent: str, settings: dict[str, Any], message: str) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +181,82 @@ def test_resizes_and_crops_the_centre(tmp_path: Path) -> None:
     assert splits.train.images.min() == 255  # 80 → 80 pixels, then the middle 70 of 160: inside the square
 
 
+def write_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def write_socket(path: Path) -> None:
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+
+
+def write_broken_link(path: Path) -> None:
+    path.symlink_to("nowhere.png")
+
+
+def write_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def write_half(path: Path) -> None:
+    whole = io.BytesIO()
+    Image.effect_noise((6, 6), 50).save(whole, "png")
+    path.write_bytes(whole.getvalue()[: whole.tell() // 2])
+
+
+def write_deep(path: Path) -> None:
+    Image.new("I;16", (6, 6), 300).save(path)
+
+
+def write_wide(path: Path) -> None:
+    Image.new("RGB", (9, 6)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (write_pipe, "0.png: is no file but a pipe, socket, device or broken link; remove it"),
+        (write_socket, "0.png: is no file"),
+        (write_broken_link, "0.png: is no file"),
+        (write_device, "0.png: is no file"),
+        (write_half, "0.png: can't be read"),
+        (write_deep, "0.png: has more than 8 bits a colour"),
+        (write_wide, "pixels, .*; give dataset.image_size"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_lies_among_the_images_is_named(
+    tmp_path: Path, split: str, write: Callable[[Path], None], message: str
+) -> None:
+    root = make_folder(tmp_path / "data", {"train": 3, "test": 2})
+    (root / split / "cat" / "0.png").unlink()
+    write(root / split / "cat" / "0.png")
+    (root / split / "cat" / "folder.png").mkdir()
+    with pytest.raises(AmcError, match=message) as caught:
+        load_dataset("imagefolder", root, val_images=2, cache_dir=tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "test", "val"])
+def test_a_split_of_another_size_is_named(tmp_path: Path, split: str) -> None:
+    root = make_folder(tmp_path / "data", {"train": 3, "test": 2, "val": 2})
+    for file in (root / split).rglob("*.png"):
+        Image.open(file).resize((9, 9)).save(file)
+    sizes = ("9×9", "6×6") if split != "train" else ("6×6", "9×9")
+    message = f"image .*: {sizes[0]} pixels, .*train.* has {sizes[1]}; give dataset.image_size"
+    with pytest.raises(AmcError, match=message):
+        load_dataset("imagefolder", root, cache_dir=tmp_path / "cache")
+    resized = load_dataset("imagefolder", root, cache_dir=tmp_path / "cache", image_size=6)
+    assert resized.train.shape == resized.test.shape == resized.val.shape == (3, 6, 6)
+
+
+def test_one_class_is_none(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "data", {"train": 3, "test": 2})
+    for split in ("train", "test"):
+        shutil.rmtree(root / split / "dog")
+    with pytest.raises(AmcError, match="train: only one class folder, 'cat'; images of two or more classes are needed"):
+        load_dataset("imagefolder", root, val_images=2, cache_dir=tmp_path / "cache")
+
+
 def test_wrong_folders_are_one_line(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "data", {"train": 3, "test": 2})
     (make_folder(tmp_path / "empty", {"train": 3, "test": 2}) / "train" / "eel").mkdir()
@@ -202,13 +282,13 @@ def test_wrong_folders_are_one_line(tmp_path: Path) -> None:
             "imagefolder",
             root,
             {"val_images": 0},
-            "dataset.val_images=0: give a whole number of at least 1, or null for all",
+            "dataset.val_images=0: give a whole number of at least 1, or null",
         ),
         ("imagefolder", root, {"val_images": "abc"}, "dataset.val_images=abc: give a whole number of at least 1"),
-        ("imagefolder", root, {"image_size": "x"}, "dataset.image_size=x: give a whole number of at least 1"),
-        ("imagefolder", root, {"mean": [0.5]}, "dataset.mean=[0.5]: give three numbers"),
-        ("imagefolder", root, {"mean": 0.5}, "dataset.mean=0.5: give three numbers"),
-        ("imagefolder", root, {"std": [1, 0, 1]}, "dataset.std=0: give a number above 0 for each colour"),
+        ("imagefolder", root, {"image_size": "x"}, "dataset.image_size=x: give a whole number in [1, 4096]"),
+        ("imagefolder", root, {"mean": [0.5]}, "dataset.mean=[0.5]: give a list of 3, such as dataset.mean="),
+        ("imagefolder", root, {"mean": 0.5}, "dataset.mean=0.5: give a list of 3"),
+        ("imagefolder", root, {"std": [1, 0, 1]}, "dataset.std=0: give a number above 0"),
         ("imagefolder", root, {"size": 3}, "dataset.size: unknown; give one of name, root, val_from"),
         ("imagefolder", root, {"val_from": "val"}, "needs dataset=imagefolder with train/, val/ and test/"),
         ("imagefolder", root, {"val_from": "moon"}, "dataset.val_from=moon"),
@@ -219,3 +299,27 @@ def test_wrong_folders_are_one_line(tmp_path: Path) -> None:
             load_dataset(name, folder, **arguments)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_images_larger_than_memory_are_refused_before_they_take_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(tmp_path, {"train": 4, "test": 2})
+    monkeypatch.setattr("amc.core.memory.free_bytes", lambda: 1 << 30)
+    with pytest.raises(AmcError, match=r"^dataset.image_size=20000: takes about \S+ GiB of memory, 1 GiB are free; "):
+        load_dataset("imagefolder", root, val_images=2, image_size=20_000, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_an_image_that_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train": 4, "test": 2})
+    image = root / "train" / "cat" / "0.png"
+    image.unlink()
+    if kind == "pipe":
+        os.mkfifo(image)
+    elif kind == "folder":
+        image.mkdir()
+    else:
+        image.symlink_to("/dev/zero")
+    with pytest.raises(AmcError, match=r"^image \S+0\.png: can't be read \(it is a "):
+        load_dataset("imagefolder", root, val_images=2, cache_dir=tmp_path / "cache")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import nn
+from torch.nn.utils import prune
 
 from amc.core.errors import AmcError
 from amc.data import ImageSet
@@ -139,14 +140,23 @@ def test_weights_depend_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> No
 def test_own_callable_is_left_as_it_is(my_pkg: types.ModuleType) -> None:
     made = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
     my_pkg.my_net = lambda num_classes: made
-    assert build("my_pkg.my_net", 5, SMALL) is made
+    assert build("my_pkg.my_net", 5, SMALL).get_submodule("0").stride == (2, 2)
     assert made[0].stride == (2, 2)
     assert build("my_pkg.my_net", 5, SMALL, stem="small").get_submodule("0").stride == (1, 1)
+
+
+class Pair(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
 
 
 def test_wrong_networks_are_one_line(my_pkg: types.ModuleType) -> None:
     my_pkg.number = lambda num_classes: 3
     my_pkg.other_size = lambda num_classes: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 7))
+    my_pkg.pair = lambda num_classes: Pair()
+    my_pkg.masked = lambda num_classes: nn.Sequential(
+        nn.Flatten(), prune.l1_unstructured(nn.Linear(3 * 64, 10), "weight", 0.5)
+    )
     my_pkg.no_arguments = lambda: nn.Identity()
     my_pkg.wants_large = lambda num_classes: nn.Conv2d(3, 4, 99)
     for target, options, message in (
@@ -155,6 +165,8 @@ def test_wrong_networks_are_one_line(my_pkg: types.ModuleType) -> None:
         ("no_such_pkg.net", {}, "model=no_such_pkg.net: no_such_pkg can't be imported"),
         ("my_pkg.number", {}, "it must return an nn.Module"),
         ("my_pkg.other_size", {}, "shape (1, 7) instead of a tensor of shape (1, 10)"),
+        ("my_pkg.pair", {}, "is a tuple instead of a tensor of shape (1, 10), which a module around it could return"),
+        ("my_pkg.masked", {}, "layer '1' has a pruning mask (L1Unstructured) on its weight"),
         ("my_pkg.no_arguments", {}, "can't be built with num_classes=10"),
         ("my_pkg.wants_large", {}, "can't run on 3×8×8 images"),
         ("torchvision.models.vit_b_16", {}, "can't run on 3×8×8 images"),

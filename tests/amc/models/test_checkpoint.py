@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,29 @@ class Bomb:
         return exec, ("raise SystemExit('ran code from a file')",)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.to(torch.complex64), r"is complex \(complex64\); give another checkpoint"),
+        (lambda w: w.to_sparse(), r"is sparse \(sparse_coo\)"),
+        (lambda w: w.int(), r"holds whole numbers \(int32\)"),
+        (lambda w: w > 0, r"holds whole numbers \(bool\)"),
+        (lambda w: w.to(torch.float8_e4m3fn), "is float8_e4m3fn"),
+        (lambda w: w / 0, "has NaN or infinite values"),
+        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), r"is quantized \(qint8\)"),
+    ],
+)
+def test_weights_of_another_kind_are_named(
+    tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor], message: str
+) -> None:
+    model = network()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.save({**before, "2.weight": change(before["2.weight"])}, tmp_path / "w.pt")
+    with pytest.raises(AmcError, match=f"w.pt: tensor '2.weight' {message}"):
+        load_checkpoint(model, tmp_path / "w.pt")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_wrong_checkpoints_are_one_line_and_change_nothing(tmp_path: Path) -> None:
     model = network()
     state = model.state_dict()
@@ -61,7 +85,7 @@ def test_wrong_checkpoints_are_one_line_and_change_nothing(tmp_path: Path) -> No
         (network(5).state_dict(), "tensor '2.weight' is 5×4 there and 2×4 in the network"),
         ({k: v for k, v in state.items() if k != "0.bias"}, "tensor '0.bias' is missing there"),
         (extra, "tensor '9.weight' is not in the network"),
-        (poisoned, "tensor '2.bias' holds NaN"),
+        (poisoned, "tensor '2.bias' has NaN"),
         ({}, "holds no tensors"),
         ([1, 2], "holds a list, not a dict of tensors"),
         ({"w": Bomb()}, "damaged or holds more than tensors"),

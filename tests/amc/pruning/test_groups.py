@@ -3,10 +3,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x0_5
+from torchvision.ops import FrozenBatchNorm2d
 
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup
@@ -150,6 +152,25 @@ def test_group_and_instance_norms() -> None:
     assert first.frozen == "layer features.1 (GroupNorm) can't be cut"
     assert second.frozen is None
     assert prunable(trace(nets.chain(nn.InstanceNorm2d(8, affine=True)), IMAGE)) == ["features.0.0", "features.2.0"]
+
+
+def test_a_slope_shared_by_all_channels_stays() -> None:
+    one, each = (trace(nets.chain(nn.PReLU(count)).eval(), IMAGE) for count in (1, 8))
+    assert [g.frozen for g in one] == [g.frozen for g in each] == [None, None, OUTPUT]
+    assert "features.1" not in {s.layer for s in one[0].slices}
+    assert "features.1" in {s.layer for s in each[0].slices}
+
+
+def test_frozen_batch_norms_are_cut_with_their_layer() -> None:
+    norm = FrozenBatchNorm2d(8)
+    norm.weight.uniform_(0.5, 1.5)
+    norm.running_mean.normal_()
+    model = nets.chain(norm).eval()
+    groups = trace(model, IMAGE)
+    assert [g.frozen for g in groups] == [None, None, OUTPUT]
+    small = Surgeon(model, groups).cut({groups[0].name: np.array([1, 4, 6])})
+    assert torch.equal(small.get_buffer("features.1.running_mean"), norm.running_mean[[1, 4, 6]])
+    assert small(IMAGE).shape == (1, 4)
 
 
 def test_a_free_parameter_freezes_its_channels() -> None:
