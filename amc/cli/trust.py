@@ -21,10 +21,12 @@ RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "check
 
 def trust_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The dotted paths in ``trust=``. Raises ``AmcError`` for something else."""
-    given = config.get("trust") or ()
+    given = config.get("trust")
+    if given is None:
+        return ()
     paths = listed(given) if isinstance(given, (str, list, tuple)) else (given,)
     for path in paths:
-        if not isinstance(path, str):
+        if not isinstance(path, str) or "." not in path or not all(part.isidentifier() for part in path.split(".")):
             raise AmcError(f"trust={given}: give a dotted path, such as my_pkg.my_net, or a list of them")
     return paths
 
