@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
 from amc.cli.command import plain_of
 from amc.cli.run import run
-from amc.core.files import write_error, write_json, write_safetensors
+from amc.core.files import write_json, write_safetensors
 from amc.core.progress import Progress, duration
-from amc.core.types import Metrics
 from amc.data import Splits
 from amc.evaluation.metrics import CLASSIFICATION
 from amc.evaluation.outputs import check_trainable
 from amc.reporting.console import show
 from amc.task.load import load_recipe, load_untrained
-from amc.tracking import RunDir
+from amc.tracking import EventFile, run_folder
 from amc.training.fit import TrainResult, evaluate, train
 from amc.training.recipe import Recipe
 from amc.training.trainer import Epoch
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+WEIGHTS = "model.safetensors"
 
 __all__ = ["Epoch", "Recipe", "TrainResult", "evaluate", "main", "main_from_config", "run_training", "train"]
 
@@ -52,13 +53,13 @@ def run_training(
         AmcError: ``run_dir`` holds a run, can't be written, or the training fails.
     """
     check_trainable(model.to(splits.train.device), splits.train)
-    with RunDir.create(run_dir) as folder:
-        folder.write_config(config)
+    with run_folder(run_dir, False, {"command": "train", **config}, results=(WEIGHTS,)) as folder:
         result = _train(model, splits, recipe, run_dir, seed, verbose)
         scores = {name: evaluate(model, getattr(splits, name)) for name in ("val", "test")}
         metric = CLASSIFICATION.metric.name
         notes = {"dataset": splits.name, "val_from": splits.val_from, "train_images": splits.train.fingerprint()}
-        write_safetensors(run_dir / "model.safetensors", model.state_dict(), notes)
+        folder.require_here()
+        write_safetensors(run_dir / WEIGHTS, model.state_dict(), notes)
         summary = {
             "dataset": splits.name,
             "val_from": splits.val_from,
@@ -75,25 +76,16 @@ def run_training(
 
 
 def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed: int, verbose: bool) -> TrainResult:
-    try:
-        with SummaryWriter(str(run_dir)) as board, Progress("epoch", verbose) as progress:
+    with closing(EventFile(run_dir, purge_step=0)) as board, Progress("epoch", verbose) as progress:
 
-            def on_epoch(epoch: Epoch) -> None:
-                progress.update(epoch.number, epoch.epochs, str(epoch))
-                for tag, value in (
-                    ("train/loss", epoch.train_loss),
-                    ("train/lr", epoch.lr),
-                    *(() if epoch.val is None else _validation(epoch.val)),
-                ):
-                    board.add_scalar(tag, value, epoch.number)
+        def on_epoch(epoch: Epoch) -> None:
+            progress.update(epoch.number, epoch.epochs, str(epoch))
+            values = {"train/loss": epoch.train_loss, "train/lr": epoch.lr}
+            if epoch.val is not None:
+                values |= {f"val/{epoch.val.metric}": epoch.val.score, "val/loss": epoch.val.loss}
+            board.scalars(values, epoch.number)
 
-            return train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
-    except OSError as error:
-        raise write_error(run_dir, error) from error
-
-
-def _validation(found: Metrics) -> tuple[tuple[str, float], ...]:
-    return (f"val/{found.metric}", found.score), ("val/loss", found.loss)
+        return train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
 
 
 def main_from_config(config: DictConfig, run_dir: Path) -> None:

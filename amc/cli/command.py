@@ -26,6 +26,14 @@ def plain_of(config: DictConfig) -> dict[str, Any]:
     return plain
 
 
+def _own_code(value: object) -> bool:
+    """Whether something in a configuration is called that is neither this project's nor torchvision's."""
+    if isinstance(value, Mapping):
+        target = str(value.get("_target_", "amc."))
+        return not target.startswith(("amc.", "torchvision.")) or any(map(_own_code, value.values()))
+    return isinstance(value, list) and any(map(_own_code, value))
+
+
 @dataclass(frozen=True)
 class Command:
     """One call of a command.
@@ -56,8 +64,14 @@ class Command:
 
     @contextmanager
     def folder(self) -> Iterator[RunDir]:
-        """The locked run folder, with the configuration stored or compared. See :func:`amc.tracking.run_folder`."""
-        with run_folder(self.run_dir, self.resume, {"command": self.name, **self.plain}) as folder:
+        """The locked run folder, with the configuration stored or compared. See :func:`amc.tracking.run_folder`.
+
+        The same call again goes on with a killed run, unless the user's own code is in it, which may be another now.
+        """
+        config = {"command": self.name, **self.plain}
+        with run_folder(self.run_dir, self.resume, config, again=not _own_code(self.plain)) as folder:
+            if self.verbose and folder.continued:
+                show(Text(f"{folder.path}: the run that was stopped here goes on"))
             yield folder
 
     def load(self, config: Mapping[str, Any] | None = None) -> Task:

@@ -10,9 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from amc.cli.overrides import _named_callables, _several_networks
 from amc.core.errors import AmcError
 from amc.tracking import RunDir
+from amc.tracking.claim import RESUMABLE
 from amc.tracking.run_dir import FREE_ON_RESUME
-
-RESUMABLE = ("search", "finetune", "sensitivity")
 
 
 def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> DictConfig:
@@ -22,7 +21,10 @@ def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> Dict
         AmcError: no run there, a run of another command, or an override that contradicts it.
     """
     if command not in RESUMABLE:
-        raise AmcError(f"resume={folder}: amc.{command} can't go on with a run; start a new one")
+        raise AmcError(
+            f"resume={folder}: amc.{command} can't go on with a run; give the same call with hydra.run.dir={folder}, "
+            "which takes the place of a run that was killed"
+        )
     with RunDir.open(folder) as run_dir:
         stored = run_dir.read_config()
     if stored.pop("command", None) != command or "settings" in stored:

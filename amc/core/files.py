@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import io
 import json
 import math
@@ -31,6 +32,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     # The process id keeps two processes that write the same cache file out of each other's way.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -40,6 +42,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Deletes the temporary files of ``path`` whose writers were killed; those of living ones stay."""
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = other.name.split(".")[-2]
+        if writer.isdigit() and not _lives(int(writer)):
+            other.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def remove_leftovers(folder: str | Path) -> None:

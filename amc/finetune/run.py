@@ -83,7 +83,7 @@ def finetune(
     with Run(run_dir, resume=resume, verbose=verbose).opened({"command": "finetune", **facts}) as run:
         problem = assemble(task, settings.method(seed), whole, None, run)
         with TuningLog(run.folder, problem.fingerprint, verbose, task.metric.name) as log:
-            found = log.plans(problem.network.groups) or _candidates(plans, problem.network, settings.refine_plans)
+            found = _begun_with(log, run, plans, problem.network, settings.refine_plans)
             phases = Phases(problem, recipe, settings, log, run)
             plan, trained = _all_phases(phases, found, run)
             baseline, cut, tuned = _scored(problem, plan, trained, phases)
@@ -118,6 +118,19 @@ def _scored(problem: Problem, plan: PruningPlan, trained: Trained, phases: Phase
         network.example,
         problem.task.criterion,
     )
+
+
+def _begun_with(log: TuningLog, run: Run, plans: Plans, network: Network, most: int) -> list[PruningPlan]:
+    """The plans to choose from: a resumed run's own, or the given ones."""
+    begun = log.plans(network.groups)
+    if not begun:
+        return _candidates(plans, network, most)
+    if run.folder is not None and run.folder.continued and begun != _candidates(plans, network, most):
+        raise AmcError(
+            f"{run.folder.path}: holds a run that was stopped, of other plans than these; go on with it by "
+            f"resume={run.folder.path}, or give another folder by hydra.run.dir="
+        )
+    return begun
 
 
 def _candidates(plans: Plans, network: Network, most: int) -> list[PruningPlan]:

@@ -130,6 +130,8 @@ class FineTuner:
         else:
             cut, cut_metrics = resized(self._network.model, state["cut"]), Metrics.from_json(state["cut_metrics"])
             best = _Best(state["best"], Metrics.from_json(state["best_metrics"]), state["best_epoch"])
+            # What was kept may be a later epoch's, or part of it: the run was killed before that was in the checkpoint.
+            self._on_best(resized(self._network.model, best.state), phase, best.metrics)
         small = copy.deepcopy(cut)
         trainer = self._trainer(small, phase)
 

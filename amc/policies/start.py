@@ -82,10 +82,24 @@ def starting_policy(path: str | Path | None, folder: RunDir | None) -> tuple[Pol
     """The policy that a run begins with, and the folder it is read from; on resume the run's own copy."""
     if folder is not None and folder.load_checkpoint() is not None:
         copy = folder.path / START
-        return (read(copy), copy) if copy.is_dir() else None
-    if folder is not None:  # left by a run that ended before its first episode
-        shutil.rmtree(folder.path / START, ignore_errors=True)
+        begun = (read(copy), copy) if (copy / JSON).is_file() else None
+        if folder.continued and begun is not None and path is not None:
+            _require_copy(folder.path, policy_folder(path), copy)
+        return begun
+    if folder is not None:  # of a run here that was given up before its first episode
+        for name in (JSON, WEIGHTS):
+            (folder.path / START / name).unlink(missing_ok=True)
     return None if path is None else (read(path), policy_folder(path))
+
+
+def _require_copy(run: Path, policy: Path, copy: Path) -> None:
+    """Raises ``AmcError`` if ``policy``, which a call for a new run names, is not what the killed run began with."""
+    for name in (JSON, WEIGHTS):
+        if not (policy / name).is_file() or (policy / name).read_bytes() != (copy / name).read_bytes():
+            raise AmcError(
+                f"{run}: holds a run that was stopped, from another policy than {policy}; go on with it by "
+                f"resume={run}, or give another folder by hydra.run.dir="
+            )
 
 
 def origin(policy: Policy) -> dict[str, Any]:

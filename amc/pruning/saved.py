@@ -152,13 +152,16 @@ def keep_network(
     images: ImageSet,
     description: Mapping[str, Any] | None,
 ) -> None:
-    """Saves a plan's network without fine-tuning. A failure to save doesn't fail the run.
+    """Saves a plan's network without fine-tuning. One that its description doesn't rebuild doesn't fail the run.
 
     Args:
         folder: of the pruned network.
         model, plan, scored: the network, its plan and its results.
         images: give the shape, classes and normalisation.
         description: see :func:`amc.pruning.saved.save_pruned`.
+
+    Raises:
+        AmcError: the files can't be written.
     """
     try:
         save_pruned(
@@ -173,4 +176,6 @@ def keep_network(
             facts={f"val_{scored.val.metric}": scored.val.score, "macs": scored.cost.macs},
         )
     except AmcError as error:
+        if isinstance(error.__cause__, OSError):  # a full disk: the run is not finished
+            raise
         log.warning("the pruned network is not saved: %s", error)

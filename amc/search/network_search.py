@@ -168,9 +168,9 @@ class NetworkSearch:
         facts = {**facts, **self._own_facts(outcome.finals)}
         uniform = {} if outcome.uniform is None else {"uniform": outcome.uniform.to_json()}
         summary = {**summary_of(result, best, facts), **uniform}
-        self._recorder.finish(result.episodes, best, summary, *hparams_of(result, best, facts))
         pruned, train = self._run.folder.path / "pruned", self.task.train
         keep_network(pruned, result.model, result.plan, result.best, train, self.task.description)
+        self._recorder.finish(result.episodes, best, summary, *hparams_of(result, best, facts))
 
     def _own_facts(self, finals: Finals | None) -> dict[str, Any]:
         """Entries of the summary about this network's evaluation."""

@@ -11,25 +11,33 @@ from types import TracebackType
 from typing import Any
 
 from amc.core.errors import AmcError
-from amc.core.files import plain, read_json, read_torch, remove_leftovers, write_error, write_json, write_torch
+from amc.core.files import read_torch, write_error, write_json, write_torch
 from amc.core.types import PruningPlan
+from amc.tracking.claim import CHECKPOINT, CONFIG, EPISODES, TRACES, claim, clean, difference, read_config
 
-CONFIG = "config.json"
-EPISODES = "episodes.csv"
+LOCK = ".lock"
+
+__all__ = ["CONFIG", "EPISODES", "FREE_ON_RESUME", "RunDir", "opened", "run_folder"]
+
 # Settings that may differ at a resume: verbosity, length, and the paths of unchanged inputs.
 FREE_ON_RESUME = (
     "verbose", "dry_run", "episodes", "device", "dataset.root", "model.checkpoint", "checkpoints", "cache_dir", "plan",
     "policy",
 )  # fmt: skip
-# A folder with one of these holds a run; Hydra's own files and a lock alone do not count.
-TRACES = (CONFIG, EPISODES, "checkpoint", "summary.json", "plan.json")
 
 
 class RunDir:
     """Make one with :meth:`create` or :meth:`open`; both lock the folder until :meth:`close` or the process's end.
 
     The lock is the kernel's (``flock``), so a killed process leaves none behind.
+
+    Attributes:
+        path: of the folder.
+        continued: whether the call of a new run turned out to be that of a killed one, which goes on.
     """
+
+    continued = False
+    _results: tuple[str, ...] = ()
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
@@ -37,8 +45,14 @@ class RunDir:
         self._kept: set[str] = set()
 
     @classmethod
-    def create(cls, path: str | Path) -> RunDir:
-        """A folder for a new run.
+    def create(cls, path: str | Path, results: Collection[str] = (), same: Mapping[str, Any] | None = None) -> RunDir:
+        """A folder for a new run. What a killed run left there that had finished nothing is removed.
+
+        Args:
+            path: made if need be.
+            results: further files that the run is going to write and must not find.
+            same: the resolved configuration. A killed run with a checkpoint that was started with exactly this one goes
+                on; without it, such a run is refused.
 
         Raises:
             AmcError: the folder holds a run already, another process works in it, or it can't be written.
@@ -49,13 +63,12 @@ class RunDir:
         except OSError as error:
             raise write_error(path, error) from error
         run = cls(path, _lock(path))
-        found = [name for name in TRACES if (path / name).exists()]
-        if found:
+        run._results = tuple(results)
+        try:
+            run.continued = claim(path, results, same)
+        except BaseException:
             run.close()
-            raise AmcError(
-                f"{path}: holds a run already ({found[0]}); give another folder by hydra.run.dir=, "
-                f"or go on with a search by resume={path}"
-            )
+            raise
         return run
 
     @classmethod
@@ -69,20 +82,17 @@ class RunDir:
         if not (path / CONFIG).is_file():
             raise AmcError(f"resume={path}: this folder holds no run (no {CONFIG}); give the folder of an earlier run")
         run = cls(path, _lock(path))
-        for folder in (path, path / "checkpoint"):
-            remove_leftovers(folder)
+        clean(path)
         return run
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Stores the resolved configuration, which makes the folder a run's."""
+        self.require_here()
         write_json(self.path / CONFIG, config)
 
     def read_config(self) -> dict[str, Any]:
         """The configuration that the run was started with. Raises ``AmcError`` if the file is damaged."""
-        config = read_json(self.path / CONFIG)
-        if not isinstance(config, dict):
-            raise AmcError(f"{self.path / CONFIG}: holds no configuration; the file is damaged")
-        return config
+        return read_config(self.path)
 
     def check_config(self, config: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
         """Compares a resume's configuration with the one that the run was started with.
@@ -94,21 +104,36 @@ class RunDir:
         Raises:
             AmcError: names the first key that differs and both values.
         """
-        before, now = _flat(self.read_config()), _flat(plain(config))
-        for key in [*before, *(key for key in now if key not in before)]:
-            if any(key == name or key.startswith(f"{name}.") for name in ignore):
-                continue
-            if before.get(key, "not set") != now.get(key, "not set"):
-                raise AmcError(
-                    f"resume={self.path}: the run was started with {key}={_show(before, key)}, now it is "
-                    f"{_show(now, key)}; leave the override out, or start a new run"
-                )
+        other = difference(self.path, config, ignore)
+        if other is not None:
+            raise AmcError(f"resume={self.path}: the run was {other}; leave the override out, or start a new run")
 
     def forget_unless_begun(self) -> None:
         """Deletes configuration and kept files if the run has left nothing else: the folder then holds no run."""
-        if not any((self.path / name).exists() for name in TRACES if name != CONFIG):
+        if not self._is_here():  # what is in its place is another's
+            return
+        if not any((self.path / name).exists() for name in (*TRACES, *self._results) if name != CONFIG):
             for name in (CONFIG, *self._kept):
                 (self.path / name).unlink(missing_ok=True)
+
+    def require_here(self) -> None:
+        """Raises ``AmcError`` if the folder was deleted, moved or replaced while the run lives.
+
+        Files would be written into a new folder of that name, which this run has no lock on.
+        """
+        if not self._is_here():
+            raise AmcError(
+                f"{self.path}: was moved, deleted or replaced while a run was writing to it; a moved one can go on by "
+                "resume=, or run the command again"
+            )
+
+    def _is_here(self) -> bool:
+        if self._lock is None:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._lock), (self.path / LOCK).stat())
+        except OSError:
+            return False
 
     def kept_file(self, name: str) -> Path:
         """File of a measurement made once, before the first episode, and kept for a resume.
@@ -116,6 +141,7 @@ class RunDir:
         If nothing comes of the run it is removed again, or the next run in this folder would take it for its own. So is
         what a run left that was killed before its first checkpoint, which says what it was measured of.
         """
+        self.require_here()
         if name not in self._kept and not self._checkpoint.exists():
             (self.path / name).unlink(missing_ok=True)
         self._kept.add(name)
@@ -123,7 +149,7 @@ class RunDir:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.path / "checkpoint" / "state.pt"
+        return self.path / CHECKPOINT / "state.pt"
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replaces the checkpoint atomically.
@@ -134,6 +160,7 @@ class RunDir:
         Raises:
             AmcError: full disk; the checkpoint from before is still there.
         """
+        self.require_here()
         write_torch(self._checkpoint, dict(state))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
@@ -147,10 +174,12 @@ class RunDir:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes ``summary.json``."""
+        self.require_here()
         write_json(self.path / "summary.json", summary)
 
     def write_plan(self, plan: PruningPlan) -> None:
         """Writes ``plan.json``."""
+        self.require_here()
         write_json(self.path / "plan.json", plan.to_json())
 
     def close(self) -> None:
@@ -169,8 +198,17 @@ class RunDir:
 
 
 @contextmanager
-def run_folder(path: str | Path, resume: bool, config: Mapping[str, Any]) -> Iterator[RunDir]:
+def run_folder(
+    path: str | Path, resume: bool, config: Mapping[str, Any], *, results: Collection[str] = (), again: bool = False
+) -> Iterator[RunDir]:
     """The locked run folder, with the configuration written down or, at a resume, compared.
+
+    Args:
+        path: of the folder.
+        resume: it holds a run, which goes on.
+        config: the resolved configuration.
+        results: further files that a new run is going to write and must not find.
+        again: a new run may turn out to be a killed one, which goes on; see :meth:`RunDir.create`.
 
     A new run that is refused before its first episode leaves no configuration behind, so that the corrected command
     can use the same folder.
@@ -178,10 +216,10 @@ def run_folder(path: str | Path, resume: bool, config: Mapping[str, Any]) -> Ite
     Raises:
         AmcError: the folder is another run's, or in use; a resumed run had another configuration.
     """
-    with RunDir.open(path) if resume else RunDir.create(path) as folder:
+    with RunDir.open(path) if resume else RunDir.create(path, results, config if again else None) as folder:
         if resume:
             folder.check_config(config, ignore=FREE_ON_RESUME)
-        else:
+        elif not folder.continued:
             folder.write_config(config)
         try:
             yield folder
@@ -201,9 +239,9 @@ def opened(
 
 def _lock(path: Path) -> int:
     try:
-        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise write_error(path / ".lock", error) from error
+        raise write_error(path / LOCK, error) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -214,17 +252,3 @@ def _lock(path: Path) -> int:
             ) from None
         raise AmcError(f"{path}: can't be locked ({error.strerror}); give a folder on a local disk") from error
     return handle
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _show(flat: Mapping[str, Any], key: str) -> str:
-    return repr(flat[key]) if key in flat else "not set"

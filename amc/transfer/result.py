@@ -53,7 +53,7 @@ def strengths_line(result: TransferResult) -> Text:
 
 
 def record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
-    """Writes figure, plan and summary."""
+    """Writes figure and plan, and last the summary, which makes the run a finished one."""
     share = result.policy.cost.macs / result.uncut.cost.macs
     title = f"Policy without search: {result.policy.val.score:.2%} at {share:.1%} of the MACs"
     figure = plan_figure(result.groups, result.plan, result.uncut.cost.macs, title)

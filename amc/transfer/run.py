@@ -120,9 +120,9 @@ def transfer(
             wall_seconds=time.perf_counter() - began,
         )
         if run.folder is not None:
-            record(run.folder, result, facts)
             pruned = run.folder.path / "pruned"
             keep_network(pruned, result.model, result.plan, result.policy, task.train, description)
+            record(run.folder, result, facts)
         if verbose:
             show(result_table(compared.scored))
             show(strengths_line(result))

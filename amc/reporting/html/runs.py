@@ -96,6 +96,8 @@ def read_run(folder: str | Path) -> StoredRun:
     config, summary = _optional(path / CONFIG), _summary(path / SUMMARY)
     parts = [_part(part) for part in sorted((path / NETWORKS).glob("*/"))] if (path / NETWORKS).is_dir() else []
     order = _order(config, summary)
+    if config:  # others are of a killed run over other networks, whose place this one took
+        parts = [part for part in parts if part.name in order]
     parts.sort(key=lambda part: order.index(part.name) if part.name in order else len(order))
     run = _part(path, config, summary, parts)
     if not parts and not run.episodes and not run.plan:

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,7 +15,7 @@ from PIL import Image
 from amc.cli.run import run
 from amc.models import build
 from amc.search.__main__ import main_from_config
-from amc.tracking import read_episodes
+from amc.tracking import RunDir, read_episodes
 from tests.support import commands
 
 # One epoch of a small network: a baseline that every test shares through the cache.
@@ -234,59 +228,33 @@ def untimed(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if not UNTIMED.search(k)} for row in rows]
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "amc.search", *arguments, "verbose=false"],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def test_a_run_that_another_process_works_in_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    search("episodes=1", "verbose=false", "hydra.run.dir=run")
+    with RunDir.open(tmp_path / "run"):
+        for arguments in (["resume=run"], [*BASE, "hydra.run.dir=run"]):
+            assert "another process" in refused(capsys, *arguments, base=[])
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
-    _, error = process.communicate(timeout=300)
-    assert process.returncode == 0, error.decode()
+def test_the_same_call_goes_on_with_a_killed_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    whole = [*BASE, "episodes=2", "hydra.run.dir=run"]
+    run("search", main_from_config, [*whole, "verbose=false"])
+    before, summary = untimed(tmp_path / "run"), tmp_path / "run" / "summary.json"
+    summary.unlink()  # as if it had been killed before that
+    assert "started with seed=0, now it is 1" in refused(capsys, *whole, "seed=1", base=[])
+    run("search", main_from_config, whole)
+    assert "run: the run that was stopped here goes on" in capsys.readouterr().out
+    assert untimed(tmp_path / "run") == before
+    assert summary.is_file()
 
 
-def kill_after(process: subprocess.Popen[bytes], log: Path, rows: int) -> None:
-    """``kill -9`` as soon as the run has written that many episodes, a random moment later."""
-    deadline = time.monotonic() + 300
-    while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") <= rows):
-        assert time.monotonic() < deadline, "the run makes no progress"
-        time.sleep(0.005)
-    time.sleep(random.Random(rows).uniform(0, 0.05))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-@pytest.mark.slow
-def test_killed_runs_end_as_if_they_had_not_been(tmp_path: Path) -> None:
-    arguments = [*BASE, "episodes=40"]
-    finish(start(*arguments, "hydra.run.dir=whole"))
-    process = start(*arguments, "hydra.run.dir=killed")
-    config, log = tmp_path / "killed" / "config.json", tmp_path / "killed" / "episodes.csv"
-    kill_after(process, config, 0)  # while it loads
-    assert not log.exists()
-    process = start("resume=killed")
-    for rows in (1, 5, 17):  # in the warm-up, just behind it, while learning
-        kill_after(process, log, rows)
-        assert not (tmp_path / "killed" / "summary.json").exists(), "it was over before it was killed"
-        process = start("resume=killed")
-    finish(process)
-    assert untimed(tmp_path / "killed") == untimed(tmp_path / "whole")
-    assert (tmp_path / "killed" / "plan.json").read_bytes() == (tmp_path / "whole" / "plan.json").read_bytes()
-
-
-@pytest.mark.slow
-def test_two_runs_never_write_into_one_folder(tmp_path: Path) -> None:
-    first = start(*BASE, "episodes=2000", "hydra.run.dir=run")
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "run" / "episodes.csv").exists():
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    second = start("resume=run")
-    _, error = second.communicate(timeout=300)
-    first.kill()
-    first.communicate()
-    assert second.returncode == 2
-    assert b"another process" in error
+def test_a_killed_run_with_own_code_goes_on_only_by_resume(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "own_reward.py").write_text("def accuracy(metrics, cost, original):\n    return metrics.accuracy\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = [*BASE, "reward=own_reward.accuracy", "episodes=2", "hydra.run.dir=run", "verbose=false"]
+    run("search", main_from_config, own)
+    (tmp_path / "run" / "summary.json").unlink()
+    assert "was stopped; go on with it by resume=" in refused(capsys, *own, base=[])
+    run("search", main_from_config, ["resume=run", "verbose=false"])
+    assert (tmp_path / "run" / "summary.json").is_file()

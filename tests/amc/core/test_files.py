@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -94,6 +95,15 @@ def test_leftovers_of_killed_writers_go(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == [".lock", "state.pt", "x.tmp"]
+
+
+def test_a_writer_removes_what_a_killed_one_left_of_its_file(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for name in (f".a.{gone.pid}.tmp", f".a.{os.getppid()}.tmp", f".b.{gone.pid}.tmp", ".a.mine.tmp"):
+        (tmp_path / name).write_text("half")
+    write_bytes(tmp_path / "a", b"whole")
+    assert names(tmp_path) == sorted([f".a.{os.getppid()}.tmp", f".b.{gone.pid}.tmp", ".a.mine.tmp", "a"])
 
 
 def test_plain() -> None:

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +29,6 @@ from tests.support.small import images as noise
 
 BASE = ["model=resnet20", "dataset=digits", "training.epochs=1", "device=cpu", "verbose=false", "seed=3"]
 QUICK = ["epochs=2", "calibration_images=64", "recovery=bn", "finetuning.bf16=false"]
-UNTIMED = re.compile("seconds|latency")
 
 
 @pytest.fixture(scope="module")
@@ -132,41 +125,6 @@ def test_of_several_plans_the_best_goes_on() -> None:
     # the winner is cut again in the same way
     assert last["cut_val_accuracy"] == winner["cut_val_accuracy"]
     assert json.loads(Path("several/plan.json").read_text()) == json.loads(Path("several/pruned/plan.json").read_text())
-
-
-def untimed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: untimed(v) for k, v in value.items() if not UNTIMED.search(k)}
-    return [untimed(v) for v in value] if isinstance(value, list) else value
-
-
-STEPS = ["schedule=iterative", "stages=[0.75]", "refine.plans=2", "epochs=4", "distill.weight=0.5"]
-
-
-@pytest.mark.slow
-def test_killed_anywhere_it_ends_the_same() -> None:
-    straight = finetune("straight", "verbose=false", *STEPS)
-    command = [sys.executable, "-m", "amc.finetune", "plan=search/plan.json", *QUICK, *STEPS, "hydra.run.dir=killed"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    before = -1
-    for _ in range(20):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
-        state = Path("killed/checkpoint/state.pt")
-        while process.poll() is None:
-            written = state.stat().st_mtime_ns if state.exists() else -1
-            if written not in (-1, before):
-                before = written
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-            time.sleep(0.005)
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, process.stderr and process.stderr.read()
-        command = [sys.executable, "-m", "amc.finetune", "resume=killed"]
-    again = json.loads(Path("killed/summary.json").read_text())
-    assert untimed(again) == untimed(straight)
-    for name in ("weights.safetensors", "plan.json"):
-        assert (Path("killed/pruned") / name).read_bytes() == (Path("straight/pruned") / name).read_bytes()
 
 
 def test_diverging_keeps_the_last_good_network(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,11 @@ import agents
 from amc.cli.overrides import overrides
 from amc.core.errors import AmcError
 from amc.core.types import Metrics
-from amc.policies.start import policy_folder, read, settings_from, start_from
+from amc.policies.start import policy_folder, read, settings_from, start_from, starting_policy
 from amc.pruning.budget import Budget
 from amc.rewards import accuracy
 from amc.task.settings import Settings
+from amc.tracking import run_folder
 from envs.channel_pruning import ChannelPruningEnv
 from tests.support.chains import chain
 from tests.support.small import known_policy, saved_policy
@@ -102,3 +103,31 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     (folder / "policy.json").write_text(json.dumps(content))
     with pytest.raises(AmcError, match="version 99"):
         start_from(agents.make("ddpg", walk(), 0, hidden=[4, 4]), read(folder), folder, None)
+
+
+def test_a_killed_search_does_not_go_on_with_another_policy(tmp_path: Path) -> None:
+    policy, other = saved_policy(tmp_path / "a"), saved_policy(tmp_path / "b", "td3")
+    config = {"command": "search"}
+    with run_folder(tmp_path / "run", False, config) as run:
+        start_from(agents.make("ddpg", walk(), 0, hidden=[4, 4]), read(policy), policy, run)
+        run.save_checkpoint({"episodes": 1})
+    with run_folder(tmp_path / "run", False, config, again=True) as run:
+        begun = starting_policy(policy, run)
+        assert begun is not None
+        assert begun[1] == run.path / "start"
+        with pytest.raises(AmcError, match=r"from another policy than .*b; go on with it by resume="):
+            starting_policy(other, run)
+        with pytest.raises(AmcError, match="from another policy"):
+            starting_policy(tmp_path / "nowhere", run)
+    with run_folder(tmp_path / "run", True, config) as run:
+        assert starting_policy(other, run) is not None
+
+
+def test_a_users_folder_of_the_copys_name_stays(tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "mine.txt").write_text("keep me")
+    with run_folder(tmp_path, False, {"command": "search"}) as run:
+        assert starting_policy(None, run) is None
+        run.save_checkpoint({"episodes": 1})
+        assert starting_policy(None, run) is None
+    assert (tmp_path / "start" / "mine.txt").exists()
