@@ -64,7 +64,9 @@ class _Found:
 
     def all(self) -> list[Coupling]:
         """Layers whose outputs share a channel belong to one coupling."""
-        makers = [n for n in self._calls if isinstance(self._model.get_submodule(n), Mixing) and (n, "out") in self._axes]
+        makers = [
+            n for n in self._calls if isinstance(self._model.get_submodule(n), Mixing) and (n, "out") in self._axes
+        ]
         owner: dict[int, str] = {}
         leader = {name: name for name in makers}
 

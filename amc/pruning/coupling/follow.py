@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,16 @@ REDUCTIONS = {aten.mean, aten.sum, aten.amax, aten.amin, aten.var, aten.std, ate
 SHAPE_KEEPING = {aten._softmax, aten._log_softmax, aten.cumsum}
 NORMS = {aten.native_batch_norm, aten._native_batch_norm_legit_no_training, aten.cudnn_batch_norm, aten.batch_norm}
 MIXING_NORMS = {aten.native_layer_norm, aten.native_group_norm}
+# Element by element, though torch doesn't tag them so.
+POINTWISE = {
+    aten.hardswish, aten.hardsigmoid, aten.hardtanh, aten.silu, aten.mish, aten.gelu, aten.elu, aten.leaky_relu,
+    aten.relu6, aten.celu, aten.softplus, aten.dropout, aten.native_dropout, aten.masked_fill, aten.where, aten.lerp,
+}  # fmt: skip
 FACTORIES = {
     aten.zeros, aten.ones, aten.full, aten.empty, aten.arange, aten.zeros_like, aten.ones_like, aten.full_like,
     aten.empty_like, aten.rand, aten.randn, aten.scalar_tensor, aten.new_zeros, aten.new_ones, aten.new_full,
-    aten.new_empty, aten.empty_strided, aten.new_empty_strided, aten.eye, aten.linspace, aten.rand_like, aten.randn_like,
+    aten.new_empty, aten.empty_strided, aten.new_empty_strided, aten.eye, aten.linspace, aten.rand_like,
+    aten.randn_like,
 }  # fmt: skip
 
 
@@ -100,7 +106,8 @@ class Follower(TorchDispatchMode):
         rule = self._rule(func, packet)
         found = None if rule is None else rule(func, args, kwargs, result)
         if found is None:
-            self._give_up(func, tensors)
+            for tensor in tensors:
+                self._freeze(self._of(tensor), self._here(func))
             return
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         for output, planes in zip(outputs, found, strict=False):
@@ -134,7 +141,7 @@ class Follower(TorchDispatchMode):
             return lambda func, args, kwargs, result: self._elementwise(args[:2], result)
         if plain is aten.index:
             return self._index
-        if torch.Tag.pointwise in func.tags or (plain is not None and plain is not packet and _is_pointwise(plain)):
+        if plain in POINTWISE or (plain is not None and _is_pointwise(plain)):
             return self._pointwise
         return None
 
@@ -142,20 +149,42 @@ class Follower(TorchDispatchMode):
 
     def _move(self, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Planes] | None:
         source = args[0]
-        own = [full(plane, source.shape) for plane in self._of(source)]
         do = torch.reshape if func._overloadpacket in VIEWS_AS_RESHAPE else func
         if func._overloadpacket in (aten._to_copy, aten.clone, aten.lift_fresh):
             return [self._of(source)]
         if func._overloadpacket is aten.constant_pad_nd:
             args, kwargs = args[:2], {}
-        moved = [do(plane, *args[1:], **kwargs) for plane in own]
-        lists = [[m] if isinstance(m, Tensor) else list(m) for m in moved]
-        parts = [[self._regular(before, [compressed(part) for part in own]) for own in lists]
+        parts = []
+        for plane in self._of(source):
+            moved = do(full(plane, source.shape), *args[1:], **kwargs)
+            pieces = [moved] if isinstance(moved, Tensor) else list(moved)
+            parts.append(self._regular(plane, [compressed(piece) for piece in pieces]))
         count = len([leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)])
         return [kept([planes[i] for planes in parts]) for i in range(count)]
 
     def _regular(self, before: Ids, parts: list[Ids | None]) -> list[Ids | None]:
-        """Ties what must be removed alike for an even division of an axis to stay one: the n-th of each part."""
+        """Ties what must be removed alike for an even division of an axis to stay one: the n-th channel of each part.
+
+        A channel shuffle or a GLU then takes as many from every part. What is cut off at a fixed place is frozen.
+        """
+        live = [part for part in parts if part is not None]
+        if len(varies(before)) != 1 or not live:
+            return parts
+        if not all(varies(part) for part in live):
+            self._freeze((before,), "a single one of its channels is picked")
+        elif len(parts) > 1:
+            if len(live) < len(parts) or len({part.shape for part in live}) > 1:
+                self._freeze((before,), "it is split into unequal parts")
+                return parts
+            for part in live[1:]:
+                self._join(live[0], part)
+        elif len(parts) == 1 and len(varies(live[0])) > 1:
+            lead = varies(live[0])[0]
+            self._join(live[0], live[0].take([0], axis=lead))
+            return [compressed(torch.from_numpy(self.atoms.roots(live[0])))]
+        elif len(parts) == 1 and _fewer(before, live[0]):
+            self._freeze((before,), "it is cut off at a fixed channel")
+        return parts
 
     def _index(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
         if any(i is not None and self._of(i) for i in args[1]):
@@ -281,7 +310,7 @@ class Follower(TorchDispatchMode):
     def _together(self, operands: Sequence[tuple[Sequence[int], Planes]], dims: int) -> Planes:
         """Planes of an element-wise result; what meets is joined, what meets something fixed is frozen."""
         aligned = [
-            ((1,) * (dims - len(shape)) + tuple(shape), [plane.reshape((1,) * (dims - plane.ndim) + plane.shape) for plane in planes])
+            ((1,) * (dims - len(shape)) + tuple(shape), [p.reshape((1,) * (dims - p.ndim) + p.shape) for p in planes])
             for shape, planes in operands
         ]
         found: list[Ids] = []
@@ -300,7 +329,7 @@ class Follower(TorchDispatchMode):
     def _join(self, first: Ids, second: Ids) -> None:
         """Joins two planes; a channel that meets none (padding) is frozen."""
         a, b = np.broadcast_arrays(first, second)
-        alone = ((a == 0) != (b == 0))
+        alone = (a == 0) != (b == 0)
         if alone.any():
             self.atoms.freeze(np.where(alone, a + b, 0), "its channels meet padding")
         self.atoms.join(a, b)
@@ -325,10 +354,6 @@ class Follower(TorchDispatchMode):
             if varies(plane) != (dim,):
                 self._freeze((plane,), self._here(func))
 
-    def _give_up(self, func: Any, tensors: Sequence[Tensor]) -> None:
-        for tensor in tensors:
-            self._freeze(self._of(tensor), self._here(func))
-
     def _here(self, func: Any) -> str:
         """The module that runs now, and the operation, as a reason."""
         names = [n[len(self._prefix) + 1 :] for n in self._tracker.parents if n.startswith(f"{self._prefix}.")]
@@ -349,6 +374,11 @@ class Follower(TorchDispatchMode):
         if name == "weight" and isinstance(module, nn.modules.conv._ConvNd):
             dims = range(2)
         return tuple(along(self.atoms.new(tensor.shape[d]), d, tensor.dim()) for d in dims if tensor.shape[d] > 1)
+
+
+def _fewer(before: Ids, after: Ids) -> bool:
+    """Whether some channels are left out."""
+    return len(np.setdiff1d(before[before != 0], after)) > 0
 
 
 def _at(planes: Planes, dim: int) -> Ids | None:
