@@ -88,5 +88,4 @@ def _by_channel(module: nn.Module, value: Value, s: ChannelSlice) -> Tensor:
     if (s.axis == "in") == outputs_first:
         values = values.transpose(0, 1)
     sums = values.flatten(1).sum(1)
-    grouped = s.axis == "in" and isinstance(module, _ConvNd) and module.groups > 1
-    return sums.repeat(module.groups) if grouped else sums  # type: ignore[operator]
+    return sums.repeat(module.groups) if s.axis == "in" and isinstance(module, _ConvNd) else sums

@@ -14,6 +14,7 @@ from amc.pruning.coupling.atoms import Ids
 from amc.pruning.coupling.follow import Follower
 from amc.pruning.layers import Mixing, is_cuttable, is_depthwise, is_per_channel, is_transposed
 
+ONE_CHANNEL = "has only 1 channel, the fewest that can be kept"
 Axis = Literal["out", "in"]
 
 
@@ -64,9 +65,8 @@ class _Found:
 
     def all(self) -> list[Coupling]:
         """Layers whose outputs share a channel belong to one coupling."""
-        makers = [
-            n for n in self._calls if isinstance(self._model.get_submodule(n), Mixing) and (n, "out") in self._axes
-        ]
+        mixing = [name for name in self._calls if isinstance(self._model.get_submodule(name), Mixing)]
+        makers = [name for name in mixing if (name, "out") in self._axes]
         owner: dict[int, str] = {}
         leader = {name: name for name in makers}
 
@@ -82,7 +82,11 @@ class _Found:
         members: dict[str, list[str]] = {}
         for name in makers:
             members.setdefault(first(name), []).append(name)
-        return [self._coupling(names) for names in members.values()]
+        return [
+            self._coupling(members[name]) if name in members else Coupling((name,), 1, (), False, ONE_CHANNEL)
+            for name in mixing
+            if name in members or (name, "out") not in self._axes
+        ]
 
     def _coupling(self, names: Sequence[str]) -> Coupling:
         producers = sorted(names, key=lambda name: is_depthwise(self._model.get_submodule(name)))
@@ -107,9 +111,11 @@ class _Found:
             if name in known:
                 continue
             layer = self._model.get_submodule(name.rpartition(".")[0])
-            standard = type(layer).__module__.startswith("torch.nn") or not list(layer.children())
-            where = f"layer {name.rpartition('.')[0]} ({type(layer).__name__}) can't be cut"
-            reason = where if standard and "." in name else f"its channels meet the free parameter {name}"
+            path, _, own = name.rpartition(".")
+            kind = "parameter" if own in layer._parameters else "buffer"
+            reason = f"its channels meet the free {kind} {name}"
+            if type(layer).__module__.startswith("torch.nn."):
+                reason = f"layer {path} ({type(layer).__name__}) can't be cut"
             for plane in planes:
                 for root in np.unique(self._follower.atoms.roots(plane.reshape(-1))).tolist():
                     found.setdefault(root, reason)
@@ -125,11 +131,11 @@ def _axes(name: str, module: nn.Module, follower: Follower) -> dict[Axis, Ids]:
     """Atoms of a layer's channels along its axes."""
     own = {key.rpartition(".")[2]: follower.parameters[key] for key in _own(name, module) if key in follower.parameters}
     if is_per_channel(module):
-        planes = next((planes for planes in own.values() if planes), ())
-        return {"out": planes[0].reshape(-1)} if planes else {}
+        planes = next((planes[0].reshape(-1) for planes in own.values() if planes), follower.inputs.get(name))
+        return {} if planes is None else {"out": planes}
     found: dict[Axis, Ids] = {}
     outer, inner = (1, 0) if is_transposed(module) else (0, 1)
-    for plane in own["weight"]:
+    for plane in own.get("weight", ()):
         if plane.shape[outer] > 1:
             found["out"] = plane.reshape(-1)
         elif plane.shape[inner] > 1 and getattr(module, "groups", 1) == 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from amc.pruning.coupling.atoms import Atoms, Ids
 from amc.pruning.coupling.planes import Planes, along, compressed, full, kept, varies
+from amc.pruning.layers import is_per_channel, watched
 
 aten = torch.ops.aten
 
@@ -41,11 +43,11 @@ LOCAL = {
 REDUCTIONS = {aten.mean, aten.sum, aten.amax, aten.amin, aten.var, aten.std, aten.linalg_vector_norm, aten.logsumexp}
 SHAPE_KEEPING = {aten._softmax, aten._log_softmax, aten.cumsum}
 NORMS = {aten.native_batch_norm, aten._native_batch_norm_legit_no_training, aten.cudnn_batch_norm, aten.batch_norm}
-MIXING_NORMS = {aten.native_layer_norm, aten.native_group_norm}
 # Element by element, though torch doesn't tag them so.
 POINTWISE = {
     aten.hardswish, aten.hardsigmoid, aten.hardtanh, aten.silu, aten.mish, aten.gelu, aten.elu, aten.leaky_relu,
     aten.relu6, aten.celu, aten.softplus, aten.dropout, aten.native_dropout, aten.masked_fill, aten.where, aten.lerp,
+    aten._prelu_kernel,
 }  # fmt: skip
 FACTORIES = {
     aten.zeros, aten.ones, aten.full, aten.empty, aten.arange, aten.zeros_like, aten.ones_like, aten.full_like,
@@ -60,7 +62,8 @@ class Follower(TorchDispatchMode):
 
     Attributes:
         atoms: the channels, and what is joined.
-        inputs: of grouped convolutions, by the name of the weight: the atoms of its input channels ``[in_channels]``.
+        inputs: atoms of the input channels: of grouped convolutions, by the name of the weight, and of norms without
+            tensors, by their own.
         added: atoms that met another layer's in an addition.
     """
 
@@ -75,20 +78,31 @@ class Follower(TorchDispatchMode):
         self._tracker = ModuleTracker()
         self._types = {name: type(module).__name__ for name, module in model.named_modules()}
         self._prefix = type(model).__name__
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            own = self._of_parameter(tensor, model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
-            self.parameters[name] = own
-            self._planes[tensor] = own
-            self._names[tensor] = name
+        for name, tensor in _tensors(model):
+            if tensor not in self._names:  # tied tensors have the same channels
+                own = self._of_parameter(tensor, model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
+                self._planes[tensor], self._names[tensor] = own, name
+            self.parameters[name] = self._of(tensor)
 
     def run(self, model: nn.Module, example: Tensor) -> None:
         """Follows one forward pass; what the network returns is frozen."""
-        with torch.no_grad(), self._tracker, self:
+        handles = [
+            module.register_forward_pre_hook(lambda _, args, name=name: self._note(name, args[0]))
+            for name, module in model.named_modules()
+            if is_per_channel(module) and not any(True for _ in _tensors(module))
+        ]
+        with watched(model, handles), torch.no_grad(), self._tracker, self:
             output = model(example)
         for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor):
                 for plane in self._of(leaf):
                     self.atoms.freeze(plane, "its channels are the network's output")
+
+    def _note(self, name: str, x: Tensor) -> None:
+        """Channels of a layer without tensors of its own."""
+        atoms = _at(self._of(x), 1)
+        if atoms is not None:
+            self.inputs[name] = atoms
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -320,7 +334,7 @@ class Follower(TorchDispatchMode):
             for plane in here:
                 if fixed:
                     self._freeze((plane,), "its channels meet a tensor of fixed size")
-            for first, second in zip(here, here[1:], strict=False):
+            for first, second in pairwise(here):
                 self._join(first, second)
             if here and not fixed and not any(p is here[0] for p in found):
                 found.append(max(here, key=lambda p: (len(varies(p)), int((p != 0).sum()))))
@@ -358,8 +372,10 @@ class Follower(TorchDispatchMode):
         """The module that runs now, and the operation, as a reason."""
         names = [n[len(self._prefix) + 1 :] for n in self._tracker.parents if n.startswith(f"{self._prefix}.")]
         name = max(names, key=lambda n: (n.count("."), len(n)), default="")
-        where = f"layer {name} ({self._types[name]})" if name in self._types and name else "the network itself"
-        return f"{where} does {str(func._overloadpacket).removeprefix('aten.')}, which has no rule for channels"
+        op = str(func._overloadpacket).removeprefix("aten.")
+        if not name or name not in self._types:
+            return f"channels can't be followed through the network's own {op}"
+        return f"layer {name} ({self._types[name]}) can't be cut: channels can't be followed through its {op}"
 
     def _freeze(self, planes: Planes, reason: str) -> None:
         for plane in planes:
@@ -374,6 +390,12 @@ class Follower(TorchDispatchMode):
         if name == "weight" and isinstance(module, nn.modules.conv._ConvNd):
             dims = range(2)
         return tuple(along(self.atoms.new(tensor.shape[d]), d, tensor.dim()) for d in dims if tensor.shape[d] > 1)
+
+
+def _tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """Parameters and buffers by all of their names."""
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
 
 
 def _fewer(before: Ids, after: Ids) -> bool:

@@ -1,8 +1,8 @@
 """Planes: which atom each element of a tensor belongs to.
 
-A plane has its tensor's number of dimensions, with length 1 along those where it stays the same: a convolution's output
-has one plane ``[1, c, 1, 1]``, and its weight two, ``[out, 1, 1, 1]`` and ``[1, in, 1, 1]``. An operation that only moves
-elements is followed by doing the same to the plane.
+A plane has its tensor's number of dimensions, with length 1 along those where it stays the same: a convolution's
+output has one plane ``[1, c, 1, 1]``, and its weight two, ``[out, 1, 1, 1]`` and ``[1, in, 1, 1]``. An operation that
+only moves elements is followed by doing the same to the plane.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def along(atoms: Ids, dim: int, dims: int) -> Ids:
 
 def full(plane: Ids, shape: Sequence[int]) -> torch.Tensor:
     """The plane of a tensor of that shape, element by element."""
-    return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(plane, tuple(shape))))
+    return torch.from_numpy(np.array(np.broadcast_to(plane, tuple(shape))))
 
 
 def compressed(moved: torch.Tensor) -> Ids | None:
