@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, ClassVar
+
+from amc.core.errors import AmcError
+from amc.core.memory import require_memory
+
+FEATURES = 12  # of an observation
+STEP_BYTES = 8 * FEATURES + 24  # of a step in a replay buffer: two observations, action, reward, end, network
+COPIES = 12  # of each weight: actor and critic, their targets, gradients, and Adam's two averages
+LAYER_BYTES = 100_000  # of the objects around them
+LARGEST = 1_000_000  # beyond it a number is a slip of the hand, or an infinity
+MOST_LAYERS, WIDEST = 16, 4096  # such a network is held in memory, several times
+MOST_BUFFERED = 100_000  # episodes, of some dozens of transitions each
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,10 @@ class NetworkSettings:
                 _require_type(field.name, value, field.default)
         widths = len(self.hidden) > 0 and min(self.hidden) > 0
         require("hidden", self.hidden, widths, "of at least one width, each greater than 0")
+        weights = sum(before * after for before, after in pairwise((FEATURES, *self.hidden, 1)))
+        need_memory("hidden", list(self.hidden), COPIES * 4 * weights + LAYER_BYTES * len(self.hidden))
+        small = len(self.hidden) <= MOST_LAYERS and max(self.hidden) <= WIDEST
+        require("hidden", self.hidden, small, f"of at most {MOST_LAYERS} widths, none above {WIDEST}")
         self._require_choice("actor_start", *self.actor_starts)
 
     def _require_positive(self, *names: str) -> None:
@@ -94,11 +110,15 @@ class Settings(NetworkSettings):
         super().__post_init__()
         self._require_positive("actor_learning_rate", "critic_learning_rate")
         self._require_at_least(1, "batch_size", "buffer_episodes", "updates_per_step")
+        fits = self.buffer_episodes <= MOST_BUFFERED
+        require("buffer_episodes", self.buffer_episodes, fits, f"of at most {MOST_BUFFERED:,}: it is held in memory")
         self._require_at_least(0, "warmup_sigma")
         if self.warmup_episodes is None:
             require("warmup", self.warmup, self.warmup == "rules", "of rules, or a number of warmup_episodes")
         else:
             self._require_at_least(int(self.actor_start == "best"), "warmup_episodes")
+        need_memory("buffer_episodes", self.buffer_episodes, STEP_BYTES * self.buffer_episodes)
+        need_memory("batch_size", self.batch_size, COPIES * 4 * self.batch_size * max(self.hidden))
         self._require_fraction("tau", "gamma", "baseline_decay", "best_share")
         self._require_choice("warmup", "random", "rules")
         self._require_choice("reward_scale", "none", "std")
@@ -110,9 +130,19 @@ def as_settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require(name: str, value: object, holds: bool, wanted: str) -> None:
-    """Raises ``ValueError`` with one line for the user if a setting does not hold."""
+    """Raises ``ValueError`` with one line for the user if a setting does not hold, or is no number of this world."""
+    if type(value) in (int, float) and not abs(value) <= LARGEST:  # type: ignore[arg-type]
+        raise ValueError(f"agent.{name}={value}: give a number of at most {LARGEST:,}")
     if not holds:
         raise ValueError(f"agent.{name}={value}: give a value {wanted}")
+
+
+def need_memory(name: str, value: object, needed_bytes: float) -> None:
+    """Raises ``ValueError`` with one line if a setting takes more memory than is free."""
+    try:
+        require_memory(f"agent.{name}={value}", needed_bytes, "give less")
+    except AmcError as error:
+        raise ValueError(str(error)) from error
 
 
 def _require_type(name: str, value: Any, default: Any) -> None:

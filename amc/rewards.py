@@ -17,12 +17,14 @@ A user's own reward is any callable with the same three arguments, given by its 
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from amc.core.callables import find_callable
+from amc.core.errors import AmcError
 from amc.core.types import Cost, Metrics
 
 Reward = Callable[[Metrics, Cost, Cost], float]
@@ -71,12 +73,37 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
     """
     advice = f"give one of {', '.join(REWARDS)}, or the dotted path of your own callable (my_pkg.my_reward)"
     reward: Reward = REWARDS[name] if name in REWARDS else find_callable("reward", name, advice)
+    check_callable(name, reward, kwargs)
     return partial(reward, **kwargs) if kwargs else reward
 
 
 def resolved(reward: str | Reward) -> Reward:
-    """``reward`` as a callable, looked up by name or dotted path. Raises ``AmcError`` if there is none."""
-    return get_reward(reward) if isinstance(reward, str) else reward
+    """The callable that a name, a dotted path or a callable stands for.
+
+    Raises:
+        AmcError: there is none, or it can't be called as a reward is.
+    """
+    if isinstance(reward, str):
+        return get_reward(reward)
+    check_callable(getattr(reward, "__name__", repr(reward)), reward, {})
+    return reward
+
+
+def check_callable(name: str, reward: Any, kwargs: Mapping[str, Any]) -> None:
+    """Raises ``AmcError`` unless ``reward`` can be called with metrics, two costs, and ``kwargs``."""
+    if not callable(reward) or inspect.isclass(reward):
+        raise AmcError(
+            f"reward={name}: is no function; give one of (metrics, cost, original cost) that returns a number"
+        )
+    try:
+        signature = inspect.signature(reward)
+    except ValueError:  # of a few functions that are written in C; none of them takes metrics
+        raise AmcError(f"reward={name}: doesn't say what it takes; give a function of your own") from None
+    try:
+        signature.bind(None, None, None, **kwargs)
+    except TypeError as error:
+        given = "".join(f", {key}={value}" for key, value in kwargs.items())
+        raise AmcError(f"reward={name}: can't be called with (metrics, cost, original cost{given}): {error}") from None
 
 
 def needs_of(reward: Reward) -> tuple[str, ...]:

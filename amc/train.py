@@ -12,10 +12,12 @@ from rich import box
 from rich.table import Table
 from torch import nn
 
-from amc.cli.command import plain_of
+from amc.cli.command import checked, plain_of
 from amc.cli.run import run
+from amc.cli.schema import COMMON, check_config
 from amc.core.files import write_json, write_safetensors
 from amc.core.progress import Progress, duration
+from amc.core.values import Section
 from amc.data import Splits
 from amc.evaluation.metrics import CLASSIFICATION
 from amc.evaluation.outputs import check_trainable
@@ -88,6 +90,16 @@ def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed
         return train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
 
 
+SCHEMA = Section(COMMON)
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """Raises ``AmcError`` for anything wrong in the configuration alone."""
+    check_config(SCHEMA, plain)
+    load_recipe(plain)
+
+
+@checked(check)
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, trains, and prints the result."""
     plain = plain_of(config)

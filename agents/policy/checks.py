@@ -40,7 +40,7 @@ def check_content(content: Mapping[str, Any], weights_file: str) -> None:
             need(key in part, f"policy.json lacks '{name}'; {ALTERED}")
             need(type(part[key]) is kind, f"policy.json: '{name}' is no {kind.__name__}; {ALTERED}")
     need(content["weights"] == weights_file, f"policy.json: 'weights' must be {weights_file}; {ALTERED}")
-    need(type(content.get("trained_on", {})) is dict, f"policy.json: 'trained_on' is no dict; {ALTERED}")
+    _check_training(content)
     need(content["episodes"] >= 0, f"policy.json: 'episodes' is negative; {ALTERED}")
     network, features = content["network"], content["observation"]["features"]
     need(network["activation"] == "relu", f"policy.json: 'network.activation' must be relu; {ALTERED}")
@@ -48,6 +48,26 @@ def check_content(content: Mapping[str, Any], weights_file: str) -> None:
     _check_list("network.actor_layers", network["actor_layers"], str)
     _check_list("observation.features", features, str)
     _check_layers(network, len(features))
+
+
+def _check_training(content: Mapping[str, Any]) -> None:
+    """What the policy was trained on, which is shown and passed on, and the meaning of its action."""
+    trained = content.get("trained_on", {})
+    need(type(trained) is dict, f"policy.json: 'trained_on' is no dict; {ALTERED}")
+    models, accuracy = trained.get("models"), trained.get("accuracy")
+    named = models is None or (type(models) is list and all(type(name) is str for name in models))
+    need(named, f"policy.json: 'trained_on.models' must be a list of str; {ALTERED}")
+    for entry in (accuracy or {}).values() if type(accuracy or {}) is dict else (None,):
+        fits = type(entry) is dict and all(is_number(entry.get(key), 0, 1) for key in ("uncut", "best"))
+        need(fits, f"policy.json: 'trained_on.accuracy' must hold fractions 'uncut' and 'best'; {ALTERED}")
+    smallest, keep = content["action"].get("min_keep", 0.5), content.get("budget_keep")
+    need(is_number(smallest, 0, 1), f"policy.json: 'action.min_keep' is no fraction; {ALTERED}")
+    need(keep is None or is_number(keep, 0, 1), f"policy.json: 'budget_keep' is no fraction; {ALTERED}")
+
+
+def is_number(value: object, low: float, high: float) -> bool:
+    """Whether ``value`` is a number in [``low``, ``high``]."""
+    return isinstance(value, (int, float)) and type(value) is not bool and low <= value <= high
 
 
 def _check_list(name: str, values: list[Any], kind: type) -> None:

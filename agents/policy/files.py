@@ -15,8 +15,10 @@ import torch
 from agents.base import Env
 from agents.policy.checks import check_content, check_weights, need
 from agents.policy.policy import Policy
+from amc.core.reading import JSON_BYTES, MIB, parse_json, read_regular
 
 POLICY_FORMAT = 2
+MOST_BYTES = 256 * MIB  # of weights; two hidden layers of 300 units have 1 MB
 JSON, WEIGHTS = "policy.json", "policy.safetensors"
 
 
@@ -80,7 +82,7 @@ def read_policy(folder: str | Path, env: Env | None = None) -> Policy:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, MOST_BYTES if path.name == WEIGHTS else JSON_BYTES)
     except OSError as error:
         problem = error.strerror or "it can't be read"
         raise ValueError(f"no policy, {path.name}: {problem}; give the folder 'policy' of a run") from error
@@ -88,8 +90,8 @@ def _bytes(path: Path) -> bytes:
 
 def _content(data: bytes) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        content: dict[str, Any] = parse_json(data)
+    except ValueError as error:
         raise ValueError(f"{JSON} is not JSON (cut off or altered); copy it again") from error
     need(isinstance(content, dict), f"{JSON} is no policy (no JSON object); give the folder 'policy' of a run")
     written = content.get("format")

@@ -118,8 +118,8 @@ class LearningAgent(Agent):
             getattr(model, name).data.copy_(state["tensors"][name])
         self._rng.bit_generator.state = state["rng"]
         self._stream.state = state["torch_rng"].clone()
-        model.num_timesteps, model._episode_num = state["steps"], state["episodes"]
-        model._n_updates = state["updates"]
+        model.num_timesteps, model._episode_num = int(state["steps"]), int(state["episodes"])
+        model._n_updates = int(state["updates"])
         model._last_obs = None  # learn() then begins with a reset
 
     @property

@@ -11,7 +11,7 @@ from agents.rl.episodic import Episodic
 from agents.rl.learning import LearningAgent, Weights
 from agents.rl.replay import EpisodeReplayBuffer
 from agents.rl.warm_up import rule_vectors
-from agents.settings import Settings
+from agents.settings import STEP_BYTES, Settings, need_memory
 
 
 class OffPolicyAgent(LearningAgent):
@@ -27,6 +27,7 @@ class OffPolicyAgent(LearningAgent):
         s = self.settings
         if s.warmup == "rules":
             rule_vectors(self._env.start)  # there are some, or the user hears of it before the first episode
+        need_memory("buffer_episodes", s.buffer_episodes, STEP_BYTES * s.buffer_episodes * steps)
         model = self.algorithm(
             "MlpPolicy",
             env,

@@ -145,7 +145,9 @@ class EpisodeReplayBuffer(ReplayBuffer):
             ):
                 raise ValueError(f"agent state: a replay buffer of shape {saved.shape} for one of shape {array.shape}")
             array[: len(saved)] = saved
-        self.pos, self.full, self.baseline = state["position"], state["full"], state["baseline"]
+        baseline = state["baseline"]
+        self.pos, self.full = int(state["position"]) % self.buffer_size, bool(state["full"])
+        self.baseline = None if baseline is None else float(baseline)
         self.spread.load_state(state["spread"])
         self._episode.clear()
         self._best = None

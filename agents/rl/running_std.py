@@ -30,4 +30,4 @@ class RunningStd:
         return {"count": self.count, "mean": self._mean, "squares": self._squares}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.count, self._mean, self._squares = state["count"], state["mean"], state["squares"]
+        self.count, self._mean, self._squares = int(state["count"]), float(state["mean"]), float(state["squares"])

@@ -9,7 +9,7 @@ from stable_baselines3 import SAC
 
 from agents.rl.episodic import Episodic
 from agents.rl.off_policy import OffPolicyAgent
-from agents.settings import Settings, require
+from agents.settings import LARGEST, Settings, require
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,9 @@ class SACSettings(Settings):
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return abs(float(text)) <= LARGEST
     except ValueError:
         return False
-    return True
 
 
 class EpisodicSAC(Episodic, SAC):

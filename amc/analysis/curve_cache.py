@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amc.analysis.curves import CURVES_FORMAT, Curves, Point, measure_curves, wanted_points
-from amc.core.errors import AmcError
+from amc.core.errors import WRONG_VALUES, AmcError
 from amc.core.files import cache_folder, read_json, write_json
 from amc.core.progress import Progress
 from amc.core.types import Metrics
@@ -129,7 +129,7 @@ class _CacheFile:
             near = abs(dense["accuracy"] - self._dense.score) <= SCORE_TOLERANCE and abs(
                 dense["loss"] - self._dense.loss
             ) <= LOSS_TOLERANCE * max(self._dense.loss, 0.01)
-        except (AmcError, KeyError, TypeError):
+        except (AmcError, *WRONG_VALUES):
             log.warning("the cached curves %s are damaged and measured again", self._path)
             return []
         if not near:  # the network's code can change without its structure, which makes old values meaningless

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from amc.core.checks import require
+from amc.core.checks import number, require, text, whole
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, Metrics, PruningPlan
 
@@ -42,9 +42,10 @@ class Point:
         return {("accuracy" if name == "score" else name): value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Point:
-        """What :meth:`to_json` gave. ``KeyError`` or ``TypeError`` if it is something else."""
-        return cls(data["group"], data["kept"], data["accuracy"], data["loss"], data["seconds"])
+    def from_json(cls, data: Any) -> Point:
+        """Raises ``TypeError``, ``LookupError`` or ``ValueError`` if ``data`` is something else."""
+        accuracy, loss, seconds = number(data["accuracy"], 0, 1), number(data["loss"]), number(data["seconds"], 0)
+        return cls(text(data["group"]), whole(data["kept"], 1), accuracy, loss, seconds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from amc.analysis.curves import Curves, Evaluate, prunable
-from amc.core.checks import require
+from amc.core.checks import number, text
 from amc.core.types import LayerGroup, PruningPlan
+from amc.core.values import Real, Whole, check_all
+
+KINDS = {"pairs": Whole(low=0), "keep_ratio": Real(high=1, ends="()")}
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,10 @@ class Interaction:
         return {("accuracy" if name == "score" else name): value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Interaction:
-        """What :meth:`to_json` gave. ``KeyError`` or ``TypeError`` if it is something else."""
-        return cls(data["first"], data["second"], data["together"], data["apart"], data["accuracy"])
+    def from_json(cls, data: Any) -> Interaction:
+        """Raises ``TypeError``, ``LookupError`` or ``ValueError`` if ``data`` is something else."""
+        losses = number(data["together"]), number(data["apart"])
+        return cls(text(data["first"]), text(data["second"]), *losses, number(data["accuracy"], 0, 1))
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,7 @@ class PairSample:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require("interactions.pairs", self.pairs, int, 0)
-        require("interactions.keep_ratio", self.keep_ratio, float, 0, 1, ends="()")
+        check_all("interactions", vars(self), KINDS)
 
 
 def sample_pairs(names: Sequence[str], pairs: int, seed: int) -> list[tuple[str, str]]:

@@ -12,9 +12,9 @@ DEFAULTS = {"reward": "accuracy", "observation": "portable"}
 FOLDER = "runs/{}-${{dataset.name}}-${{agent.name}}/${{now:%Y-%m-%d_%H-%M-%S}}"
 
 
-def listed(value: str | None) -> list[str]:
+def listed(value: str) -> list[str]:
     """The names in ``[a,b]``; none if ``value`` is not a list."""
-    if value is None or not (value.startswith("[") and value.endswith("]")):
+    if not (value.startswith("[") and value.endswith("]")):
         return []
     return [name.strip() for name in value[1:-1].split(",") if name.strip()]
 

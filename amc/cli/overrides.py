@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,18 @@ import torchvision
 from omegaconf import OmegaConf
 
 from amc.cli.networks import expanded, listed
+from amc.cli.paths import literal, path_of
+from amc.cli.stored import checked, ready
+from amc.cli.trust import named
 from amc.core.conf import config_folder, quoted
 from amc.core.errors import AmcError
 from amc.core.files import read_json
 from amc.policies.start import _gentle, read
 from amc.tracking.run_dir import CONFIG
+from amc.tracking.seal import check_sealed
 
 # By fine-tuning, from the search that made its plan.
 INHERITED = ("model", "dataset", "training", "importance", "prune_residual", "freeze", "seed")
-
-
-def _value_of(key: str, arguments: Sequence[str]) -> str | None:
-    values = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
-    return values[-1] if values and values[-1] not in ("", "null") else None
 
 
 def _named_callables(arguments: Sequence[str]) -> list[str]:
@@ -31,10 +30,10 @@ def _named_callables(arguments: Sequence[str]) -> list[str]:
     result: list[str] = []
     for argument in arguments:
         key, _, name = argument.partition("=")
-        ready = config_folder() / key / f"{name}.yaml"
+        file = config_folder() / key / f"{name}.yaml"
         if key == "reward" and "." in name:
             result += ["reward=custom", f"reward.name={name.rpartition('.')[2]}", f"reward._target_={name}"]
-        elif key == "model" and name and "," not in name and not ready.is_file():  # a comma: Hydra's sweep
+        elif key == "model" and name and "," not in name and not file.is_file():  # a comma: Hydra's sweep
             result += _named_model(name)
         else:
             result.append(argument)
@@ -47,16 +46,17 @@ def _named_model(name: str) -> list[str]:
         return ["model=custom", f"model.name={name.rpartition('.')[2]}", f"model.net._target_={name}"]
     if name in torchvision.models.list_models(module=torchvision.models):
         return ["model=torchvision", f"model.name={name}", f"model.net._target_=torchvision.models.{name}"]
-    ready = sorted(p.stem for p in (config_folder() / "model").glob("*.yaml"))
+    models = sorted(p.stem for p in (config_folder() / "model").glob("*.yaml"))
     raise AmcError(
-        f"model={name}: unknown; give one of {', '.join(ready)}, a classifier of torchvision.models, or a dotted path "
+        f"model={name}: unknown; give one of {', '.join(models)}, a classifier of torchvision.models, or a dotted path "
         "to your own callable (my_pkg.my_net)"
     )
 
 
 def _several_networks(command: str, arguments: Sequence[str]) -> list[str]:
     """``model=[a,b]`` as the first model, and a list of all."""
-    names = listed(_value_of("model", arguments))
+    chosen = [argument for argument in arguments if argument.startswith("model=")]
+    names = listed(chosen[-1].partition("=")[2]) if chosen else []
     return expanded(command, arguments, names, _composed_model, quoted) if names else list(arguments)
 
 
@@ -68,7 +68,7 @@ def _composed_model(name: str) -> dict[str, Any]:
 
 def _learned(command: str, arguments: Sequence[str]) -> list[str]:
     """Overrides that let a search start from a policy; the command line takes precedence."""
-    policy = _value_of("policy", arguments)
+    policy = path_of("policy", arguments)
     if command != "search" or policy is None:
         return []
     chosen = dict(argument.lstrip("+").split("=", 1) for argument in arguments if "=" in argument)
@@ -80,31 +80,37 @@ def _inherited(command: str, arguments: Sequence[str]) -> list[str]:
 
     The command line takes precedence: a group that is chosen there is not inherited at all.
     """
-    plan = _value_of("plan", arguments)
+    plan = path_of("plan", arguments)
     if command != "finetune" or plan is None:
         return []
     folder = Path(plan) if Path(plan).is_dir() else Path(plan).parent
-    if not (folder / CONFIG).is_file():
+    if not (folder / CONFIG).exists():
         return []
-    stored = read_json(folder / CONFIG)
     chosen = {argument.partition("=")[0] for argument in arguments}
+    stored = _inheritable(folder, [key for key in INHERITED if key not in chosen], named(arguments))
     overrides: list[str] = []
-    for key in INHERITED:
-        if not isinstance(stored, dict) or key not in stored or key in chosen:
-            continue
-        value = stored[key]
-        if isinstance(value, dict) and (config_folder() / key).is_dir():
-            ready = (config_folder() / key / f"{value.get('name')}.yaml").is_file()
-            overrides.append(f"{key}={value['name'] if ready else 'custom'}")
+    for key, value in stored.items():
+        if isinstance(value, dict):
+            overrides.append(f"{key}={value['name'] if ready(key, value['name']) else 'custom'}")
         overrides += _leaves(key, value)
     return overrides
+
+
+def _inheritable(folder: Path, keys: Collection[str], given: Collection[str]) -> dict[str, Any]:
+    """What the run in ``folder`` was started with. Raises ``AmcError`` for a damaged file, or code nobody trusts."""
+    check_sealed(folder, CONFIG)
+    stored = read_json(folder / CONFIG)
+    if isinstance(stored, dict) and not any(isinstance(stored.get(key), dict) for key in ("model", "dataset")):
+        return {}  # from Python: network and images are the caller's own
+    whole, filled = checked(stored, folder, given)
+    return {key: whole[key] for key in keys if key in whole and key not in filled}
 
 
 def _leaves(key: str, value: object) -> list[str]:
     """``value`` as overrides that set ``key``, or every entry below it."""
     if isinstance(value, dict) and value:
         return [override for name, entry in value.items() for override in _leaves(f"{key}.{name}", entry)]
-    return [f"++{key}={quoted(value)}"]
+    return [f"++{key}={quoted(literal(value))}"]
 
 
 def overrides(path: str, chosen: Mapping[str, str]) -> list[str]:

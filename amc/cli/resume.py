@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from amc.cli.command import FILLED
 from amc.cli.overrides import _named_callables, _several_networks
+from amc.cli.paths import literal
+from amc.cli.stored import checked
+from amc.cli.trust import named
 from amc.core.errors import AmcError
 from amc.tracking import RunDir
 from amc.tracking.claim import RESUMABLE
@@ -27,21 +33,32 @@ def _stored_config(command: str, folder: Path, arguments: Sequence[str]) -> Dict
         )
     with RunDir.open(folder) as run_dir:
         stored = run_dir.read_config()
-    if stored.pop("command", None) != command or "settings" in stored:
+    if stored.get("command") != command or "settings" in stored:
         raise AmcError(f"resume={folder}: no run of python -m amc.{command}; go on with it where it was started")
-    config = OmegaConf.create({**stored, "resume": str(folder), "dry_run": False, "verbose": True})
+    stored, filled = checked(stored, folder, named(arguments))
+    del stored["command"]
+    own = {"resume": str(folder), "verbose": True, **({"dry_run": False} if command == "search" else {})}
+    config: DictConfig = OmegaConf.create(literal({**stored, **own, "trust": None, FILLED: filled}))
     for argument in _named_callables(_several_networks(command, arguments)):
-        key, _, text = argument.lstrip("+").partition("=")
-        if key.startswith(("-", "hydra.")) or key == "resume":
+        override = OverridesParser.create().parse_override(argument)
+        key = override.key_or_group
+        if key in ("resume", "trust") or key.startswith("hydra."):
             continue
-        given = OmegaConf.select(OmegaConf.from_dotlist([f"value={text}"]), "value")
-        before = OmegaConf.select(config, key)
-        before = before.get("name") if isinstance(before, DictConfig) else before
-        if key in FREE_ON_RESUME:
-            OmegaConf.update(config, key, given)
-        elif before != given:
-            raise AmcError(
-                f"resume={folder}: the run was started with {key}={before}, now it is {given}; leave the override "
-                "out, or start a new run"
-            )
+        if override.is_delete() or override.is_sweep_override():
+            raise AmcError(f"resume={folder}: {argument} can't change a run that has begun; start a new run")
+        _take_up(config, key, override.value(), folder)
     return config
+
+
+def _take_up(config: DictConfig, key: str, given: Any, folder: Path) -> None:
+    """Sets ``key`` to what is ``given`` if it may differ; raises ``AmcError`` if it may not and does."""
+    if key in FREE_ON_RESUME:
+        OmegaConf.update(config, key, given)
+        return
+    before = OmegaConf.select(config, key)
+    before = before.get("name") if isinstance(before, DictConfig) else before
+    if before != given:
+        raise AmcError(
+            f"resume={folder}: the run was started with {key}={before}, now it is {given}; leave the override "
+            "out, or start a new run"
+        )

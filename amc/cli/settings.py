@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from amc.core.checks import refuse_unknown
-from amc.pruning.budget import check_budget
+from amc.pruning.budget import Budget, check_budget, check_rounding
+from amc.pruning.network import Network
 from amc.rewards import Reward, get_reward
 from amc.task.method import Method
 from amc.task.settings import Settings
@@ -33,6 +34,18 @@ def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:
     settings = Settings(**given)
     check_budget(settings.cost, plain["budget"].get("keep"), settings.min_keep, settings.channel_round)
     return settings
+
+
+def budget_check(settings: Settings, keep: float | None) -> Callable[[Network], None]:
+    """What refuses a network on which ``settings`` and ``keep`` leave nothing to search; see :class:`Budget`."""
+
+    def check(network: Network) -> None:
+        limit = None if settings.cost == "latency_ms" else keep  # that table isn't measured before there are weights
+        cost = "macs" if settings.cost == "latency_ms" else settings.cost
+        check_rounding(network.groups, settings.channel_round)
+        Budget(network.cost_model, cost, limit, settings.min_keep, settings.channel_round)
+
+    return check
 
 
 def choices_of(plain: Mapping[str, Any]) -> dict[str, Any]:

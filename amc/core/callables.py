@@ -26,7 +26,7 @@ def find_callable(setting: str, path: str, advice: str) -> Callable[..., Any]:
         raise AmcError(f"{setting}={path}: unknown; {advice}")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # a module can raise anything
         raise AmcError(f"{setting}={path}: {module_name} can't be imported ({first_line(error)}); {advice}") from error
     found = getattr(module, name, None)
     if not callable(found):

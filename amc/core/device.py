@@ -23,6 +23,8 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         raise AmcError(f"device={name}: unknown; give auto, cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise AmcError(f"device={name}: not supported; give auto, cpu, cuda or cuda:N")
+    if device.type == "cpu" and device.index:
+        raise AmcError(f"device={name}: there is one CPU device; give device=cpu")
     if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
         raise AmcError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; give device=cpu")
     return device

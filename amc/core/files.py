@@ -1,4 +1,4 @@
-"""Atomic file replacement: the old file survives a crash, a kill and a full disk."""
+"""Files: replaced atomically, so that the old one survives a crash, a kill and a full disk; read with suspicion."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from amc.core.errors import AmcError
+from amc.core.errors import WRONG_VALUES, AmcError, first_line
+from amc.core.memory import require_memory
+from amc.core.reading import JSON_BYTES, MIB, parse_json, read_regular
 
 CACHE_VARIABLE = "AMC_CACHE"
+LARGE = 64 * MIB  # smaller files fit into memory anyway
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -112,28 +116,70 @@ def write_json(path: str | Path, data: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The content of a JSON file. Raises ``AmcError`` if it is missing or damaged."""
+    """The content of a JSON file, see :func:`amc.core.reading.parse_json`.
+
+    Raises:
+        AmcError: it is missing, damaged, no regular file, or larger than 16 MiB.
+    """
     try:
-        return json.loads(_read(path))
+        return parse_json(read_bytes(path, JSON_BYTES))
     except ValueError as error:
         raise AmcError(f"{path}: no valid JSON ({error}); the file is damaged") from error
 
 
 def write_torch(path: str | Path, data: Any) -> None:
     """Replaces a ``torch.save`` file atomically. Only tensors and plain Python data can be read back."""
+    write_bytes(path, torch_bytes(data))
+
+
+def torch_bytes(data: Any) -> bytes:
+    """What ``torch.save`` writes."""
     buffer = io.BytesIO()
     torch.save(data, buffer)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_torch(path: str | Path, device: str | torch.device = "cpu") -> Any:
     """Reads a file of :func:`write_torch`; runs no code from it. Raises ``AmcError`` if missing or damaged."""
-    content = io.BytesIO(_read(path))
+    return parse_torch(path, read_bytes(path), device)
+
+
+def parse_torch(path: str | Path, content: bytes, device: str | torch.device = "cpu") -> Any:
+    """What :func:`torch_bytes` made. Nothing in it can take more memory than ``content`` has.
+
+    Raises:
+        AmcError: it is damaged; names ``path``.
+    """
     try:
-        return torch.load(content, map_location=device, weights_only=True)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            packed = [entry for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+        if packed or sum(entry.file_size for entry in archive.infolist()) > len(content):
+            raise ValueError("an entry claims more bytes than it has")
+        data = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        _check_tensors(data)
     except Exception as error:  # damaged bytes raise anything from EOFError to RuntimeError
-        reason = str(error).split("\n")[0]
-        raise AmcError(f"{path}: can't be loaded ({reason}); the file is damaged or no PyTorch file") from error
+        raise AmcError(
+            f"{path}: can't be loaded ({first_line(error)}); the file is damaged or no PyTorch file"
+        ) from error
+    return data
+
+
+def _check_tensors(data: Any) -> None:
+    """Raises ``ValueError`` for a tensor that claims more values than it has, as a copy of it would take them."""
+    seen: set[int] = set()
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            if value.layout != torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ValueError("a tensor claims more values than it has")
+        elif isinstance(value, Mapping):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple, set)):
+            waiting += value
 
 
 def write_safetensors(
@@ -147,13 +193,27 @@ def write_safetensors(
 def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
     """Tensor name → tensor, on the CPU. Raises ``AmcError`` if the file is missing or damaged."""
     try:
-        return safetensors.torch.load(_read(path))
-    except SafetensorError as error:
-        raise AmcError(f"{path}: can't be loaded ({error}); the file is damaged or no safetensors file") from error
+        return safetensors.torch.load(read_bytes(path))
+    except (SafetensorError, *WRONG_VALUES) as error:  # torch's own for types and sizes that make no sense
+        reason = first_line(error)
+        raise AmcError(f"{path}: can't be loaded ({reason}); the file is damaged or no safetensors file") from error
 
 
-def _read(path: str | Path) -> bytes:
+def read_bytes(path: str | Path, most_bytes: int | None = None) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: a link to a regular file is one.
+        most_bytes: how large it may be; ``None``: as large as twice of it fits into memory.
+
+    Raises:
+        AmcError: it can't be read, is no regular file, or is too large.
+    """
     try:
-        return Path(path).read_bytes()
+        if most_bytes is None and (size := Path(path).stat().st_size) > LARGE:
+            require_memory(str(path), 2 * size, "is it the right file?")
+        return read_regular(path, most_bytes)
     except OSError as error:
         raise AmcError(f"{path}: can't be read ({error.strerror}); check the path") from error
+    except ValueError as error:  # a NUL in the path
+        raise AmcError(f"{path}: can't be read ({error}); check the path") from error

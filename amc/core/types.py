@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amc.core.errors import AmcError
+from amc.core.files import read_json
 
 PLAN_FORMAT = 1
 
@@ -148,13 +148,9 @@ class PruningPlan:
         Raises:
             AmcError: not a plan, or a plan for another model.
         """
-        if not isinstance(data, dict) or data.get("format") != PLAN_FORMAT or not isinstance(data.get("groups"), dict):
-            raise AmcError(f"plan: expected {{'format': {PLAN_FORMAT}, 'groups': {{…}}}}; is this a plan.json?")
         by_name = {g.name: g for g in groups}
         kept: dict[str, int] = {}
-        for name, entry in data["groups"].items():
-            if not isinstance(entry, dict) or not all(isinstance(entry.get(k), int) for k in ("keep", "of")):
-                raise AmcError(f"plan: group {name!r} needs integers 'keep' and 'of'")
+        for name, entry in _plan_entries(data).items():
             if name in by_name and by_name[name].channels != entry["of"]:
                 raise AmcError(
                     f"plan: group {name} has {entry['of']} channels in the plan and {by_name[name].channels} in the "
@@ -166,13 +162,30 @@ class PruningPlan:
     @classmethod
     def load(cls, path: str | Path, groups: Sequence[LayerGroup]) -> PruningPlan:
         """Reads a ``plan.json``. Raises ``AmcError`` if it is missing, damaged or for another model."""
-        try:
-            data = json.loads(Path(path).read_text())
-        except OSError as error:
-            raise AmcError(f"plan {path}: can't be read ({error.strerror})") from error
-        except ValueError as error:
-            raise AmcError(f"plan {path}: no valid JSON ({error})") from error
-        return cls.from_json(data, groups)
+        return cls.from_json(_read_plan(path), groups)
+
+    @staticmethod
+    def check_file(path: str | Path) -> None:
+        """Raises ``AmcError`` if there is no plan in ``path``, of whatever model."""
+        _plan_entries(_read_plan(path))
+
+
+def _read_plan(path: str | Path) -> object:
+    try:
+        return read_json(path)
+    except AmcError as error:
+        raise AmcError(f"plan={error}; give a search's plan.json") from error
+
+
+def _plan_entries(data: object) -> dict[str, dict[str, int]]:
+    """Group name → ``keep`` and ``of``. Raises ``AmcError`` if ``data`` is no plan."""
+    if not isinstance(data, dict) or data.get("format") != PLAN_FORMAT or not isinstance(data.get("groups"), dict):
+        raise AmcError(f"plan: expected {{'format': {PLAN_FORMAT}, 'groups': {{…}}}}; is this a plan.json?")
+    entries: dict[str, dict[str, int]] = data["groups"]
+    for name, entry in entries.items():
+        if not isinstance(entry, dict) or not all(type(entry.get(k)) is int for k in ("keep", "of")):
+            raise AmcError(f"plan: group {name!r} needs integers 'keep' and 'of'")
+    return entries
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from amc.core.errors import AmcError, first_line
-from amc.core.files import replacing
+from amc.core.files import read_bytes, replacing
+from amc.core.memory import require_memory
 
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 CACHE_FORMAT = 1
 FILES_PER_TASK = 128
+BATCH = 125  # images that go through a network at once
 DEEP = ("I", "F")  # Pillow's modes of 16 and 32 bits, which it would clip to 8
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ def decode(files: Sequence[Path], size: int | None, progress: Progress | None = 
         AmcError: a file that is missing, no image, or of another size, by name.
     """
     height, width = (size, size) if size is not None else _load(files[0], None).shape[:2]
+    _check_memory(len(files), height, width, size)
     pixels = np.empty((len(files), 3, height, width), dtype=np.uint8)
 
     def work(start: int) -> int:
@@ -84,6 +87,12 @@ def decode(files: Sequence[Path], size: int | None, progress: Progress | None = 
         finally:
             pool.shutdown(cancel_futures=True)
     return pixels
+
+
+def _check_memory(n: int, height: int, width: int, size: int | None) -> None:
+    """Refuses images that, all in memory and a batch of them as float32, take more memory than there is."""
+    setting = f"{n} images of {width}×{height} pixels" if size is None else f"dataset.image_size={size}"
+    require_memory(setting, 3 * height * width * (n + 4 * min(n, BATCH)), "give a smaller dataset.image_size, or fewer")
 
 
 def check_size(pixels: Pixels, file: Path, like: Path) -> None:
@@ -135,9 +144,9 @@ def _key(files: Sequence[Path], size: int | None) -> str:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as error:
-        raise AmcError(f"image {file}: can't be read ({error.strerror}); repair or remove it") from error
+        return read_bytes(file)
+    except AmcError as error:
+        raise AmcError(f"image {error}; repair or remove it") from error
 
 
 def _read(path: Path, n: int, size: int | None) -> Pixels | None:

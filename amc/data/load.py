@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.checks import refuse_unknown
 from amc.core.errors import AmcError
 from amc.core.files import cache_folder
+from amc.core.values import LARGEST_REAL, Kind, Many, Nullable, OneOf, Real, Text, Whole, check_all
 from amc.data.decode import Progress
 from amc.data.images import ImageSet, Triple
 from amc.data.order import fixed_order
@@ -21,10 +21,21 @@ from amc.data.sources import FolderSource, Indices, Source, cifar10_download, di
 
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 DIGITS_STATS = ((0.305,) * 3, (0.376,) * 3)
+LARGEST_IMAGE = 4096  # pixels a side
 VAL_FROM = ("auto", "train", "test", "val")
-SETTINGS = (
-    "name", "root", "val_from", "train_images", "val_images", "test_images", "image_size", "mean", "std",
-)  # fmt: skip
+NAMES = ("digits", "cifar10", "imagenet", "imagefolder")
+SOME_IMAGES = Nullable(Whole())
+KINDS: dict[str, Kind] = {
+    "name": OneOf(names=NAMES),
+    "root": Text(also=(None,), what="a folder"),
+    "val_from": OneOf(names=VAL_FROM),
+    "train_images": SOME_IMAGES,
+    "val_images": SOME_IMAGES,
+    "test_images": SOME_IMAGES,
+    "image_size": Whole(also=(None,), high=LARGEST_IMAGE),
+    "mean": Many(also=(None,), entry=Real(low=-LARGEST_REAL), least=3, most=3, example="[0.5,0.5,0.5]"),
+    "std": Many(also=(None,), entry=Real(ends="(]"), least=3, most=3, example="[0.5,0.5,0.5]"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +68,7 @@ class Limits:
     test_images: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None:
-                require(f"dataset.{name}", value, int, 1, hint=", or null for all images")
+        check_all("dataset", vars(self), KINDS)
 
 
 def load_dataset(
@@ -101,12 +110,10 @@ def load_dataset(
         AmcError: unknown name or setting, a value of the wrong type or range, missing folder, empty class, broken
             image, or more validation images than there are.
     """
-    refuse_unknown("dataset", unknown, SETTINGS)
-    one_of("dataset.val_from", val_from, VAL_FROM)
-    if image_size is not None:
-        require("dataset.image_size", image_size, int, 1, hint=", or null to leave images as they are")
+    refuse_unknown("dataset", unknown, KINDS)
+    check_all("dataset", {"val_from": val_from, "image_size": image_size, "mean": mean, "std": std}, KINDS)
     default_mean, default_std = DIGITS_STATS if name == "digits" else IMAGENET_STATS
-    stats = _colours("mean", mean, default_mean), _colours("std", std, default_std, above=0)
+    stats = _floats(mean or default_mean), _floats(std or default_std)
     limits = Limits(train_images, val_images, test_images)
     train, test, val = _sources(name, root, image_size, cache_folder(cache_dir), progress)
     if val_from == "auto":
@@ -126,15 +133,9 @@ def load_dataset(
     return Splits(name, whole, _whole(val, limits.val_images, stats), tested, len(train.classes), val_from)
 
 
-def _colours(key: str, values: Triple | None, default: Triple, above: float = -math.inf) -> Triple:
-    """One number for each of the three colours that every data set here is decoded to."""
-    if values is None:
-        return default
-    if not isinstance(values, (list, tuple)) or len(values) != 3:
-        raise AmcError(f"dataset.{key}={values}: give three numbers, for red, green and blue")
-    for value in values:
-        require(f"dataset.{key}", value, float, above, ends="(]", hint=" for each colour")
-    return tuple(map(float, values))
+def _floats(values: Triple) -> Triple:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def _sources(

@@ -15,8 +15,8 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from amc.core.checks import require
 from amc.core.types import Metrics
+from amc.core.values import Real, Whole
 from amc.evaluation.metrics import right_among
 
 State = Mapping[str, Tensor]
@@ -92,6 +92,9 @@ def _mean(losses: Tensor) -> float:
     return float(losses.double().mean())
 
 
+KINDS = {"margin": Real(high=1, ends="[)"), "confidence": Real(low=0.5, high=1, ends="()"), "min_images": Whole(low=2)}
+
+
 @dataclass(frozen=True)
 class StopRule:
     """Stop rule of the paired sequential test: margin, confidence, and a minimum of images.
@@ -110,9 +113,8 @@ class StopRule:
     min_images: int = 250
 
     def __post_init__(self) -> None:
-        require("evaluate.early_stop_margin", self.margin, float, 0, 1, ends="[)")
-        require("evaluate.early_stop_confidence", self.confidence, float, 0.5, 1, ends="()")
-        require("evaluate.early_stop_min_images", self.min_images, int, 2)
+        for name, kind in KINDS.items():
+            kind.check(f"evaluate.early_stop_{name}", getattr(self, name))
 
     def looks(self, total: int, batch_size: int) -> int:
         """Number of looks: after each batch with enough images seen and some left."""

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
-from amc.cli.command import plain_of
+from amc.cli.command import checked, plain_of
 from amc.cli.run import run
-from amc.core.errors import AmcError
+from amc.cli.schema import TRUST, check_config
+from amc.cli.trust import trust_of
+from amc.core.values import Flag, OneOf, Section, Text
+from amc.export.formats import FORMATS
 from amc.export.run import export, pruned_folder
-from amc.pruning.rebuild import build_uncut
 from amc.pruning.saved import read_info
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+SCHEMA = Section(
+    {
+        "run": Text(what="the folder of an amc.finetune run"),
+        "format": OneOf(names=tuple(FORMATS)),
+        "trust": TRUST,
+        "verbose": Flag(),
+    }
+)
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """Raises ``AmcError`` for anything wrong in the configuration alone."""
+    check_config(SCHEMA, plain)
+    read_info(pruned_folder(plain["run"]))
+
+
+@checked(check)
 def main_from_config(config: DictConfig, _: Path) -> None:
     """Exports as configured, into the run's folder; Hydra's own is not used."""
-    if OmegaConf.is_missing(config, "run"):
-        raise AmcError("run: is missing; give the folder of an amc.finetune run, run=RUN_DIR")
     plain = plain_of(config)
-    model = None
-    if plain["network"] is not None:
-        folder = pruned_folder(plain["run"])
-        model = build_uncut(folder, read_info(folder), trusted=plain["network"])
-    export(plain["run"], plain["format"], model=model, verbose=plain["verbose"])
+    export(plain["run"], plain["format"], trust=trust_of(plain), verbose=plain["verbose"])
 
 
 def main() -> None:

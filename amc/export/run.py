@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,8 @@ from torch import nn
 
 from amc.core.errors import AmcError
 from amc.core.files import plain, write_bytes, write_json
+from amc.core.memory import require_memory
+from amc.core.trust import listed
 from amc.export.formats import Format, OnnxNetwork, Runner, _explained, _format, _quietly_on_one_thread
 from amc.models.given import own_copy
 from amc.pruning.counting import count_macs
@@ -53,6 +55,7 @@ def export(
     format: str = "onnx",  # noqa: A002 - as the command line has it
     *,
     model: nn.Module | None = None,
+    trust: str | Collection[str] = (),
     verbose: bool = True,
 ) -> dict[str, Any]:
     """Writes the pruned network of a run as ONNX or as a torch program, for any number of images at once.
@@ -65,6 +68,7 @@ def export(
         format: ``onnx`` (input ``images``, float32 ``[batch, c, h, w]``, normalised; output ``logits``) or
             ``torch_export`` (for ``torch.export.load``).
         model: the dense architecture, for networks that :func:`amc.load` can't build by itself; left as it is.
+        trust: dotted path, or several, of code of your own that may be run if the folder names it.
         verbose: print the footprints of the dense and the pruned network.
 
     Returns:
@@ -77,8 +81,11 @@ def export(
     chosen = _format(format)
     folder = pruned_folder(run)
     info = read_info(folder)
-    uncut = own_copy(model) if model is not None else build_uncut(folder, info)
-    small = load(folder, uncut).float()
+    small = load(folder, model, trust).float()
+    uncut = own_copy(model) if model is not None else build_uncut(folder, info, listed(trust))
+    require_memory(
+        f"{folder}: image_shape {info.image_shape}", 4 * max(BATCH_SIZES) * math.prod(info.image_shape), "it is damaged"
+    )
     images = torch.randn(max(BATCH_SIZES), *info.image_shape, generator=torch.Generator().manual_seed(0))
     with _quietly_on_one_thread():
         with _explained(format, small):

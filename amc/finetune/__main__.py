@@ -7,32 +7,58 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amc.cli.command import Command, plain_of
+from amc.cli.command import Command, checked, plain_of
 from amc.cli.run import run
+from amc.cli.schema import CUTTING, FILE, RESUME, Group, check_config
 from amc.cli.settings import unnamed
 from amc.core.errors import AmcError
-from amc.finetune.run import finetune, plan_file
-from amc.finetune.settings import FineTuneSettings
+from amc.core.types import PruningPlan
+from amc.core.values import Nullable, Section
+from amc.finetune.run import check_plan, finetune, plan_file
+from amc.finetune.settings import KINDS, REGULARISER, SECTIONS, FineTuneSettings
 from amc.task.load import load_recipe
+from amc.training.recipe import KINDS as RECIPE
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+# What may differ from the training recipe.
+FINETUNING = ("batch_size", "weight_decay", "label_smoothing", "augment", "bf16", "ema")
+SCHEMA = Section(
+    {
+        **CUTTING,
+        **RESUME,
+        **KINDS,
+        **{section: Section(kinds) for section, kinds in SECTIONS.items()},
+        "regulariser": Group("regulariser", REGULARISER),
+        "finetuning": Section({key: Nullable(RECIPE[key]) for key in FINETUNING}),
+        "plan": FILE,
+    }
+)
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """Raises ``AmcError`` for anything wrong in the configuration and the plan that it names."""
+    check_config(SCHEMA, plain)
+    _settings(plain)
+    load_recipe(plain)
+    if plain["plan"] is None:
+        raise AmcError("plan: not given; give a search's plan, plan=RUN_DIR/plan.json")
+    if plain["resume"] is None:
+        PruningPlan.check_file(plan_file(plain["plan"]))
+
+
+@checked(check)
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, then fine-tunes the plan."""
     command = Command("finetune", plain_of(config), run_dir)
     plain = command.plain
     settings = _settings(plain)
-    settings.method(plain["seed"])  # refuses unknown names before anything is loaded
-    if plain["plan"] is None:
-        raise AmcError("plan: not given; give a search's plan, plan=RUN_DIR/plan.json")
-    if not plan_file(plain["plan"]).is_file() and not command.resume:
-        raise AmcError(f"plan={plain['plan']}: no such file; give a search's plan, plan=RUN_DIR/plan.json")
     given = {key: value for key, value in plain["finetuning"].items() if value is not None}
     recipe = replace(load_recipe(plain), **given)
     with command.folder() as folder:
-        task = command.load()
+        task = command.load(check=lambda network: check_plan(plain["plan"], network, settings))
         finetune(
             task.model,
             plain["plan"],

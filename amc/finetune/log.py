@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from amc.core.checks import whole
+from amc.core.errors import damaged
 from amc.core.progress import Progress
 from amc.core.types import LayerGroup, Metrics, PruningPlan
 from amc.finetune.tuner import Phase, Trained
@@ -14,6 +16,13 @@ from amc.reporting.figures import save_figure, training_figure
 from amc.tracking import EventFile, RunDir
 from amc.tracking.journal import Journal
 from amc.training.trainer import Epoch
+
+# Entry → type, of a finished phase and of an epoch, as a checkpoint holds them; the metric's own besides.
+DONE = {"phase": str, "epochs": int, "best_epoch": int}
+HISTORY = {
+    "phase": str, "epoch": int, "macs_ratio": float, "train_loss": float, "val_loss": float, "lr": float,
+    "seconds": float,
+}  # fmt: skip
 
 
 class TuningLog:
@@ -34,9 +43,16 @@ class TuningLog:
         self._folder, self._journal, self.metric = folder, Journal(folder), metric
         self._journal.begin(fingerprint)
         self._stored: dict[str, Any] = self._journal.stored or {"phase": 0, "done": [], "history": [], "plans": []}
-        self.done: list[dict[str, Any]] = list(self._stored["done"])
-        self.history: list[dict[str, Any]] = list(self._stored["history"])
-        self._plans: list[dict[str, Any]] = self._stored["plans"]
+        with damaged("resume", "the checkpoint does not fit", "start a new run"):
+            self.done: list[dict[str, Any]] = [
+                _typed(entry, {**DONE, f"cut_val_{metric}": float, f"val_{metric}": float})
+                for entry in self._stored["done"]
+            ]
+            self.history: list[dict[str, Any]] = [
+                _typed(row, {**HISTORY, f"val_{metric}": float}) for row in self._stored["history"]
+            ]
+            self._plans: list[dict[str, Any]] = list(self._stored["plans"])
+            whole(self._stored["phase"])
         self._phase = 0
         self._total = self._trained = sum(row["epoch"] > 0 for row in self.history)
         self._before: float = sum(row["seconds"] for row in self.history)
@@ -126,3 +142,11 @@ class TuningLog:
         self._events.figure("training", figure, len(self.history))
         self._folder.write_plan(plan)
         self._folder.write_summary(summary)
+
+
+def _typed(entry: Any, types: Mapping[str, type]) -> dict[str, Any]:
+    """Raises ``ValueError`` or ``LookupError`` if ``entry`` has other entries, or some of another type."""
+    for key, kind in types.items():
+        if not isinstance(entry[key], (int, float) if kind is float else kind):
+            raise ValueError(f"{key} is {entry[key]!r}")
+    return dict(entry)

@@ -20,6 +20,7 @@ from amc.finetune.log import TuningLog
 from amc.finetune.phases import Phases
 from amc.finetune.result import FineTuneResult, print_result, summary_of
 from amc.finetune.settings import FineTuneSettings
+from amc.finetune.stages import stage_plans
 from amc.finetune.tuner import Trained
 from amc.pruning.network import Network
 from amc.task.problem import Problem, assemble
@@ -144,6 +145,11 @@ def _candidates(plans: Plans, network: Network, most: int) -> list[PruningPlan]:
     if most == 1:
         return [plan]
     return list(dict.fromkeys([plan, *best_plans(path.parent / "episodes.csv", network.groups, most)]))[:most]
+
+
+def check_plan(path: str | Path, network: Network, settings: FineTuneSettings) -> None:
+    """Raises ``AmcError`` if there is no plan of ``network`` in ``path``, or the stages don't lead to it."""
+    stage_plans(PruningPlan.load(plan_file(path), network.groups), network.cost_model, settings.stages)
 
 
 def plan_file(path: str | Path) -> Path:

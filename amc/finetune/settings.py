@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-from amc.core.checks import one_of, refuse_unknown, require
+from amc import recovery as recoveries
+from amc.core.checks import refuse_unknown
 from amc.core.errors import AmcError
+from amc.core.values import Flag, Kind, Many, OneOf, Real, Whole, check_all
 from amc.task.method import Method
+from amc.task.settings import FREEZE
+from amc.training.regularise import NAMES as REGULARISERS
 
 SCHEDULES = ("oneshot", "iterative")
+# The kinds of the settings below, and of those in sections on the command line.
+KINDS: dict[str, Kind] = {
+    "epochs": Whole(),
+    "lr_scale": Real(high=1, ends="(]"),
+    "schedule": OneOf(names=SCHEDULES),
+    "stages": Many(entry=Real(high=1, ends="()"), example="[0.8,0.65]"),
+    "calibration_images": Whole(),
+    "prune_residual": Flag(),
+    "freeze": FREEZE,
+}
+SECTIONS: dict[str, dict[str, Kind]] = {
+    "refine": {"plans": Whole(), "epochs": Whole()},
+    "distill": {"weight": Real(high=1), "temperature": Real(low=1)},
+}
+REGULARISER: dict[str, Kind] = {"name": OneOf(names=REGULARISERS), "strength": Real()}
 
 
 @dataclass(frozen=True)
@@ -52,20 +72,17 @@ class FineTuneSettings:
     regulariser_strength: float = 0.0
 
     def __post_init__(self) -> None:
-        require("epochs", self.epochs, int, 1)
-        require("lr_scale", self.lr_scale, float, 0, 1, ends="(]")
-        require("refine.plans", self.refine_plans, int, 1)
-        require("refine.epochs", self.refine_epochs, int, 1)
-        require("calibration_images", self.calibration_images, int, 1)
-        require("distill.weight", self.distill_weight, float, 0, 1)
-        require("distill.temperature", self.distill_temperature, float, 1)
-        require("prune_residual", self.prune_residual, bool)
-        refuse_unknown("recovery", self.recovery_settings, ("positions", "damping", "batch_size"))
-        one_of("schedule", self.schedule, SCHEDULES)
-        if isinstance(self.stages, (str, int, float)):
-            raise AmcError(f"stages={self.stages}: give a list of MACs ratios, such as stages=[0.8,0.65]")
+        check_all("", vars(self), KINDS)
+        for section, kinds in SECTIONS.items():
+            for key, kind in kinds.items():
+                kind.check(f"{section}.{key}", getattr(self, f"{section}_{key}"))
+        REGULARISER["name"].check("regulariser", self.regulariser)
+        REGULARISER["strength"].check("regulariser.strength", self.regulariser_strength)
+        refuse_unknown("recovery", self.recovery_settings, recoveries.KINDS)
         if self.schedule == "iterative" and not self.stages:
             raise AmcError("schedule=iterative: needs stages, MACs ratios such as stages=[0.8,0.65]")
+        if any(later >= earlier for earlier, later in pairwise(self.stages)):
+            raise AmcError(f"stages={list(self.stages)}: give them in falling order, each once")
         if self.schedule == "oneshot" and self.stages:
             raise AmcError(f"stages={list(self.stages)}: these need schedule=iterative")
 

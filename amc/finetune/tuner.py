@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from amc.core.checks import whole
+from amc.core.errors import damaged
 from amc.core.types import Metrics, PruningPlan
 from amc.evaluation.scoring import measure
 from amc.finetune.settings import FineTuneSettings
@@ -128,8 +130,10 @@ class FineTuner:
             self._on_best(cut, phase, cut_metrics)
             self._on_epoch(phase, Epoch(0, phase.epochs, math.nan, cut_metrics, 0.0, 0.0))
         else:
-            cut, cut_metrics = resized(self._network.model, state["cut"]), Metrics.from_json(state["cut_metrics"])
-            best = _Best(state["best"], Metrics.from_json(state["best_metrics"]), state["best_epoch"])
+            with damaged("resume", "the checkpoint does not fit", "start a new run"):
+                cut, cut_metrics = resized(self._network.model, state["cut"]), Metrics.from_json(state["cut_metrics"])
+                best = _Best(state["best"], Metrics.from_json(state["best_metrics"]), whole(state["best_epoch"]))
+                resized(self._network.model, best.state)
             # What was kept may be a later epoch's, or part of it: the run was killed before that was in the checkpoint.
             self._on_best(resized(self._network.model, best.state), phase, best.metrics)
         small = copy.deepcopy(cut)
@@ -147,7 +151,8 @@ class FineTuner:
         if state is None:
             checkpoint(None)
         elif state["trainer"] is not None:
-            trainer.load_state(state["trainer"])
+            with damaged("resume", "the checkpoint does not fit", "start a new run"):
+                trainer.load_state(state["trainer"])
         while not trainer.finished:
             epoch = trainer.epoch()
             found = epoch.val

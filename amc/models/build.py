@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from amc.core.callables import find_callable
 from amc.core.checks import one_of
-from amc.core.errors import AmcError, first_line
+from amc.core.errors import WRONG_VALUES, AmcError, first_line
+from amc.core.trust import own_callable
+from amc.models.arguments import ADVICE, OURS, TORCHVISION, imagenet_weights
 from amc.models.checkpoint import load_checkpoint
 from amc.models.given import own_copy
+from amc.models.sizes import Counted, WithoutValues
 from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
 
 STEMS = ("auto", "imagenet", "small")
-TORCHVISION = "torchvision.models."
 IMAGENET_CLASSES = 1000
+MANY_CLASSES, LARGE_IMAGE = 10_000, 1024  # beyond, the size is estimated first
 
 
 def build(
@@ -54,24 +57,61 @@ def build(
             such images.
     """
     one_of("model.stem", stem, STEMS)
-    maker = find_callable("model", target, "give a dotted path, such as my_pkg.my_net or torchvision.models.resnet50")
+    maker = find_callable("model", target, ADVICE)
+    if kwargs or num_classes > MANY_CLASSES or max(image_shape) > LARGE_IMAGE:
+        check_size(target, num_classes, image_shape, stem=stem, **kwargs)
     arguments = {**_defaults(maker, target), "num_classes": num_classes, **kwargs}
     if pretrained and target.startswith(TORCHVISION):
         if stem == "small":
             raise AmcError("model.stem=small: torchvision's weights need their own stem; give model.pretrained=false")
-        arguments["weights"] = _imagenet_weights(target, num_classes)
+        arguments["weights"] = imagenet_weights(target, num_classes)
         stem = "imagenet"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
-        model = own_copy(_call(maker, target, arguments))
-        _drop_auxiliary_heads(model)
-        if _wants_small_stem(stem, target, image_shape):
-            use_small_stem(model, image_shape)
-            _check(model, target, image_shape, fit_pools)
-    _check(model, target, image_shape, _check_output, num_classes)
+        model = _fitted(own_copy(_call(maker, target, arguments)), target, num_classes, image_shape, stem)
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     return model.eval()
+
+
+def skeleton(
+    target: str, num_classes: int, image_shape: tuple[int, int, int], *, stem: str, **kwargs: Any
+) -> nn.Module:
+    """What :func:`build` makes, without values (on torch's ``meta`` device): whatever its size, it takes no memory.
+
+    Raises:
+        AmcError: as :func:`build`, and for a network of more memory than there is.
+    """
+    one_of("model.stem", stem, STEMS)
+    maker = find_callable("model", target, "give a dotted path, such as my_pkg.my_net or torchvision.models.resnet50")
+    arguments = {**_defaults(maker, target), "num_classes": num_classes, **kwargs}
+    with torch.random.fork_rng(devices=[]), Counted(f"model {target!r} with {_shown(arguments)}") as counted:
+        with WithoutValues():
+            model = _call(maker, target, arguments).to("meta")
+        with torch.device("meta"):
+            model = _fitted(model, target, num_classes, image_shape, stem)
+            counted.forward(model, image_shape)
+    return model.eval()
+
+
+def check_size(target: str, num_classes: int, image_shape: tuple[int, int, int], *, stem: str, **kwargs: Any) -> None:
+    """Refuses a network that takes more memory than there is, before it takes any. Of own networks alone is it known.
+
+    Raises:
+        AmcError: with the estimated size and the limit.
+    """
+    if own_callable(target) is not None:
+        skeleton(target, num_classes, image_shape, stem=stem, **kwargs)
+
+
+def _fitted(model: nn.Module, target: str, num_classes: int, image_shape: tuple[int, int, int], stem: str) -> nn.Module:
+    """``model`` with the stem that suits the images, proved on one."""
+    _drop_auxiliary_heads(model)
+    if _wants_small_stem(stem, target, image_shape):
+        use_small_stem(model, image_shape)
+        _check(model, target, image_shape, fit_pools)
+    _check(model, target, image_shape, _check_output, num_classes)
+    return model
 
 
 def _defaults(maker: Callable[..., Any], target: str) -> dict[str, Any]:
@@ -89,18 +129,6 @@ def _defaults(maker: Callable[..., Any], target: str) -> dict[str, Any]:
     return defaults
 
 
-def _imagenet_weights(target: str, num_classes: int) -> Any:
-    """The weights made for the plain 256 → 224 pixels preprocessing, which ``IMAGENET1K_V1`` always is."""
-    from torchvision.models import get_model_weights
-
-    if num_classes != IMAGENET_CLASSES:
-        raise AmcError(
-            f"model.pretrained=true: torchvision's weights know {IMAGENET_CLASSES} classes, the dataset has "
-            f"{num_classes}; give dataset=imagenet with all its class folders, or model.pretrained=false"
-        )
-    return get_model_weights(target.removeprefix(TORCHVISION))["IMAGENET1K_V1"]
-
-
 def _call(maker: Callable[..., Any], target: str, arguments: dict[str, Any]) -> nn.Module:
     try:
         model = maker(**arguments)
@@ -108,12 +136,17 @@ def _call(maker: Callable[..., Any], target: str, arguments: dict[str, Any]) -> 
         raise AmcError(
             f"model {target!r}: its weights can't be downloaded ({error.reason}); give model.checkpoint=FILE"
         ) from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        given = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise AmcError(f"model {target!r}: can't be built with {given}: {first_line(error)}") from error
+    except AmcError:
+        raise
+    except Exception as error:  # whatever the arguments make of it
+        raise AmcError(f"model {target!r}: can't be built with {_shown(arguments)}: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise AmcError(f"model {target!r}: returned a {type(model).__name__}; it must return an nn.Module")
     return model
+
+
+def _shown(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in arguments.items())
 
 
 def _drop_auxiliary_heads(model: nn.Module) -> None:
@@ -126,7 +159,7 @@ def _drop_auxiliary_heads(model: nn.Module) -> None:
 
 
 def _wants_small_stem(stem: str, target: str, image_shape: tuple[int, int, int]) -> bool:
-    ours = target.startswith((TORCHVISION, "amc.models."))
+    ours = target.startswith((TORCHVISION, OURS))
     return stem == "small" or (stem == "auto" and ours and max(image_shape[1:]) <= SMALL_IMAGE)
 
 
@@ -135,7 +168,7 @@ def _check(
 ) -> None:
     try:
         step(model, image_shape, *more)
-    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+    except WRONG_VALUES as error:
         size = "×".join(str(n) for n in image_shape)
         raise AmcError(
             f"model {target!r}: can't run on {size} images: {first_line(error)}; change dataset.image_size, "

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from amc.core.errors import AmcError
+from amc.core.memory import require_memory
 from amc.models.weights import storage_fault, weight_fault
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -41,6 +42,8 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
 
 def read_notes(path: str | Path) -> dict[str, str]:
     """The text metadata of a ``.safetensors`` file; empty for other files, and for any that can't be read."""
+    if not Path(path).is_file():
+        return {}
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -51,6 +54,7 @@ def read_notes(path: str | Path) -> dict[str, str]:
 def _read(path: Path, where: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise AmcError(f"{where}: no such file")
+    require_memory(where, 2 * path.stat().st_size, "is it the right file?")
     try:
         data: Any
         if path.suffix == ".safetensors":

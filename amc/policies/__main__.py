@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rich.text import Text
 
-from amc.core.errors import AmcError
+from amc.core.shell import Parser, notices, shell
 from amc.policies.listing import RUNS, find_policies, policy_table
 from amc.reporting.console import show
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """``python -m amc.policies`` and the console script."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if len(arguments) > 1:
-            raise AmcError(f"{arguments[1]}: one folder is enough; python -m amc.policies [{RUNS}]")
-        folder = arguments[0] if arguments else RUNS
+    parser = Parser(prog="python -m amc.policies", description="The learned policies in a folder of runs.")
+    parser.add_argument("folder", nargs="?", default=RUNS, metavar="RUNS", help=f"folder of runs, by default {RUNS}")
+    with shell():
+        folder = parser.parse_args(argv).folder
+        notices.settle(True)
         found = find_policies(folder)
-    except AmcError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    show(policy_table(found, folder) if found else Text(f"{folder}: no learned policies"))
+        show(policy_table(found, folder) if found else Text(f"{folder}: no learned policies"))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def find_policies(folder: str | Path) -> list[Found]:
     if not folder.is_dir():
         raise AmcError(f"{folder}: no such folder; give one with runs in it")
     files = [file for file in folder.rglob(JSON) if file.parent.name != START and _learned(file)]
-    return [_found(file.parent) for file in sorted(files, key=lambda file: (-file.stat().st_mtime, file))]
+    return [_found(file.parent) for file in sorted(files, key=lambda file: (-file.lstat().st_mtime, file))]
 
 
 def _learned(file: Path) -> bool:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from amc.core.checks import one_of, require
 from amc.core.errors import AmcError
 from amc.core.types import Cost, LayerGroup
+from amc.core.values import OneOf, Real, Whole, check_all
 from amc.pruning.bisect import last_whole
 from amc.pruning.cost import CostModel
 
 COSTS = ("macs", "params", "latency_ms")
+KINDS = {
+    "cost": OneOf(names=COSTS),
+    "keep": Real(high=1, ends="(]", hint=", or budget=none for no budget"),
+    "min_keep": Real(high=1, ends="(]"),
+    "channel_round": Whole(),
+}
 
 
 def check_budget(cost: str, keep: float | None, min_keep: float, channel_round: int) -> None:
     """Checks a budget's settings before there is a network. Raises ``AmcError`` naming the setting."""
-    one_of("budget.cost", cost, COSTS)
-    require("budget.min_keep", min_keep, float, 0, 1, ends="(]")
-    require("budget.channel_round", channel_round, int, 1)
-    if keep is not None:
-        require("budget.keep", keep, float, 0, 1, ends="(]", hint=", or budget=none for no budget")
+    given = {"cost": cost, "min_keep": min_keep, "channel_round": channel_round}
+    check_all("budget", given if keep is None else {**given, "keep": keep}, KINDS)
+
+
+def check_rounding(groups: Iterable[LayerGroup], channel_round: int) -> None:
+    """Refuses a rounding beyond every group, with which only whole groups would be left. Raises ``AmcError``."""
+    widest = max((g.channels for g in groups if g.frozen is None), default=channel_round)
+    if channel_round > widest:
+        raise AmcError(
+            f"budget.channel_round={channel_round}: no layer group has more than {widest} channels, so none could be "
+            "pruned; give a divisor of the channel counts, such as 8"
+        )
 
 
 class Budget:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -15,6 +16,9 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from amc.core.checks import number, text
+from amc.core.errors import damaged
+from amc.core.files import read_json
 from amc.core.types import LayerGroup
 from amc.pruning.cost import CostModel, Rest
 from amc.pruning.layers import LayerShape, Mixing, frozen_eval, is_depthwise, watched
@@ -90,6 +94,19 @@ class LatencyCostModel(CostModel):
     def to_json(self) -> dict[str, Any]:
         """Plain data, with which a resumed search need not measure again."""
         return {"total_ms": self.total_ms, "grid": list(GRID), "tables": self.tables}
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A file of :meth:`LatencyCostModel.to_json`. Raises ``AmcError`` if it is damaged."""
+    data = read_json(path)
+    with damaged(path, "no latency table", "the file is damaged, start a new run"):
+        tables = {
+            text(layer): [[number(ms, 0) for ms in row] for row in rows] for layer, rows in data["tables"].items()
+        }
+        sizes = {(len(rows), *map(len, rows)) for rows in tables.values()}
+        if sizes - {(len(GRID),) * (len(GRID) + 1)}:
+            raise ValueError(f"no grid of {len(GRID)} × {len(GRID)}")
+        return {"tables": tables, "total_ms": number(data["total_ms"], 0)}
 
 
 def _cell(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,19 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from amc.core.errors import AmcError
+from amc.core.checks import number, text, whole
+from amc.core.errors import AmcError, first_line
 from amc.core.files import plain
+from amc.core.trust import check_arguments, own_callable, trusted
 from amc.models import build
-from amc.models.build import TORCHVISION
+from amc.models.arguments import TORCHVISION
+from amc.models.build import skeleton
+from amc.models.stem import run_once
 from amc.pruning.layers import is_cuttable
 from amc.pruning.surgery import Surgeon, resized
 
 FORMAT = 1
 WEIGHTS, PLAN, MODEL = "weights.safetensors", "plan.json", "model.json"
-OWN_NETWORKS = (TORCHVISION, "amc.models.")
 # What a description may not give as an argument: build() has its own, and weights come from the folder.
 RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "checkpoint", "seed")
 SAME = 1e-4  # largest difference of a rebuilt network, relative to the largest output
@@ -56,13 +59,8 @@ class PrunedInfo:
     def __post_init__(self) -> None:
         if len(self.image_shape) != 3 or min(*self.image_shape, self.num_classes) < 1:
             raise ValueError(f"image_shape {self.image_shape}, num_classes {self.num_classes}")
-        if not {len(self.mean), len(self.std)} <= {1, self.image_shape[0]}:
+        if not {len(self.mean), len(self.std)} <= {1, self.image_shape[0]} or 0 in self.std:
             raise ValueError(f"mean {self.mean}, std {self.std}")
-
-    @property
-    def is_own(self) -> bool:
-        """Whether the network is torchvision's or this project's, so that building it runs nobody else's code."""
-        return self.network is not None and self.network["target"].startswith(OWN_NETWORKS)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; read back with :meth:`from_json`."""
@@ -75,14 +73,14 @@ class PrunedInfo:
         channels, height, width = data["image_shape"]
         return cls(
             network=None if data["network"] is None else _network(**data["network"]),
-            image_shape=(int(channels), int(height), int(width)),
-            num_classes=int(data["num_classes"]),
-            mean=tuple(float(value) for value in data["mean"]),
-            std=tuple(float(value) for value in data["std"]),
-            layers={str(name): (int(out), int(inp)) for name, (out, inp) in data["layers"].items()},
-            channels_last=tuple(data["channels_last"]),
+            image_shape=(whole(channels, 1), whole(height, 1), whole(width, 1)),
+            num_classes=whole(data["num_classes"], 1),
+            mean=tuple(number(value) for value in data["mean"]),
+            std=tuple(number(value) for value in data["std"]),
+            layers={name: (whole(out, 1), whole(inp, 1)) for name, (out, inp) in data["layers"].items()},
+            channels_last=tuple(text(name) for name in data["channels_last"]),
             facts=dict(data["facts"]),
-            files=dict(data["files"]),
+            files={name: text(digest) for name, digest in data["files"].items()},
         )
 
 
@@ -92,32 +90,39 @@ def _network(target: str, stem: str = "auto", arguments: Mapping[str, Any] | Non
     return {"target": target, "stem": stem, "arguments": dict(arguments or {})}
 
 
-def build_uncut(folder: str | Path, info: PrunedInfo, trusted: str | None = None) -> nn.Module:
+def build_uncut(folder: str | Path, info: PrunedInfo, trust: Collection[str] = ()) -> nn.Module:
     """The dense architecture with random weights.
 
     Args:
         folder: for errors.
         info: its :func:`read_info`.
-        trusted: dotted path of a callable of the user's own that may be called.
+        trust: dotted paths of callables of the user's own that may be called.
 
     Raises:
-        AmcError: the network was made in Python, or it is neither torchvision's nor this project's nor ``trusted``.
+        AmcError: the network was made in Python, or it is neither torchvision's nor this project's nor in ``trust``.
     """
+    network = _checked(folder, info, trust)
+    return build(network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"])
+
+
+def architecture(folder: str | Path, info: PrunedInfo, trust: Collection[str] = ()) -> nn.Module:
+    """The same for taking a stored network's weights: of own networks a skeleton, which takes no memory."""
+    network = _checked(folder, info, trust)
+    if own_callable(network["target"]) is None:
+        return build_uncut(folder, info, trust)
+    return skeleton(network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"])
+
+
+def _checked(folder: str | Path, info: PrunedInfo, trust: Collection[str]) -> Mapping[str, Any]:
+    """The network's description, of which everything may be called."""
     if info.network is None:
         raise AmcError(f"{folder}: the network was made in Python; give its uncut architecture there, model=my_net()")
     target, stem, arguments = info.network["target"], info.network["stem"], info.network["arguments"]
-    if trusted not in (None, target):
-        raise AmcError(f"network={trusted}: the network in {folder} is {target}; give this, if you trust it")
-    if not info.is_own and trusted is None:
-        more = "".join(f", {key}={value!r}" for key, value in {"stem": stem, **arguments}.items())
-        raise AmcError(
-            f"{folder}: the network {target} is code that is not run by itself; if you trust it, give network={target} "
-            f"or, in Python, model=amc.models.build({target!r}, {info.num_classes}, {info.image_shape}{more})"
-        )
-    refused = [key for key in arguments if key in RESERVED or (key == "weights" and info.is_own)]
-    if refused:
-        raise AmcError(f"{folder}: {MODEL} has the argument {refused[0]!r}, which no pruned network has; it is damaged")
-    return build(target, info.num_classes, info.image_shape, stem=stem, **arguments)
+    more = "".join(f", {key}={value!r}" for key, value in {"stem": stem, **arguments}.items())
+    built = f"amc.models.build({target!r}, {info.num_classes}, {info.image_shape}{more})"
+    trusted(target, f"{folder}: the network", trust, f" or give, in Python, model={built}")
+    check_arguments(target, arguments, f"{folder}: {MODEL}", RESERVED)
+    return info.network
 
 
 def _described(description: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
@@ -148,7 +153,7 @@ def _shrunk(uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedI
     if missing:
         raise ValueError(f"tensor {min(missing)!r} is in only one of the two networks")
     state = {name: tensor for name, tensor in tensors.items() if name not in buffers}
-    small = resized(uncut, state).cpu()
+    small = resized(uncut, state)
     _check_kernels(uncut, state)
     for name in buffers:
         layer, _, own_name = name.rpartition(".")
@@ -158,7 +163,27 @@ def _shrunk(uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedI
             module.num_features = info.layers[name][0]  # no tensor tells its size
     if _layers(small) != info.layers:
         raise ValueError("its layers have other sizes")
-    return small.eval()
+    small = small.cpu().eval()
+    _check_output(small, info)
+    return small
+
+
+def _check_output(small: nn.Module, info: PrunedInfo) -> None:
+    """Checks shapes alone, by a copy without values: images may be of any size."""
+    try:
+        with torch.device("meta"):
+            output = run_once(copy.deepcopy(small).to("meta"), info.image_shape)
+    except Exception as error:  # a network of the user's own may not run without values, which is no fault of the file
+        if own_network(info):
+            raise ValueError(f"can't run on its images ({first_line(error)})") from error
+        return
+    if isinstance(output, torch.Tensor) and tuple(output.shape) != (1, info.num_classes):
+        raise ValueError(f"its output for one image is {tuple(output.shape)}, not (1, {info.num_classes})")
+
+
+def own_network(info: PrunedInfo) -> bool:
+    """Whether the network is torchvision's or this project's, so that building it runs nobody else's code."""
+    return info.network is not None and own_callable(info.network["target"]) is not None
 
 
 def _check_kernels(uncut: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
@@ -175,7 +200,7 @@ def _check_rebuilt(folder: Path, info: PrunedInfo, model: nn.Module, tensors: Ma
     if info.network is None:
         return
     on_cpu = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    rebuilt = _assemble(folder, build_uncut(folder, info, trusted=info.network["target"]), on_cpu, info)
+    rebuilt = _assemble(folder, architecture(folder, info, trust=[info.network["target"]]), on_cpu, info)
     original = copy.deepcopy(model).cpu().eval()
     images = torch.randn(2, *info.image_shape, generator=torch.Generator().manual_seed(0))
     dtype = next((tensor.dtype for tensor in on_cpu.values() if tensor.is_floating_point()), torch.float32)

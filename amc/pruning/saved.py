@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from amc.core.errors import AmcError
-from amc.core.files import read_json, read_safetensors, write_json, write_safetensors
+from amc.core.errors import AmcError, damaged
+from amc.core.files import read_bytes, read_json, read_safetensors, write_json, write_safetensors
+from amc.core.trust import listed
 from amc.core.types import PruningPlan, Scored
 from amc.data import ImageSet
 from amc.models.given import check_layers, copied
@@ -34,7 +35,7 @@ from amc.pruning.rebuild import (
     _is_channels_last,
     _layers,
     _unsaved_buffers,
-    build_uncut,
+    architecture,
 )
 
 
@@ -91,7 +92,7 @@ def save_pruned(
     write_json(folder / MODEL, {**info.to_json(), "files": digests})
 
 
-def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
+def load(folder: str | Path, model: nn.Module | None = None, trust: str | Collection[str] = ()) -> nn.Module:
     """The pruned network in ``folder``, on the CPU, in evaluation mode; no other file is needed.
 
     It gives, bit for bit, the outputs of the network that was saved. Its inputs are images normalised with the ``mean``
@@ -100,21 +101,22 @@ def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
     Args:
         folder: written by :func:`save_pruned`, such as ``RUN_DIR/pruned``.
         model: the dense architecture with any weights, left as it is; for networks that are neither torchvision's nor
-            this project's. A folder may come from anywhere, so no other code that it names is ever run.
+            this project's. A folder may come from anywhere, so no other code that it names is run.
+        trust: dotted path, or several, of other code that may be run if the folder names it.
 
     Raises:
         AmcError: the folder is damaged or incomplete, ``model`` is needed, or ``model`` is another architecture.
     """
     folder = Path(folder)
     info = read_info(folder)
-    skeleton = build_uncut(folder, info) if model is None else copied(check_layers(model))
+    uncut = architecture(folder, info, listed(trust)) if model is None else copied(check_layers(model))
     for name, digest in info.files.items():
         if _digest(folder / name) != digest:
             raise AmcError(
                 f"{folder / name}: is not the file that {MODEL} was written with; it is damaged, or a save was "
                 "interrupted: save or copy the folder again"
             )
-    return _assemble(folder, skeleton, read_safetensors(folder / WEIGHTS), info)
+    return _assemble(folder, uncut, read_safetensors(folder / WEIGHTS), info)
 
 
 def read_info(folder: str | Path) -> PrunedInfo:
@@ -125,20 +127,18 @@ def read_info(folder: str | Path) -> PrunedInfo:
     data = read_json(path)
     if isinstance(data, dict) and isinstance(data.get("format"), int) and data["format"] > FORMAT:
         raise AmcError(f"{path}: has format {data['format']}, this amc reads {FORMAT}; install a newer amc-pruning")
-    try:
+    with damaged(path, "describes no pruned network"):
         info = PrunedInfo.from_json(data)
         if set(info.files) != {WEIGHTS, PLAN}:
             raise ValueError(f"files {sorted(info.files)}")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise AmcError(f"{path}: describes no pruned network ({error}); the file is damaged") from error
     return info
 
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise AmcError(f"{path}: can't be read ({error.strerror}); the folder is incomplete, copy it again") from error
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except AmcError as error:
+        raise AmcError(f"{error}; the folder is incomplete, copy it again") from error
 
 
 log = logging.getLogger(__name__)

@@ -131,7 +131,8 @@ def resized(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
     for name, tensor in own.items():
         if tensors[name].dim() != tensor.dim():
             raise ValueError(f"tensor {name!r} has {tensors[name].dim()} dimensions instead of {tensor.dim()}")
-        memo[id(tensor)] = _like(tensor, tensors[name].detach().clone().to(tensor.device))
+        device = tensors[name].device if tensor.is_meta else tensor.device  # a skeleton has no place of its own
+        memo[id(tensor)] = _like(tensor, tensors[name].detach().clone().to(device))
     small = copy.deepcopy(model, memo)
     for module in small.modules():
         sizes = _implied_sizes(module)

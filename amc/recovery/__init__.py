@@ -11,13 +11,16 @@ import torch
 from amc.core.checks import one_of, refuse_unknown
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup
+from amc.core.values import Kind, Nullable
 from amc.pruning.surgery import Ranking, Recover, Surgeon
+from amc.recovery.calibration import KINDS as _KINDS
 from amc.recovery.calibration import Calibration
 from amc.recovery.norms import recalibrate
 from amc.recovery.sequential import SequentialLeastSquares
 from amc.recovery.static import StaticLeastSquares
 
 NAMES = ("none", "bn", "least_squares", "sequential")
+KINDS: dict[str, Kind] = {**_KINDS, "positions": Nullable(_KINDS["positions"])}  # null: as below
 POSITIONS = {"least_squares": 32, "sequential": 20}
 
 
@@ -43,9 +46,7 @@ def make_recovery(
         AmcError: unknown name or setting, a number out of its range, or calibration activations that are not finite.
     """
     one_of("recovery", name, NAMES)
-    refuse_unknown(
-        "recovery", {k: v for k, v in settings.items() if k != "seed"}, ("positions", "damping", "batch_size")
-    )
+    refuse_unknown("recovery", {k: v for k, v in settings.items() if k != "seed"}, KINDS)
     if settings.get("positions") is None:
         settings["positions"] = POSITIONS.get(name, 1)
     calibration = Calibration(**settings)

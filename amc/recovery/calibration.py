@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amc.core.checks import require
+from amc.core.values import Real, Whole, check_all
+
+KINDS = {"positions": Whole(), "damping": Real(), "batch_size": Whole()}
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,4 @@ class Calibration:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require("recovery.positions", self.positions, int, 1)
-        require("recovery.damping", self.damping, float, 0)
-        require("recovery.batch_size", self.batch_size, int, 1)
+        check_all("recovery", vars(self), KINDS)

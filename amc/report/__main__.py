@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 
 from rich.text import Text
 
-from amc.core.errors import AmcError
+from amc.core.shell import Parser, notices, shell
 from amc.report.run import COMPARISON, report
 from amc.reporting.console import show
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """``python -m amc.report`` and the console script."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m amc.report",
         description="Self-contained HTML report of a run, or comparison of several.",
     )
@@ -23,13 +21,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help=f"the HTML file; by default RUN_DIR/report.html, or {COMPARISON} for several"
     )
-    given = parser.parse_args(argv)
-    try:
-        written = report(given.folders, given.output)
-    except AmcError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    show(Text(str(written)))
+    with shell():
+        given = parser.parse_args(argv)
+        notices.settle(True)
+        # A report runs nothing that a folder names: what is trusted is the same to it.
+        show(Text(str(report([folder for folder in given.folders if not folder.startswith("trust=")], given.output))))
 
 
 if __name__ == "__main__":

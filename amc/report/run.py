@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from amc.core.errors import AmcError
+from amc.core.errors import AmcError, damaged
 from amc.core.files import write_bytes
 from amc.reporting.html import read_run, report_page, write_comparison, write_report
 
@@ -27,9 +27,10 @@ def report(folders: Sequence[str | Path], output: str | Path | None = None) -> P
     """
     if not folders:
         raise AmcError("report: give one run folder, or several to compare")
-    if len(folders) > 1:
-        return write_comparison(folders, output or COMPARISON)
-    if output is None:
-        return write_report(folders[0])
-    write_bytes(output, report_page(read_run(folders[0])).encode())
-    return Path(output)
+    with damaged(" ".join(map(str, folders)), "can't be shown", "a file in it is damaged"):
+        if len(folders) > 1:
+            return write_comparison(folders, output or COMPARISON)
+        if output is None:
+            return write_report(folders[0])
+        write_bytes(output, report_page(read_run(folders[0])).encode())
+        return Path(output)

@@ -23,7 +23,7 @@ from amc.search.joint_folder import network_folders
 from amc.search.loop import play
 from amc.search.network_search import NetworkSearch, alone, make_agent
 from amc.search.result import Outcome, trained_on
-from amc.search.settings import Choices, check_agent, method_of, needs_curves
+from amc.search.settings import Choices, check_agent, check_played, method_of, needs_curves
 from amc.task.settings import Settings
 from amc.task.task import Task
 from amc.tracking import RunDir
@@ -141,6 +141,8 @@ def search_networks(
     """
     began = time.perf_counter()
     several = choices.relative
+    if run.folder is not None:
+        check_played(run.folder.path, choices.episodes)
     start = starting_policy(policy, run.folder)
     if start:
         choices = replace(choices, settings=settings_from(choices.settings, choices.agent, *start))

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amc.cli.command import Command
+from amc.cli.settings import budget_check
 from amc.core.errors import AmcError
 from amc.search.joint import check_joint, search_jointly
+from amc.task.settings import Settings
 
 
 def network_configs(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -30,6 +32,17 @@ def network_configs(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{**alone, "model": model} for model in models] or [config]
 
 
+def check_several(plain: Mapping[str, Any], configs: Sequence[Mapping[str, Any]], settings: Settings) -> None:
+    """Refuses what makes no sense on several networks. Raises ``AmcError``."""
+    if plain["reward"]["_target_"] != "amc.rewards.accuracy":
+        raise AmcError(
+            f"reward={plain['reward']['name']}: not the same scale on every network; several need reward=accuracy, "
+            "which is divided by each dense network's"
+        )
+    names = [config["model"]["name"] for config in configs]
+    check_joint(names, plain["agent"]["name"], plain["budget"]["keep"], settings)
+
+
 def search_several(command: Command, configs: Sequence[Mapping[str, Any]], arguments: Mapping[str, Any]) -> None:
     """Loads data and networks as configured, then searches jointly.
 
@@ -38,16 +51,11 @@ def search_several(command: Command, configs: Sequence[Mapping[str, Any]], argum
         configs: of each network, from :func:`network_configs`.
         arguments: of the search, as for a single network.
     """
-    given, plain = dict(arguments), command.plain
-    if given.pop("reward") != "accuracy":
-        raise AmcError(
-            f"reward={plain['reward']['name']}: not the same scale on every network; several need reward=accuracy, "
-            "which is divided by each dense network's"
-        )
+    plain = command.plain
+    given = {key: value for key, value in arguments.items() if key != "reward"}
     names = [config["model"]["name"] for config in configs]
-    check_joint(names, given["agent"], given["budget"], given["settings"])
     with command.folder() as folder:
-        tasks = [command.load(config) for config in configs]
+        tasks = [command.load(config, budget_check(given["settings"], given["budget"])) for config in configs]
         search_jointly(
             tasks,
             **given,

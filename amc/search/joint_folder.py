@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from amc.core.errors import damaged
 from amc.core.files import remove_leftovers, write_error
 from amc.tracking import RunDir
 
@@ -24,8 +25,9 @@ class SharedCheckpoint:
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
         state = run_dir.load_checkpoint() or {}
-        self._agent: Any = state.get("agent")
-        self._networks: dict[str, dict[str, Any]] = dict(state.get("networks", {}))
+        with damaged(run_dir.path, "no checkpoint of several networks", "start a new run"):
+            self._agent: Any = state.get("agent")
+            self._networks: dict[str, dict[str, Any]] = {n: dict(s) for n, s in state.get("networks", {}).items()}
 
     def load(self, name: str) -> dict[str, Any] | None:
         """One network's checkpoint, as of a single search; ``None`` before its first finished episode."""
@@ -55,6 +57,14 @@ class NetworkFolder(RunDir):
     def kept_file(self, name: str) -> Path:
         """As the run's own; removed with the run's if it fails before its first checkpoint."""
         return self._run_dir.kept_file(f"{NETWORKS}/{self._name}/{name}")
+
+    def seal(self, name: str, lines: int, digest: str) -> None:
+        """The run's checkpoint knows it."""
+        self._run_dir.seal(f"{NETWORKS}/{self._name}/{name}", lines, digest)
+
+    def check_sealed(self, name: str) -> None:
+        """By the run's checkpoint."""
+        self._run_dir.check_sealed(f"{NETWORKS}/{self._name}/{name}")
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Saves it as this network's part of the shared checkpoint."""

@@ -13,7 +13,7 @@ import agents
 from agents.policy.policy import Policy
 from amc.analysis.heuristics.hints import Hints, hints_for
 from amc.analysis.measured import measure_groups
-from amc.core.errors import AmcError
+from amc.core.errors import AmcError, damaged
 from amc.core.types import Cost, Episode, PruningPlan
 from amc.evaluation.comparison import DENSE, compare
 from amc.policies.plans import policy_plans
@@ -107,11 +107,9 @@ class NetworkSearch:
         self._best = best_episode(self._episodes) if self._episodes else None
         evaluator.remember({e.plan: e.metrics for e in self._episodes})
         if checkpoint is not None:
-            try:
+            with damaged("resume", "the checkpoint does not fit", "start a new run"):
                 agent.load_state(checkpoint["agent"])
                 evaluator.load_state(checkpoint["evaluator"])
-            except (ValueError, KeyError, RuntimeError) as error:
-                raise AmcError(f"resume: the checkpoint does not fit ({error}); start a new run") from error
 
     def play_one(self, agent: agents.Agent) -> str:
         """Plays and records the next episode; returns a line for the progress."""

@@ -9,7 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from amc.core.errors import AmcError
+from amc.core.checks import whole
+from amc.core.errors import AmcError, damaged
 from amc.core.types import Cost, Episode, LayerGroup
 from amc.reporting.accuracy_over_macs import accuracy_over_macs_figure, log_macs_fit
 from amc.reporting.figures import plan_figure, ratio_curves_figure, save_figure
@@ -17,6 +18,7 @@ from amc.tracking import Board, EpisodeLog, RunDir
 from amc.tracking.group_facts import GROUPS, write_groups
 from amc.tracking.journal import Journal
 from amc.tracking.plans import PARTS, episodes_in
+from amc.tracking.run_dir import EPISODES
 
 WIDE = 1.2  # largest ÷ smallest MACs from which on accuracy over ln(MACs) is drawn
 
@@ -36,7 +38,7 @@ class Recorder:
         self._run_dir, self._groups, self._original = run_dir, tuple(groups), original
         self._fingerprint, self._journal = dict(fingerprint), Journal(run_dir)
         self._names = [g.name for g in groups if g.frozen is None]
-        self._log = EpisodeLog(run_dir.path / "episodes.csv", self._names, original, PARTS, metric)
+        self._log = EpisodeLog(run_dir.path / EPISODES, self._names, original, PARTS, metric)
         self._metric = metric
         self._board: Board | None = None
 
@@ -50,7 +52,9 @@ class Recorder:
         """
         checkpoint = self._journal.stored
         self._journal.begin(self._fingerprint)
-        finished = int(checkpoint["episodes"]) if checkpoint else 0
+        with damaged(self._run_dir.path, "the checkpoint has no number of episodes", "start a new run"):
+            finished = whole(checkpoint["episodes"]) if checkpoint else 0
+        self._run_dir.check_sealed(EPISODES)
         self._log.truncate(finished)
         episodes = episodes_in(self._log.path, self._groups) if finished else []
         write_groups(self._run_dir.kept_file(GROUPS), self._groups, self._original)
@@ -80,6 +84,7 @@ class Recorder:
             self._run_dir.write_plan(episode.plan)
             self._board.figure("best_plan", self._plan_figure(episode), episode.index)
         state = {"episodes": episode.index + 1, "agent": dict(agent_state), "evaluator": dict(evaluator_state)}
+        self._run_dir.seal(EPISODES, *self._log.seal)
         self._journal.save(state)
 
     def _plan_figure(self, episode: Episode) -> Figure:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import agents
-from amc.core.checks import one_of, require
+from amc.core.checks import one_of
 from amc.core.errors import AmcError
+from amc.core.values import Whole
 from amc.evaluation.evaluator import Evaluator
 from amc.rewards import Reward, accuracy, error_log_flops, error_log_latency, error_log_params
 from amc.task.method import Method
 from amc.task.settings import Settings
+from amc.tracking.episodes import read_episodes
+from amc.tracking.run_dir import EPISODES as EPISODE_LOG
 from envs.observations import MEASURED
+
+EPISODES = Whole(high=10**7)
 
 # Where every plan uses up a budget of this cost, the reward ranks plans by accuracy.
 ORDERED_BY_ACCURACY = {"macs": error_log_flops, "params": error_log_params, "latency_ms": error_log_latency}
@@ -101,7 +107,19 @@ def check_choices(agent: str, episodes: int) -> None:
         AmcError: names the setting and what can be given.
     """
     one_of("agent", agent, agents.NAMES)
-    require("episodes", episodes, int, 1)
+    EPISODES.check("episodes", episodes)
+
+
+def check_played(folder: str | Path, episodes: int) -> None:
+    """Refuses to go on with a run for fewer ``episodes`` than it has played, on each of its networks.
+
+    Raises:
+        AmcError: says how many were played.
+    """
+    logs = [Path(folder) / EPISODE_LOG, *(Path(folder) / "networks").glob(f"*/{EPISODE_LOG}")]
+    played = max((len(read_episodes(log)) for log in logs if log.is_file()), default=0)
+    if episodes < played:
+        raise AmcError(f"episodes={episodes}: the run in {folder} has played {played} already; give as many or more")
 
 
 def settle_early_stop(settings: Settings, budget: float | None, agent: str, reward: Reward) -> Settings:

@@ -6,26 +6,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amc.analysis.heuristics.choose import Questions, check_budget
-from amc.cli.command import Command, plain_of
+from amc.analysis.heuristics.choose import KINDS as QUESTIONS
+from amc.analysis.heuristics.choose import SIZE_AWARE, Questions, check_budget
+from amc.analysis.interactions import KINDS as INTERACTIONS
+from amc.cli.command import Command, checked, plain_of
 from amc.cli.run import run
-from amc.cli.settings import method_of, settings_of
-from amc.core.checks import refuse_unknown
+from amc.cli.schema import BUDGETED, RESUME, check_config, evaluate
+from amc.cli.settings import budget_check, method_of, settings_of
+from amc.core.values import Many, Real, Section
 from amc.sensitivity.run import sensitivity
+from amc.task.load import load_recipe
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+SCHEMA = Section(
+    {
+        **BUDGETED,
+        **RESUME,
+        **QUESTIONS,
+        "keep_ratios": Many(entry=Real(high=1, ends="()"), least=1, example="[0.9,0.7,0.5]"),
+        "size_aware": Section(SIZE_AWARE),
+        "interactions": Section(INTERACTIONS),
+        "evaluate": evaluate("calibration_images", "images", "batch_size", "precision"),
+    }
+)
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """Raises ``AmcError`` for anything wrong in the configuration alone."""
+    check_config(SCHEMA, plain)
+    load_recipe(plain)
+    settings = settings_of(plain)
+    method_of(plain, settings)
+    check_budget(_questions(plain), settings.cost, plain["budget"]["keep"])
+
+
+@checked(check)
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads data and network as configured, then analyses."""
     command = Command("sensitivity", plain_of(config), run_dir)
     plain = command.plain
     settings, questions, keep = settings_of(plain), _questions(plain), plain["budget"]["keep"]
     method = method_of(plain, settings)
-    check_budget(questions, settings.cost, keep)
     with command.folder() as folder:
-        task = command.load()
+        task = command.load(check=budget_check(settings, keep))
         sensitivity(
             task.model,
             questions=questions,
@@ -39,11 +65,6 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
 
 
 def _questions(plain: Mapping[str, Any]) -> Questions:
-    for section, known in (
-        ("size_aware", ("choices", "time_limit_seconds")),
-        ("interactions", ("pairs", "keep_ratio")),
-    ):
-        refuse_unknown(section, plain[section], known)
     return Questions(
         keep_ratios=plain["keep_ratios"],
         rule=plain["rule"],

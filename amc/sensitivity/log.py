@@ -9,7 +9,7 @@ from typing import Any
 
 from amc.analysis.curves import Curves, Point
 from amc.analysis.interactions import Interaction
-from amc.core.errors import AmcError
+from amc.core.errors import AmcError, damaged
 from amc.core.files import write_bytes, write_json
 from amc.pruning.cost import CostModel
 from amc.reporting.figures import plan_figure, save_figure
@@ -29,8 +29,9 @@ class SensitivityLog:
         """Reads the checkpoint of a resumed run. Raises ``AmcError`` if it is damaged."""
         self._folder, self._journal = folder, Journal(folder)
         stored = self._journal.stored or {"points": (), "pairs": ()}
-        self.points = [Point.from_json(entry) for entry in stored["points"]]
-        self.pairs = [Interaction.from_json(entry) for entry in stored["pairs"]]
+        with damaged("resume", "the checkpoint does not fit", "start a new run"):
+            self.points = [Point.from_json(entry) for entry in stored["points"]]
+            self.pairs = [Interaction.from_json(entry) for entry in stored["pairs"]]
         self.precision = ""  # of the evaluation, once it has begun
         self._saved = time.monotonic()
 

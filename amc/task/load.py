@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,20 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import nn
 
+from amc.core.checks import require
 from amc.core.conf import config_folder
 from amc.core.device import resolve_device
 from amc.core.errors import AmcError
 from amc.core.progress import Progress
 from amc.data import Splits, load_dataset
+from amc.data.load import NAMES as DATASETS
 from amc.models import build
-from amc.models.build import TORCHVISION
+from amc.models.arguments import TORCHVISION, check_pretrained
 from amc.models.checkpoint import read_notes
+from amc.pruning.network import Network, trace_network
 from amc.task.task import Task
 from amc.training.baseline import baseline
 from amc.training.recipe import Recipe
-
-RECIPES = ("digits", "cifar10", "imagenet", "imagefolder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,11 @@ class Loaded:
         counts = ", ".join(f"{count} {name}" for name, count in images.items())
         return f"{self.source}; {splits.name}: {counts}, validation from {splits.val_from}"
 
+    def traced(self, prune_residual: bool, freeze: Sequence[str]) -> Network:
+        """Groups and costs of the network. Raises ``AmcError`` if its graph can't be followed."""
+        example = self.splits.train.take(1).normalised()
+        return trace_network(self.model, example, prune_residual=prune_residual, freeze=freeze)
+
     def task(self, config: Mapping[str, Any], **facts: Any) -> Task:
         """The task of a command.
 
@@ -76,8 +82,12 @@ class Loaded:
         )  # fmt: skip
 
 
-def load_trained(config: Mapping[str, Any]) -> Loaded:
+def load_trained(config: Mapping[str, Any], check: Callable[[Network], None] | None = None) -> Loaded:
     """The network with trained weights: imported ones, or a baseline that is trained here if it isn't cached.
+
+    Args:
+        config: of a command.
+        check: given the untrained network before a baseline is trained, refuses what that would be lost on.
 
     Raises:
         AmcError: anything wrong in ``config`` or in the files that it names.
@@ -85,6 +95,11 @@ def load_trained(config: Mapping[str, Any]) -> Loaded:
     loaded = load_untrained(config)
     if loaded.imported_weights or loaded.source != "untrained":
         return loaded
+
+    def before_training() -> None:
+        if check is not None:
+            check(loaded.traced(config["prune_residual"], config["freeze"]))
+
     network = config["model"]["net"]
     with Progress("training the baseline: epoch", config["verbose"]) as progress:
         found = baseline(
@@ -96,6 +111,7 @@ def load_trained(config: Mapping[str, Any]) -> Loaded:
             seed=config["seed"],
             cache_dir=config.get("cache_dir"),
             on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, str(epoch)),
+            before_training=before_training,
         )
     source = f"{'cached' if found.cached else 'trained'} baseline {found.path.name}"
     return replace(loaded, imported_weights=False, source=source)
@@ -136,7 +152,7 @@ def load_recipe(config: Mapping[str, Any]) -> Recipe:
     """
     given = {key: value for key, value in config["training"].items() if key != "name" and value is not None}
     name = config["dataset"]["name"]
-    file = config_folder() / "training" / f"{name if name in RECIPES else 'imagefolder'}.yaml"
+    file = config_folder() / "training" / f"{name if name in DATASETS else 'imagefolder'}.yaml"
     own: Any = OmegaConf.to_container(OmegaConf.load(file))
     settings = {key: value for key, value in {**own, **given}.items() if key != "name"}
     unknown = set(settings) - {field.name for field in fields(Recipe)}
@@ -149,9 +165,9 @@ def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool:
     setting = wanted["pretrained"]
     if setting == "auto":
         return dataset == "imagenet" and target.startswith(TORCHVISION) and wanted["checkpoint"] is None
-    if not isinstance(setting, bool):
-        raise AmcError(f"model.pretrained={setting}: give auto, true or false")
-    return setting
+    require("model.pretrained", setting, bool, hint=", or auto")
+    check_pretrained(wanted, dataset)
+    return bool(setting)
 
 
 def _splits(config: Mapping[str, Any], pretrained: bool) -> tuple[Splits, bool]:

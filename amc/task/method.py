@@ -8,7 +8,9 @@ from typing import Any
 
 from amc import importance as importances
 from amc import recovery as recoveries
-from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.checks import one_of, refuse_unknown
+from amc.core.values import check_all
+from amc.task.settings import EVALUATE, SEED
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ class Method:
     def __post_init__(self) -> None:
         one_of("importance", self.importance, importances.NAMES)
         one_of("recovery", self.recovery, recoveries.NAMES)
-        require("seed", self.seed, int, 0)
-        require("evaluate.calibration_images", self.calibration_images, int, 1)
-        refuse_unknown("recovery", self.recovery_settings, ("positions", "damping", "batch_size"))
+        SEED.check("seed", self.seed)
+        EVALUATE["calibration_images"].check("evaluate.calibration_images", self.calibration_images)
+        refuse_unknown("recovery", self.recovery_settings, recoveries.KINDS)
+        check_all("recovery", self.recovery_settings, recoveries.KINDS)
 
     @property
     def facts(self) -> dict[str, Any]:

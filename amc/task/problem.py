@@ -12,13 +12,13 @@ import torch
 from rich.text import Text
 
 from agents.base import play
-from amc.core.files import read_json, write_json
+from amc.core.files import write_json
 from amc.core.types import Metrics, PruningPlan
 from amc.evaluation.evaluator import Evaluation, Evaluator
 from amc.evaluation.metrics import CLASSIFICATION, loss_name
 from amc.importance import rank_groups
-from amc.pruning.budget import Budget
-from amc.pruning.latency import LatencyCostModel
+from amc.pruning.budget import Budget, check_rounding
+from amc.pruning.latency import LatencyCostModel, read_table
 from amc.pruning.network import Network, trace_network
 from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Surgeon
@@ -161,6 +161,7 @@ def assemble(
     """
     run = run or Run()
     network = _traced(task, settings, settings.cost == LATENCY_MS or LATENCY_MS in needs, run)
+    check_rounding(network.groups, settings.channel_round)
     if run.verbose and network.uncounted:
         show(Text(f"{task.name}: {uncounted_note(network.uncounted)}"))
     limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
@@ -179,7 +180,7 @@ def _traced(task: Task, settings: Settings, needs_latency: bool, run: Run) -> Ne
         task.train.take(1).normalised(),
         prune_residual=settings.prune_residual,
         freeze=settings.freeze,
-        latency=read_json(table) if known and table is not None else needs_latency,
+        latency=read_table(table) if known and table is not None else needs_latency,
     )
     if table is not None and isinstance(network.cost_model, LatencyCostModel):
         write_json(table, network.cost_model.to_json())

@@ -7,12 +7,39 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from amc import recovery as recoveries
-from amc.core.checks import one_of, refuse_unknown, require
+from amc.core.checks import refuse_unknown
 from amc.core.errors import AmcError
+from amc.core.values import LARGEST_SEED, Flag, Kind, Many, Nullable, OneOf, Text, Whole, check_all
 from amc.evaluation.evaluator import PRECISIONS
+from amc.evaluation.racing import KINDS as STOP_KINDS
 from amc.evaluation.racing import StopRule
-from amc.pruning.budget import COSTS
+from amc.pruning.budget import KINDS as BUDGET_KINDS
 from envs.observations import MEASURED
+
+AUTO_FLAG = Flag(also=("auto",))
+SEED = Whole(low=0, high=LARGEST_SEED)
+FREEZE = Many(entry=Text(what="a layer's name or pattern"), example="[conv1]")
+# The kinds of the settings below, by their sections on the command line.
+KINDS: dict[str, Kind] = {
+    "observation": OneOf(names=("amc", "portable", *MEASURED)),
+    "prune_residual": Flag(),
+    "freeze": FREEZE,
+    "curves": AUTO_FLAG,
+    "prior": Flag(),
+    "responses": AUTO_FLAG,
+    "prices": AUTO_FLAG,
+    "finalists": Whole(low=0),
+    "finals_recovery": OneOf(names=recoveries.NAMES, also=(None,)),
+}
+BUDGET: dict[str, Kind] = {**BUDGET_KINDS, "rule": OneOf(names=("clip", "project"))}
+EVALUATE: dict[str, Kind] = {
+    "calibration_images": Whole(),
+    "images": Nullable(Whole()),
+    "batch_size": Whole(),
+    "precision": OneOf(names=PRECISIONS),
+    "early_stop": AUTO_FLAG,
+    **{f"early_stop_{name}": kind for name, kind in STOP_KINDS.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -76,32 +103,15 @@ class Settings:
     recovery: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        one_of("budget.cost", self.cost, COSTS)
-        one_of("budget.rule", self.rule, ("clip", "project"))
-        one_of("observation", self.observation, ("amc", "portable", *MEASURED))
-        one_of("evaluate.precision", self.precision, PRECISIONS)
-        require("evaluate.calibration_images", self.calibration_images, int, 1)
-        require("evaluate.batch_size", self.batch_size, int, 1)
-        require("finalists", self.finalists, int, 0)
-        if self.finals_recovery is not None:
-            one_of("finals_recovery", self.finals_recovery, recoveries.NAMES)
-        require("prior", self.prior, bool)
-        if self.curves != "auto":
-            require("curves", self.curves, bool, hint=", or auto")
+        for section, kinds in (("", KINDS), ("budget", BUDGET), ("evaluate", EVALUATE)):
+            check_all(section, vars(self), kinds)
         for what in MEASURED:
-            if self.asked(what) != "auto":
-                require(f"{what}s", self.asked(what), bool, hint=", or auto")
             if self.observation == what and self.asked(what) is False:
                 raise AmcError(f"observation={what}: is made of the {what}s; give {what}s=auto or true")
         if self.prior and self.curves is False:
             raise AmcError("prior=true: is made of the sensitivity curves; give curves=auto or true")
-        require("prune_residual", self.prune_residual, bool)
-        if self.early_stop != "auto":
-            require("evaluate.early_stop", self.early_stop, bool, hint=", or auto")
-        StopRule(self.early_stop_margin, self.early_stop_confidence, self.early_stop_min_images)
-        refuse_unknown("recovery", self.recovery, ("positions", "damping", "batch_size"))
-        if self.images is not None:
-            require("evaluate.images", self.images, int, 1)
+        refuse_unknown("recovery", self.recovery, recoveries.KINDS)
+        check_all("recovery", self.recovery, recoveries.KINDS)
 
     def needs(self, what: str, agent: str | None) -> bool:
         """Whether ``what``, ``response`` or ``price``, must be measured; ``agent``: the one that will play, if any."""

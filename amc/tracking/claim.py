@@ -12,10 +12,10 @@ from typing import Any
 
 from amc.core.errors import AmcError
 from amc.core.files import plain, read_json, remove_leftovers, write_error
+from amc.tracking.seal import CHECKPOINT, check_sealed
 
 CONFIG = "config.json"
 EPISODES = "episodes.csv"
-CHECKPOINT = "checkpoint"
 FINISHED = ("summary.json", "train.json")  # written last
 # A folder with one of these holds a run; Hydra's own files and a lock alone do not count.
 TRACES = (*FINISHED, CONFIG, EPISODES, CHECKPOINT, "plan.json", "pruned/model.json")
@@ -60,7 +60,8 @@ def clean(folder: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration that a run was started with. Raises ``AmcError`` if the file is missing or damaged."""
+    """The configuration that a run was started with. Raises ``AmcError`` if the file is missing, damaged or altered."""
+    check_sealed(folder, CONFIG)
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict):
         raise AmcError(f"{folder / CONFIG}: holds no configuration; the file is damaged")

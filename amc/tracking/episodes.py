@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from amc.core.errors import AmcError
-from amc.core.files import write_bytes, write_error
+from amc.core.errors import AmcError, damaged
+from amc.core.files import read_bytes, write_bytes, write_error
+from amc.core.reading import MIB
 from amc.core.types import Cost, Episode
+from amc.tracking.seal import check_sealed
 
 KEEP = "keep_ratio/"
 COSTS = ("macs", "macs_ratio", "params", "params_ratio", "latency_ms", "within_budget")
 Row = dict[str, float]
+METRIC = 2  # the column of the task's metric, whatever its name
+WHOLE = ("episode", "images", "macs", "params", "within_budget")
+MANY = 1e18  # operations, parameters, images; more than any machine has
+RANGES = {
+    **dict.fromkeys((*WHOLE, "macs_ratio", "params_ratio", "latency_ms"), (0.0, MANY)),
+    "within_budget": (0.0, 1.0),
+}
+ANYTHING = ("reward", "loss")  # of a user's own, NaN and infinities too
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|nan|[-+]?inf", re.ASCII)
+LONGEST = 40  # characters of a number
+MOST_BYTES, MOST_CELLS = 64 * MIB, 2_500_000  # 10,000 episodes of a network with 200 groups
 
 
 class EpisodeLog:
@@ -48,6 +64,7 @@ class EpisodeLog:
         self.path = Path(path)
         self._original, self._parts, self._groups = original, tuple(parts), tuple(group_names)
         self.columns = columns_of(parts, group_names, metric)
+        self._digest, self._lines = hashlib.sha256(), 0
 
     def append(self, episode: Episode) -> None:
         """Adds a row and hands it to the operating system at once, so that a killed process loses none.
@@ -62,8 +79,8 @@ class EpisodeLog:
         try:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 if file.tell() == 0:
-                    file.write(_line(self.columns))
-                file.write(_line(values))
+                    file.write(self._counted(_line(self.columns)))
+                file.write(self._counted(_line(values)))
         except OSError as error:
             raise write_error(self.path, error) from error
 
@@ -80,7 +97,18 @@ class EpisodeLog:
             raise AmcError(f"{self.path}: has other columns than this run writes; it belongs to another network")
         if len(rows) - 1 < episodes:
             raise AmcError(f"{self.path}: has {len(rows) - 1} episodes, the checkpoint {episodes}; the file is damaged")
-        write_bytes(self.path, "".join(map(_line, rows[: episodes + 1])).encode())
+        self._digest, self._lines = hashlib.sha256(), 0
+        write_bytes(self.path, "".join(self._counted(_line(row)) for row in rows[: episodes + 1]).encode())
+
+    @property
+    def seal(self) -> tuple[int, str]:
+        """Number of lines written so far, and their SHA-256."""
+        return self._lines, self._digest.hexdigest()
+
+    def _counted(self, line: str) -> str:
+        self._digest.update(line.encode())
+        self._lines += 1
+        return line
 
 
 def columns_of(parts: Sequence[str], group_names: Sequence[str], metric: str) -> tuple[str, ...]:
@@ -108,21 +136,41 @@ def read_episodes(path: str | Path) -> list[Row]:
     """Column → value for each episode, exactly the numbers that were logged; empty cells are left out.
 
     Raises:
-        AmcError: the file is missing, or holds something else than numbers.
+        AmcError: the file is missing, holds something else than numbers that can be, or isn't what the run's checkpoint
+            was written with.
     """
-    rows = _whole_rows(Path(path))
+    path = Path(path)
+    check_sealed(path.parent, path.name)
+    rows = _whole_rows(path)
     if not rows:
         return []
     columns, *body = rows
-    try:
-        return [{c: _number(v) for c, v in zip(columns, row, strict=True) if v} for row in body]
-    except ValueError as error:
-        raise AmcError(f"{path}: no table of episodes ({error}); the file is damaged") from error
+    with damaged(path, "no table of episodes"):
+        if len(set(columns)) < len(columns):
+            raise ValueError("a column is there twice")
+        if len(columns) * len(body) > MOST_CELLS:
+            raise ValueError(f"more than {MOST_CELLS} cells")
+        if len(columns) <= METRIC:
+            raise ValueError(f"only {len(columns)} columns")
+        return [_row(columns, row) for row in body]
+
+
+def _row(columns: Sequence[str], cells: Sequence[str]) -> Row:
+    if len(columns) != len(cells):
+        raise ValueError(f"a row of {len(cells)} cells under {len(columns)} columns")
+    empty = [column for column, cell in zip(columns, cells, strict=True) if not cell and column != "latency_ms"]
+    if empty:
+        raise ValueError(f"{empty[0]} is empty")
+    row = {column: _number(column, cell) for column, cell in zip(columns, cells, strict=True) if cell}
+    metric = columns[METRIC]
+    if not 0 <= row[metric] <= 1:
+        raise ValueError(f"{metric}: {row[metric]} is not a fraction in [0, 1]")
+    return row
 
 
 def metric_of(row: Row) -> str:
     """Name of the metric that a row holds: of its third column."""
-    return tuple(row)[2]
+    return tuple(row)[METRIC]
 
 
 def score_of(row: Row) -> float:
@@ -131,14 +179,14 @@ def score_of(row: Row) -> float:
 
 
 def _whole_rows(path: Path) -> list[list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise AmcError(f"{path}: can't be read ({error.strerror}); is this a run's episodes.csv?") from error
-    except ValueError as error:
-        raise AmcError(f"{path}: no text ({error}); the file is damaged") from error
+    content = read_bytes(path, MOST_BYTES)
+    with damaged(path, "no text"):
+        text = content.decode()
     # A process killed while writing can leave part of a line; only lines that end are rows.
-    return list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+    try:
+        return list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+    except csv.Error as error:
+        raise AmcError(f"{path}: no table of episodes ({error}); the file is damaged") from error
 
 
 def _line(values: Sequence[object]) -> str:
@@ -147,5 +195,14 @@ def _line(values: Sequence[object]) -> str:
     return buffer.getvalue()
 
 
-def _number(cell: str) -> float:
-    return int(cell) if cell.lstrip("-").isdigit() else float(cell)
+def _number(column: str, cell: str) -> float:
+    """Raises ``ValueError`` if the cell holds what no search writes there."""
+    if NUMBER.fullmatch(cell) is None or len(cell) > LONGEST:
+        raise ValueError(f"{column}: {cell[:LONGEST]!r} is no number")
+    value = int(cell) if cell.lstrip("-").isdigit() else float(cell)
+    low, high = (0.0, 1.0) if column.startswith(KEEP) else RANGES.get(column, (-math.inf, math.inf))
+    if column in WHOLE and not isinstance(value, int):
+        raise ValueError(f"{column}: {cell} is no whole number")
+    if not low <= value <= high and column not in ANYTHING:
+        raise ValueError(f"{column}: {cell} is not in [{low:g}, {high:g}]")
+    return value

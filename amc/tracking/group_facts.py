@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from amc.core.errors import AmcError
+from amc.core.checks import text, whole
+from amc.core.errors import damaged
 from amc.core.files import read_json, write_json
 from amc.core.types import Cost, LayerGroup
 
@@ -53,21 +54,19 @@ def facts_of(groups: Sequence[LayerGroup]) -> tuple[GroupFacts, ...]:
 def read_groups(path: str | Path) -> NetworkFacts:
     """Reads a file of :func:`write_groups`. Raises ``AmcError`` if it is missing or damaged."""
     data = read_json(path)
-    try:
+    with damaged(path, "no layer groups"):
         groups = tuple(map(_group, data["groups"]))
-        return NetworkFacts(int(data["macs"]), int(data["params"]), groups)
-    except (KeyError, TypeError, ValueError) as error:
-        raise AmcError(f"{path}: no layer groups ({error!r}); the file is damaged") from error
+        return NetworkFacts(whole(data["macs"]), whole(data["params"]), groups)
 
 
 def _group(entry: dict[str, Any]) -> GroupFacts:
     frozen = entry["frozen"]
     return GroupFacts(
-        name=str(entry["name"]),
-        kind=str(entry["kind"]),
-        channels=int(entry["channels"]),
+        name=text(entry["name"]),
+        kind=text(entry["kind"]),
+        channels=whole(entry["channels"], 1),
         residual=bool(entry["residual"]),
-        macs=int(entry["macs"]),
-        params=int(entry["params"]),
-        frozen=None if frozen is None else str(frozen),
+        macs=whole(entry["macs"]),
+        params=whole(entry["params"]),
+        frozen=None if frozen is None else text(frozen),
     )

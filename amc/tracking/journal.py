@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from amc.core.errors import AmcError
+from amc.core.errors import AmcError, damaged
 from amc.tracking.run_dir import RunDir
 
 FINGERPRINT = "task"  # its key in the checkpoint
@@ -18,7 +18,7 @@ class Journal:
     def __init__(self, folder: RunDir | None) -> None:
         """Reads what an earlier part of the run left. Raises ``AmcError`` if that is damaged."""
         self._folder = folder
-        self.stored = None if folder is None else folder.load_checkpoint()
+        self.stored = _stored(folder)
         self._fingerprint: dict[str, Any] = {}
 
     def begin(self, fingerprint: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
@@ -45,6 +45,16 @@ class Journal:
 
 def stored_precision(folder: RunDir | None) -> str | None:
     """``bf16`` or ``fp32``, as an earlier part of the run began with; ``None`` if there is none, or it has none."""
-    stored = None if folder is None else folder.load_checkpoint()
+    stored = _stored(folder)
     precision = None if stored is None else stored[FINGERPRINT].get("precision")
-    return None if precision is None else PRECISIONS[str(precision).removeprefix("torch.")]
+    if precision is None or folder is None:
+        return None
+    with damaged(folder.path, "the checkpoint has an unknown precision", "start a new run"):
+        return PRECISIONS[str(precision).removeprefix("torch.")]
+
+
+def _stored(folder: RunDir | None) -> dict[str, Any] | None:
+    stored = None if folder is None else folder.load_checkpoint()
+    if stored is not None and folder is not None and not isinstance(stored.get(FINGERPRINT), dict):
+        raise AmcError(f"{folder.path}: the checkpoint has no fingerprint; it is damaged, start a new run")
+    return stored

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from amc.core.errors import damaged
 from amc.core.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 from amc.tracking import read_episodes
 from amc.tracking.episodes import KEEP, Row, metric_of
@@ -47,7 +48,9 @@ def episodes_in(episodes_csv: str | Path, groups: Sequence[LayerGroup]) -> list[
     Raises:
         AmcError: the file can't be read, or it is of another network.
     """
-    return [_episode_of(row, groups) for row in read_episodes(episodes_csv)]
+    rows = read_episodes(episodes_csv)
+    with damaged(episodes_csv, "no table of episodes"):
+        return [_episode_of(row, groups) for row in rows]
 
 
 def _episode_of(row: Row, groups: Sequence[LayerGroup]) -> Episode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -11,9 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from amc.core.errors import AmcError
-from amc.core.files import read_torch, write_error, write_json, write_torch
+from amc.core.files import parse_torch, read_bytes, replacing, torch_bytes, write_error, write_json
 from amc.core.types import PruningPlan
-from amc.tracking.claim import CHECKPOINT, CONFIG, EPISODES, TRACES, claim, clean, difference, read_config
+from amc.tracking.claim import CONFIG, EPISODES, TRACES, claim, clean, difference, read_config
+from amc.tracking.seal import CHECKPOINT, LAST, PREVIOUS, check_sealed, digest_of, sealed
+from amc.tracking.seal import opened as opened_seal
 
 LOCK = ".lock"
 
@@ -43,6 +46,7 @@ class RunDir:
         self.path = path
         self._lock: int | None = lock
         self._kept: set[str] = set()
+        self._sealed: dict[str, tuple[int | None, str]] = {}  # files that belong to a checkpoint
 
     @classmethod
     def create(cls, path: str | Path, results: Collection[str] = (), same: Mapping[str, Any] | None = None) -> RunDir:
@@ -142,17 +146,34 @@ class RunDir:
         what a run left that was killed before its first checkpoint, which says what it was measured of.
         """
         self.require_here()
-        if name not in self._kept and not self._checkpoint.exists():
-            (self.path / name).unlink(missing_ok=True)
+        if name not in self._kept:
+            if self._generation() is None:
+                (self.path / name).unlink(missing_ok=True)
+            else:
+                check_sealed(self.path, name)
         self._kept.add(name)
         return self.path / name
 
-    @property
-    def _checkpoint(self) -> Path:
-        return self.path / CHECKPOINT / "state.pt"
+    def _generation(self) -> Path | None:
+        """The last checkpoint; the one before it where the last was removed, or its process killed just then."""
+        paths = (self.path / CHECKPOINT / name for name in (LAST, PREVIOUS))
+        return next((path for path in paths if path.exists()), None)
+
+    def seal(self, name: str, lines: int, digest: str) -> None:
+        """Has the next checkpoint know the first ``lines`` lines of a log by their SHA-256."""
+        self._sealed[name] = (lines, digest)
+
+    def check_sealed(self, name: str) -> None:
+        """Raises ``AmcError`` if one of the run's files isn't what the last checkpoint knows it by."""
+        check_sealed(self.path, name)
+
+    def _seal_kept(self) -> None:
+        for name in (CONFIG, *self._kept):
+            if name not in self._sealed and (self.path / name).is_file():
+                self._sealed[name] = digest_of(read_bytes(self.path / name))
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Replaces the checkpoint atomically.
+        """Replaces the checkpoint atomically, with its checksum; the one before it is kept.
 
         Args:
             state: tensors, numbers, strings, lists, tuples and dicts; nothing else could be read back.
@@ -161,16 +182,40 @@ class RunDir:
             AmcError: full disk; the checkpoint from before is still there.
         """
         self.require_here()
-        write_torch(self._checkpoint, dict(state))
+        self._seal_kept()
+        last, previous = (self.path / CHECKPOINT / name for name in (LAST, PREVIOUS))
+        content = sealed(torch_bytes(dict(state)), self._sealed)
+        try:
+            with replacing(last) as temporary:
+                temporary.write_bytes(content)
+                if last.exists():
+                    last.replace(previous)  # killed now, the run goes on from there
+        except OSError as error:
+            raise write_error(last, error) from error
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint; ``None`` if the run was stopped before its first. ``AmcError`` if it is damaged."""
-        if not self._checkpoint.exists():
+        """The last checkpoint; ``None`` if the run was stopped before its first.
+
+        Raises:
+            AmcError: it is damaged; says how to go on from the one before.
+        """
+        path = self._generation()
+        if path is None:
             return None
-        state = read_torch(self._checkpoint)
-        if not isinstance(state, dict):
-            raise AmcError(f"{self._checkpoint}: holds no checkpoint; the file is damaged")
-        return state
+        try:
+            return _read_checkpoint(path)
+        except AmcError as error:
+            raise AmcError(f"{error}; {self._way_on(path)}") from error
+
+    def _way_on(self, damaged_one: Path) -> str:
+        previous = self.path / CHECKPOINT / PREVIOUS
+        if damaged_one == previous or not previous.exists():
+            return "start a new run"
+        try:
+            _read_checkpoint(previous)
+        except AmcError:
+            return "the checkpoint before it is damaged, too: start a new run"
+        return f"the checkpoint before it is whole: to go on from there, rm {shlex.quote(str(damaged_one))} and resume"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes ``summary.json``."""
@@ -197,9 +242,22 @@ class RunDir:
         self.close()
 
 
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    state = parse_torch(path, opened_seal(path))
+    if not isinstance(state, dict):
+        raise AmcError(f"{path}: holds no checkpoint; the file is damaged")
+    return state
+
+
 @contextmanager
 def run_folder(
-    path: str | Path, resume: bool, config: Mapping[str, Any], *, results: Collection[str] = (), again: bool = False
+    path: str | Path,
+    resume: bool,
+    config: Mapping[str, Any],
+    *,
+    results: Collection[str] = (),
+    again: bool = False,
+    ignore: Collection[str] = (),
 ) -> Iterator[RunDir]:
     """The locked run folder, with the configuration written down or, at a resume, compared.
 
@@ -209,6 +267,7 @@ def run_folder(
         config: the resolved configuration.
         results: further files that a new run is going to write and must not find.
         again: a new run may turn out to be a killed one, which goes on; see :meth:`RunDir.create`.
+        ignore: keys that a resumed run's configuration lacks.
 
     A new run that is refused before its first episode leaves no configuration behind, so that the corrected command
     can use the same folder.
@@ -218,7 +277,7 @@ def run_folder(
     """
     with RunDir.open(path) if resume else RunDir.create(path, results, config if again else None) as folder:
         if resume:
-            folder.check_config(config, ignore=FREE_ON_RESUME)
+            folder.check_config(config, ignore=(*FREE_ON_RESUME, *ignore))
         elif not folder.continued:
             folder.write_config(config)
         try:

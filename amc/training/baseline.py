@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from amc.core.errors import AmcError
+from amc.core.checks import number
+from amc.core.errors import WRONG_VALUES, AmcError
 from amc.core.files import cache_folder, read_json, write_json, write_safetensors
 from amc.data import Splits
 from amc.models import load_checkpoint
@@ -46,6 +47,7 @@ def baseline(
     seed: int = 0,
     cache_dir: str | Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    before_training: Callable[[], None] | None = None,
 ) -> Baseline:
     """Gives ``model`` trained weights, in place, on the device that holds the images.
 
@@ -61,6 +63,7 @@ def baseline(
         seed: of the training.
         cache_dir: see :func:`amc.core.files.cache_folder`.
         on_epoch: called after every epoch of a training.
+        before_training: called if there is none in the cache, to refuse what a training would be lost on.
 
     Raises:
         AmcError: the training fails.
@@ -80,6 +83,8 @@ def baseline(
     score = _restore(model, splits, path)
     if score is not None:
         return Baseline(path, True, score)
+    if before_training is not None:
+        before_training()
     train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
     model.to(memory_format=torch.contiguous_format)  # as it comes from the cache: the layout decides the last digits
     score, loss = evaluate(model, splits.val)
@@ -104,9 +109,9 @@ def _restore(model: nn.Module, splits: Splits, path: Path) -> float | None:
         return None
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        expected = read_json(notes)["val_accuracy"]
+        expected = number(read_json(notes)["val_accuracy"], 0, 1)
         load_checkpoint(model, path)
-    except (AmcError, KeyError, TypeError):
+    except (AmcError, *WRONG_VALUES):
         log.warning("the cached baseline %s is damaged and is trained again", path)
         return None
     score, _ = evaluate(model.to(splits.val.device), splits.val)

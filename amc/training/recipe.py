@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from amc.core.checks import require
-from amc.core.errors import AmcError
+from amc.core.values import Flag, OneOf, Real, Whole, check_all
 from amc.training.augment import NAMES as AUGMENTATIONS
 
 WARM_UP = 0.3
@@ -26,6 +25,18 @@ def cosine(progress: float) -> float:
 
 
 SCHEDULES = {"onecycle": one_cycle, "cosine": cosine}
+KINDS: dict[str, Whole | Real | OneOf | Flag] = {
+    "epochs": Whole(),
+    "lr": Real(ends="(]"),
+    "batch_size": Whole(low=2, hint=" (batch norm needs two values)"),
+    "momentum": Real(high=1, ends="()"),
+    "weight_decay": Real(),
+    "schedule": OneOf(names=tuple(SCHEDULES)),
+    "label_smoothing": Real(high=1, ends="[)"),
+    "augment": OneOf(names=AUGMENTATIONS),
+    "bf16": Flag(also=("auto",)),
+    "ema": Real(high=1, ends="[)"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,15 +69,4 @@ class Recipe:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        require("training.epochs", self.epochs, int, 1)
-        require("training.lr", self.lr, float, 0, ends="(]")
-        require("training.batch_size", self.batch_size, int, 2, hint=" (batch norm needs two values)")
-        require("training.momentum", self.momentum, float, 0, 1, ends="()")
-        require("training.weight_decay", self.weight_decay, float, 0)
-        require("training.label_smoothing", self.label_smoothing, float, 0, 1, ends="[)")
-        require("training.ema", self.ema, float, 0, 1, ends="[)")
-        if self.bf16 != "auto":
-            require("training.bf16", self.bf16, bool, hint=", or auto")
-        for name, choices in (("schedule", tuple(SCHEDULES)), ("augment", AUGMENTATIONS)):
-            if getattr(self, name) not in choices:
-                raise AmcError(f"training.{name}={getattr(self, name)}: give {' or '.join(choices)}")
+        check_all("training", vars(self), KINDS)

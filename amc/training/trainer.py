@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from amc.core.checks import whole
 from amc.core.device import autocast, resolve_bf16
 from amc.core.errors import AmcError
 from amc.core.types import Loss, Metrics
@@ -159,7 +160,7 @@ class Trainer:
         self._schedule.load_state_dict({**state["schedule"], "lr_lambdas": [None]})
         self._generator.set_state(state["generator"].cpu())
         self._random = [part.cpu() for part in state["random"]]
-        self._done = state["epochs"]
+        self._done = whole(state["epochs"])
 
     def _pass(self) -> float:
         """One pass over the images; what does not fill a batch at its end is skipped. Returns the mean loss."""

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from amc.cli.command import Command, plain_of
+from amc.cli.command import Command, checked, plain_of
 from amc.cli.run import run
-from amc.cli.settings import method_of, settings_of
-from amc.core.checks import one_of
+from amc.cli.schema import BUDGETED, FOLDER, check_config, evaluate
+from amc.cli.settings import budget_check, method_of, settings_of
 from amc.core.errors import AmcError
+from amc.core.values import Many, OneOf, Real, Section
 from amc.policies.start import read
 from amc.reporting.console import show
+from amc.task.load import load_recipe
 from amc.transfer.run import STRENGTH_BY, transfer
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+SCHEMA = Section(
+    {
+        **BUDGETED,
+        "policy": FOLDER,
+        "strengths": Many(entry=Real(high=2), least=1, example="[0,0.5,1]"),
+        "strength_by": OneOf(names=STRENGTH_BY),
+        "evaluate": evaluate("calibration_images", "images", "batch_size", "precision"),
+    }
+)
+
+
+def check(plain: Mapping[str, Any]) -> None:
+    """Raises ``AmcError`` for anything wrong in the configuration and the policy that it names."""
+    check_config(SCHEMA, plain)
+    if plain["policy"] is None:
+        raise AmcError("policy: not given; give the run that learned it, policy=RUN_DIR")
+    read(plain["policy"])
+    load_recipe(plain)
+    method_of(plain, settings_of(plain))
+
+
+@checked(check)
 def main_from_config(config: DictConfig, run_dir: Path) -> None:
     """Loads policy, data and network as configured, then transfers."""
     command = Command("transfer", plain_of(config), run_dir)
     plain = command.plain
-    if plain["policy"] is None:
-        raise AmcError("policy: not given; give the run that learned it, policy=RUN_DIR")
     settings, policy = settings_of(plain), read(plain["policy"])
     method = method_of(plain, settings)
-    one_of("strength_by", plain["strength_by"], STRENGTH_BY)
     with command.folder() as folder:
-        task = command.load()
+        task = command.load(check=budget_check(settings, plain["budget"]["keep"]))
         if command.verbose:
             models = ", ".join(policy.trained_on.get("models", ())) or "unknown networks"
             show(Text(f"{policy.agent} policy trained on {models}"))

@@ -25,7 +25,7 @@ INTRODUCTION = """\
 Every setting is an override on the command line: `python -m amc.search model=resnet20 budget.keep=0.3`. What is listed
 here is what `conf/` holds; `python -m amc.search --help` prints the same for one command. A nested setting is named
 with dots (`evaluate.images=500`), a list is written without spaces (`freeze=[conv1,'layer1.*']`), and `null` means
-*none given*.
+*none given*. A path is written as it is, whatever characters are in it.
 
 A *group* (`model`, `dataset`, `agent` …) is a choice with settings of its own: `agent=cma_es agent.sigma=0.5`.
 """

@@ -10,13 +10,16 @@ from amc.analysis.curves import Curves, check_keep_ratios
 from amc.analysis.heuristics.size_aware import size_aware_plan
 from amc.analysis.heuristics.threshold import threshold_plan, threshold_plan_for_budget
 from amc.analysis.interactions import PairSample
-from amc.core.checks import require
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
+from amc.core.values import Kind, Nullable, OneOf, Real, Whole, check_all
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel
 
 RULES = ("threshold", "size_aware")
+# The kinds of the settings below, by their sections on the command line.
+KINDS: dict[str, Kind] = {"rule": OneOf(names=RULES, also=(None,)), "accuracy_drop": Nullable(Real(high=1))}
+SIZE_AWARE: dict[str, Kind] = {"choices": Whole(low=2), "time_limit_seconds": Real(ends="(]")}
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,11 @@ class Questions:
 
     def __post_init__(self) -> None:
         check_keep_ratios(self.keep_ratios)
-        if self.rule is not None and self.rule not in RULES:
-            raise AmcError(f"rule={self.rule}: unknown; give one of {', '.join(RULES)}, or null for no plan")
-        if self.accuracy_drop is not None:
-            require("accuracy_drop", self.accuracy_drop, float, 0, 1)
-            if self.rule != "threshold":
-                raise AmcError(f"accuracy_drop={self.accuracy_drop}: belongs to rule=threshold, not rule={self.rule}")
-        require("size_aware.choices", self.choices, int, 2)
-        require("size_aware.time_limit_seconds", self.time_limit_seconds, float, 0, ends="(]")
+        check_all("", vars(self), KINDS)
+        check_all("size_aware", vars(self), SIZE_AWARE)
+        if self.accuracy_drop is not None and self.rule != "threshold":
+            rule = "null" if self.rule is None else self.rule
+            raise AmcError(f"accuracy_drop={self.accuracy_drop}: belongs to rule=threshold, not rule={rule}")
         self.sample(0)
 
     def sample(self, seed: int) -> PairSample:

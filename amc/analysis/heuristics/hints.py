@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import numpy as np
 from amc.analysis.curve_cache import curves_for
 from amc.analysis.curves import Curves
 from amc.analysis.heuristics.choose import RULES, Questions, check_budget, choose
-from amc.core.errors import AmcError
+from amc.core.checks import number, text, whole
+from amc.core.errors import damaged
 from amc.core.files import read_json, write_json
+from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel
 from amc.task.problem import Problem
@@ -38,9 +40,25 @@ class Hints:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, read back by ``Hints(**data)``."""
+        """Plain data, read back by :meth:`from_json`."""
         plans = {name: dict(plan) for name, plan in self.plans.items()}
         return {"plans": plans, "prior": dict(self.prior), "evaluations": self.evaluations, "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, data: Any, groups: Sequence[LayerGroup]) -> Hints:
+        """Checks ``data`` against ``groups``.
+
+        Raises:
+            AmcError: a plan of another network.
+            TypeError, LookupError, ValueError: something else.
+        """
+        plans = {text(rule): {text(g): whole(n, 1) for g, n in plan.items()} for rule, plan in data["plans"].items()}
+        for plan in plans.values():
+            PruningPlan.make(groups, plan)
+        prior = {text(group): number(value, 0, 1) for group, value in data["prior"].items()}
+        if missing := {g.name for g in groups if g.frozen is None} - set(prior):
+            raise ValueError(f"no sensitivity of {min(missing)}")
+        return cls(plans, prior, whole(data["evaluations"]), number(data["seconds"], 0))
 
 
 def prior_of(curves: Curves) -> dict[str, float]:
@@ -79,10 +97,8 @@ def hints_for(
     budget = problem.budget
     check_budget(Questions(rule=RULES[0]), budget.cost, budget.keep)
     if file is not None and file.exists():
-        try:
-            return Hints(**read_json(file))
-        except TypeError as error:
-            raise AmcError(f"{file}: {error}; the file is damaged, start a new run") from error
+        with damaged(file, "no hints", "the file is damaged, start a new run"):
+            return Hints.from_json(read_json(file), problem.network.groups)
     curves = curves_for(problem, Questions().keep_ratios, cache_dir=cache_dir, verbose=verbose)
     hints = hints_of(curves, budget, problem.network.cost_model)
     if file is not None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from amc.core.errors import AmcError
+from amc.core.checks import number, whole
+from amc.core.errors import AmcError, damaged
 from amc.core.files import read_json
 from amc.tracking.episodes import KEEP, Row, metric_of, read_episodes
 from amc.tracking.group_facts import GROUPS, GroupFacts, NetworkFacts, read_groups
 from amc.tracking.run_dir import CONFIG, EPISODES
+from amc.tracking.seal import check_sealed
 
 SUMMARY, PLAN, NETWORKS = "summary.json", "plan.json", "networks"
 REQUIRED = ("episode", "reward", "loss", "macs_ratio", "params_ratio")
 ALSO_CALLED = {"baseline": ("dense", "uncut"), "best": ("policy",)}  # in a transfer
+MOST_GROUPS = 20_000  # large networks have a thousand
 UNTIMED = ("wall", "loading")  # the whole, and what came before it
 
 
@@ -93,9 +98,11 @@ def read_run(folder: str | Path) -> StoredRun:
     path = Path(folder)
     if not path.is_dir():
         raise AmcError(f"{path}: no such folder; give a run folder")
+    check_sealed(path, CONFIG)
     config, summary = _optional(path / CONFIG), _summary(path / SUMMARY)
     parts = [_part(part) for part in sorted((path / NETWORKS).glob("*/"))] if (path / NETWORKS).is_dir() else []
-    order = _order(config, summary)
+    with damaged(path / CONFIG, "no list of networks"):
+        order = _order(config, summary)
     if config:  # others are of a killed run over other networks, whose place this one took
         parts = [part for part in parts if part.name in order]
     parts.sort(key=lambda part: order.index(part.name) if part.name in order else len(order))
@@ -120,7 +127,7 @@ def _part(
         summary=_summary(path / SUMMARY) if summary is None else summary,
         plan=_plan(path / PLAN),
         episodes=_episodes(path / EPISODES),
-        network=read_groups(path / GROUPS) if (path / GROUPS).is_file() else None,
+        network=read_groups(path / GROUPS) if os.path.lexists(path / GROUPS) else None,
         parts=parts,
     )
 
@@ -133,7 +140,7 @@ def _order(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     content = read_json(path)
     if not isinstance(content, dict):
@@ -146,14 +153,29 @@ def _summary(path: Path) -> dict[str, Any]:
     for name, others in ALSO_CALLED.items():
         found = [summary[other] for other in others if other in summary]
         summary |= {name: found[0]} if found and name not in summary else {}
-    wrong = [key for key in ("baseline", "best") if not isinstance(summary.get(key, {}), dict)]
-    if wrong:
-        raise AmcError(f"{path}: {wrong[0]} holds no scores; the file is damaged")
+    for key in ("baseline", "best"):
+        with damaged(path, f"{key} holds no scores"):
+            _check_scores(summary.get(key, {}))
+    with damaged(path, "a time is no number"):
+        for key in summary:
+            if key.endswith("_seconds") and summary[key] is not None:
+                number(summary[key], 0)
     return summary
 
 
+def _check_scores(scored: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` or ``AttributeError`` if a network's results are something else."""
+    for images in ("val", "test"):
+        for name, value in (scored.get(images) or {}).items():
+            if name not in ("loss", "images"):
+                number(value, 0, 1)
+    for cost in ("macs", "params", "latency_ms", "reward"):
+        if scored.get(cost) is not None:
+            number(scored[cost], -math.inf if cost == "reward" else 0)
+
+
 def _episodes(path: Path) -> Sequence[Row]:
-    rows = read_episodes(path) if path.is_file() else []
+    rows = read_episodes(path) if os.path.lexists(path) else []
     for column in REQUIRED:
         if not all(column in row for row in rows):
             raise AmcError(f"{path}: no column {column!r}; give the folder of a search")
@@ -161,8 +183,13 @@ def _episodes(path: Path) -> Sequence[Row]:
 
 
 def _plan(path: Path) -> dict[str, tuple[int, int]]:
-    try:
-        groups = _optional(path).get("groups", {})
-        return {str(name): (int(entry["keep"]), int(entry["of"])) for name, entry in groups.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise AmcError(f"{path}: no plan ({error!r}); the file is damaged") from error
+    content = _optional(path)
+    with damaged(path, "no plan"):
+        plan = {
+            name: (whole(entry["keep"], 1), whole(entry["of"], 1)) for name, entry in content.get("groups", {}).items()
+        }
+        if any(kept > original for kept, original in plan.values()):
+            raise ValueError("a group keeps more channels than it has")
+        if len(plan) > MOST_GROUPS:
+            raise ValueError(f"more than {MOST_GROUPS} groups")
+    return plan

@@ -16,7 +16,7 @@ def expand(*arguments: str, names: tuple[str, ...] = ("a", "b"), command: str = 
 
 def test_lists() -> None:
     assert listed("[resnet20, vgg16_cifar,]") == ["resnet20", "vgg16_cifar"]
-    assert listed("resnet20") == listed("resnet20,resnet32") == listed(None) == listed("[]") == []
+    assert listed("resnet20") == listed("resnet20,resnet32") == listed("[]") == []
 
 
 def test_the_first_model_is_chosen_and_all_are_networks() -> None:

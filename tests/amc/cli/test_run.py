@@ -144,8 +144,7 @@ def test_a_refused_call_has_loaded_nothing_and_leaves_nothing(
     monkeypatch.setattr("amc.cli.command.load_trained", not_reached)
     for wrong in ("budget.keep=7", "budget.min_keep=0", "agent=oracle", "observation=oracle"):
         assert f"error: {wrong}: " in refused(capsys, wrong, base=BASE[:3])
-    assert not list((tmp_path / "runs").iterdir())
-    (tmp_path / "runs").rmdir()
+    assert not list(tmp_path.iterdir())
     refused(capsys, "budget.keep=7", "hydra.run.dir=.")
     assert tmp_path.is_dir()
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from amc.core.checks import refuse_unknown, require
+from amc.core.checks import refuse_unknown, require, shown
 from amc.core.errors import AmcError, first_line
 
 
@@ -46,7 +46,7 @@ def test_what_does_not_fit_is_one_line(
 ) -> None:
     with pytest.raises(AmcError) as caught:
         require("a.b", value, kind, low, high, ends=ends, hint="!")
-    assert str(caught.value) == f"a.b={value}: give {advice}!"
+    assert str(caught.value) == f"{shown('a.b', value)}: give {advice}!"
 
 
 def test_unknown_settings_are_named() -> None:
@@ -58,3 +58,8 @@ def test_unknown_settings_are_named() -> None:
 def test_the_first_line_of_an_error() -> None:
     assert first_line(ValueError("\n one\ntwo")) == "one"
     assert first_line(AssertionError()) == "AssertionError"
+
+
+def test_a_value_is_shown_as_users_write_it_in_one_line_that_is_not_long() -> None:
+    assert [shown("a", value) for value in (None, True, 1, "x\ny")] == ["a=null", "a=true", "a=1", "a=x y"]
+    assert shown("a", "x" * 500) == f"a={'x' * 80}…"

@@ -282,13 +282,13 @@ def test_wrong_folders_are_one_line(tmp_path: Path) -> None:
             "imagefolder",
             root,
             {"val_images": 0},
-            "dataset.val_images=0: give a whole number of at least 1, or null for all",
+            "dataset.val_images=0: give a whole number of at least 1, or null",
         ),
         ("imagefolder", root, {"val_images": "abc"}, "dataset.val_images=abc: give a whole number of at least 1"),
-        ("imagefolder", root, {"image_size": "x"}, "dataset.image_size=x: give a whole number of at least 1"),
-        ("imagefolder", root, {"mean": [0.5]}, "dataset.mean=[0.5]: give three numbers"),
-        ("imagefolder", root, {"mean": 0.5}, "dataset.mean=0.5: give three numbers"),
-        ("imagefolder", root, {"std": [1, 0, 1]}, "dataset.std=0: give a number above 0 for each colour"),
+        ("imagefolder", root, {"image_size": "x"}, "dataset.image_size=x: give a whole number in [1, 4096]"),
+        ("imagefolder", root, {"mean": [0.5]}, "dataset.mean=[0.5]: give a list of 3, such as dataset.mean="),
+        ("imagefolder", root, {"mean": 0.5}, "dataset.mean=0.5: give a list of 3"),
+        ("imagefolder", root, {"std": [1, 0, 1]}, "dataset.std=0: give a number above 0"),
         ("imagefolder", root, {"size": 3}, "dataset.size: unknown; give one of name, root, val_from"),
         ("imagefolder", root, {"val_from": "val"}, "needs dataset=imagefolder with train/, val/ and test/"),
         ("imagefolder", root, {"val_from": "moon"}, "dataset.val_from=moon"),
@@ -299,3 +299,27 @@ def test_wrong_folders_are_one_line(tmp_path: Path) -> None:
             load_dataset(name, folder, **arguments)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_images_larger_than_memory_are_refused_before_they_take_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(tmp_path, {"train": 4, "test": 2})
+    monkeypatch.setattr("amc.core.memory.free_bytes", lambda: 1 << 30)
+    with pytest.raises(AmcError, match=r"^dataset.image_size=20000: takes about \S+ GiB of memory, 1 GiB are free; "):
+        load_dataset("imagefolder", root, val_images=2, image_size=20_000, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_an_image_that_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train": 4, "test": 2})
+    image = root / "train" / "cat" / "0.png"
+    image.unlink()
+    if kind == "pipe":
+        os.mkfifo(image)
+    elif kind == "folder":
+        image.mkdir()
+    else:
+        image.symlink_to("/dev/zero")
+    with pytest.raises(AmcError, match=r"^image \S+0\.png: can't be read \(it is a "):
+        load_dataset("imagefolder", root, val_images=2, cache_dir=tmp_path / "cache")

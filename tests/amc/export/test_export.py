@@ -160,10 +160,11 @@ def test_code_of_the_users_own_is_run_only_when_it_is_named(
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_nets", raising=False)
     leave_pruned(tmp_path / "run", build("my_nets.my_net", 10, SHAPE), {"target": "my_nets.my_net"})
-    assert "give network=my_nets.my_net" in refused(capsys, "run=run", "format=torch_export")
-    assert "the network in run/pruned is my_nets.my_net" in refused(capsys, "run=run", "network=os.system")
-    run("export", main_from_config, ["run=run", "format=torch_export", "network=my_nets.my_net"])
+    assert "if you trust it, add trust=my_nets.my_net" in refused(capsys, "run=run", "format=torch_export")
+    assert "if you trust it, add trust=my_nets.my_net" in refused(capsys, "run=run", "trust=os.system")
+    run("export", main_from_config, ["run=run", "format=torch_export", "trust=[os.system,my_nets.my_net]"])
     assert "model.pt2" in capsys.readouterr().out
     assert (tmp_path / "run" / "export" / "model.pt2").is_file()
 

@@ -165,7 +165,7 @@ def test_zero_prunable_groups_are_refused_with_the_reasons() -> None:
     ("settings", "message"),
     [
         ({"keep": "half"}, "budget.keep=half: give a number in (0, 1], or budget=none for no budget"),
-        ({"keep": True}, "budget.keep=True: give a number in (0, 1], or budget=none for no budget"),
+        ({"keep": True}, "budget.keep=true: give a number in (0, 1], or budget=none for no budget"),
         ({"min_keep": "x"}, "budget.min_keep=x: give a number in (0, 1]"),
         ({"channel_round": 0}, "budget.channel_round=0: give a whole number of at least 1"),
         ({"channel_round": 2.5}, "budget.channel_round=2.5: give a whole number of at least 1"),

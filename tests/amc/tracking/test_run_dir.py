@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import hashlib
 import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amc.core.errors import AmcError
+from amc.core.files import parse_torch, torch_bytes
 from amc.core.types import LayerGroup, PruningPlan
 from amc.tracking import RunDir
+from amc.tracking.seal import opened, sealed
 
 CONFIG = {"model": {"name": "resnet20", "stem": "auto"}, "budget": {"keep": 0.5}, "seed": 0, "tags": []}
 
@@ -146,6 +152,73 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, damage: bytes) -> None
         (tmp_path / "checkpoint" / "state.pt").write_bytes(damage)
         with pytest.raises(AmcError, match=r"state\.pt: can't be loaded"):
             run.load_checkpoint()
+
+
+def test_the_checkpoint_before_is_kept_and_offered(tmp_path: Path) -> None:
+    last = tmp_path / "checkpoint" / "state.pt"
+    with started(tmp_path) as run:
+        for episode in (5, 6):
+            run.save_checkpoint({"episode": episode})
+        whole = last.read_bytes()
+        assert run.load_checkpoint() == {"episode": 6}
+        damaged = bytearray(whole)
+        damaged[len(whole) // 3] ^= 1  # in a tensor or a number, it would not be seen without a checksum
+        last.write_bytes(damaged)
+        with pytest.raises(AmcError, match=rf"is damaged; .* from there, rm {last} and resume$"):
+            run.load_checkpoint()
+        last.unlink()
+        assert run.load_checkpoint() == {"episode": 5}
+        (tmp_path / "checkpoint" / "previous.pt").write_bytes(b"x")
+        last.write_bytes(damaged)
+        with pytest.raises(AmcError, match="the checkpoint before it is damaged, too: start a new run"):
+            run.load_checkpoint()
+
+
+@given(place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
+def test_no_changed_byte_of_a_checkpoint_changes_what_is_read(place: float, change: int) -> None:
+    content = bytearray(sealed(torch_bytes({"episode": 6, "x": torch.arange(5)}), {"config.json": (None, "0")}))
+    content[int(place * len(content))] ^= change
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "state.pt"
+        path.write_bytes(content)
+        try:
+            state = parse_torch(path, opened(path))
+        except AmcError as error:
+            assert "damaged" in str(error)  # noqa: PT017 - a harmless byte, such as a comment's, is no error
+        else:
+            assert state["episode"] == 6
+            assert torch.equal(state["x"], torch.arange(5))
+
+
+def test_a_checkpoint_knows_the_files_that_belong_to_it(tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        run.kept_file("table.json").write_text("{}")
+        log = tmp_path / "episodes.csv"
+        log.write_text("a,b\n1,2\n")
+        run.seal("episodes.csv", 2, hashlib.sha256(b"a,b\n1,2\n").hexdigest())
+        run.save_checkpoint({"episode": 1})
+        log.write_text("a,b\n1,2\n3,4\n")  # behind the checkpoint
+        for name in ("config.json", "table.json", "episodes.csv", "unknown"):
+            run.check_sealed(name)
+        log.write_text("a,b\n1,3\n3,4\n")
+        (tmp_path / "table.json").write_text("{ }")
+    with RunDir.open(tmp_path) as run:
+        for name in ("table.json", "episodes.csv"):
+            with pytest.raises(AmcError, match=rf"{name}: is not what the run's checkpoint was written with"):
+                run.check_sealed(name)
+        with pytest.raises(AmcError, match=r"table\.json: is not what"):
+            run.kept_file("table.json")
+        (tmp_path / "config.json").write_text("{}")
+        with pytest.raises(AmcError, match=r"config\.json: is not what"):
+            run.read_config()
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_checksum(tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        (tmp_path / "checkpoint").mkdir()
+        torch.save({"episode": 4}, tmp_path / "checkpoint" / "state.pt")
+        run.check_sealed("config.json")
+        assert run.load_checkpoint() == {"episode": 4}
 
 
 def test_plan_and_summary_are_read_back_and_no_file_knows_the_folder(tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ def test_nan_outputs_are_never_right() -> None:
 
 
 def test_divergence_is_one_line(digits: tuple[ImageSet, ImageSet]) -> None:
-    with pytest.raises(AmcError, match=r"lower the learning rate, now up to 1e\+30") as caught:
-        train(net(), digits[0].take(256), None, Recipe(epochs=2, lr=1e30, bf16=False))
+    with pytest.raises(AmcError, match=r"lower the learning rate, now up to 1e\+06") as caught:
+        train(net(), digits[0].take(256), None, Recipe(epochs=2, lr=1e6, bf16=False))
     assert "\n" not in str(caught.value)
 
 

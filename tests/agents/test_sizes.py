@@ -1,0 +1,34 @@
+"""Settings that would take more memory than there is, refused before they take any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import agents
+
+
+@pytest.mark.parametrize(
+    ("agent", "setting", "value"),
+    [
+        ("ddpg", "hidden", [1_000_000, 1_000_000]),
+        ("ppo", "hidden", [1_000_000, 1_000_000]),
+        ("sac", "hidden", [1] * 20_000),
+        ("ddpg", "buffer_episodes", 10**12),
+        ("td3", "batch_size", 10**12),
+        ("ppo", "rollout_episodes", 10**12),
+        ("cma_es", "population", 10**12),
+        ("tpe", "candidates", 10**12),
+    ],
+)
+def test_it_is_one_line_with_size_and_limit(
+    agent: str, setting: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amc.core.memory.free_bytes", lambda: 1 << 30)
+    with pytest.raises(
+        ValueError, match=rf"^agent\.{setting}=.*: takes about \S+ GiB of memory, 1 GiB are free"
+    ) as error:
+        agents.check_settings(agent, {setting: value})
+    assert len(str(error.value)) < 400
+    agents.check_settings(agent, {})
