@@ -153,8 +153,8 @@ class Follower(TorchDispatchMode):
             return self._affine
         if plain is aten.copy:
             return lambda func, args, kwargs, result: self._elementwise(args[:2], result)
-        if plain is aten.index:
-            return self._index
+        if plain in (aten.index, aten.glu):
+            return self._index if plain is aten.index else self._glu
         if plain in POINTWISE or (plain is not None and _is_pointwise(plain)):
             return self._pointwise
         return None
@@ -172,14 +172,16 @@ class Follower(TorchDispatchMode):
         for plane in self._of(source):
             moved = do(full(plane, source.shape), *args[1:], **kwargs)
             pieces = [moved] if isinstance(moved, Tensor) else list(moved)
-            parts.append(self._regular(plane, [compressed(piece) for piece in pieces]))
+            anchor = 1 if func._overloadpacket is aten.pixel_shuffle else None
+            parts.append(self._regular(plane, [compressed(piece) for piece in pieces], anchor))
         count = len([leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)])
         return [kept([planes[i] for planes in parts]) for i in range(count)]
 
-    def _regular(self, before: Ids, parts: list[Ids | None]) -> list[Ids | None]:
+    def _regular(self, before: Ids, parts: list[Ids | None], anchor: int | None = None) -> list[Ids | None]:
         """Ties what must be removed alike for an even division of an axis to stay one: the n-th channel of each part.
 
-        A channel shuffle or a GLU then takes as many from every part. What is cut off at a fixed place is frozen.
+        A channel shuffle or a GLU then takes as many from every part. ``anchor`` is the dimension along which a part's
+        channels lie, by default the last. What is cut off at a fixed place is frozen.
         """
         live = [part for part in parts if part is not None]
         if len(varies(before)) != 1 or not live:
@@ -193,8 +195,8 @@ class Follower(TorchDispatchMode):
             for part in live[1:]:
                 self._join(live[0], part)
         elif len(parts) == 1 and len(varies(live[0])) > 1:
-            lead = varies(live[0])[0]
-            self._join(live[0], live[0].take([0], axis=lead))
+            for lead in set(varies(live[0])) - {anchor if anchor is not None else varies(live[0])[-1]}:
+                self._join(live[0], live[0].take([0], axis=lead))
             return [compressed(torch.from_numpy(self.atoms.roots(live[0])))]
         elif len(parts) == 1 and _fewer(before, live[0]):
             self._freeze((before,), "it is cut off at a fixed channel")
@@ -204,7 +206,18 @@ class Follower(TorchDispatchMode):
         if any(i is not None and self._of(i) for i in args[1]):
             return None
         source = args[0]
-        return [kept([compressed(func(full(plane, source.shape), args[1])) for plane in self._of(source)])]
+        found: list[Ids | None] = []
+        for plane in self._of(source):
+            found += self._regular(plane, [compressed(func(full(plane, source.shape), args[1]))])
+        return [kept(found)]
+
+    def _glu(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        source, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", -1)
+        found: list[Ids | None] = []
+        for plane in self._of(source):
+            halves = full(plane, source.shape).chunk(2, dim)
+            found.append(self._regular(plane, [compressed(half) for half in halves])[0])
+        return [kept(found)]
 
     def _concatenate(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
         tensors = list(args[0])

@@ -65,14 +65,13 @@ def into_zeros(a: Tensor, b: Tensor) -> Tensor:
         (lambda a, b: mean(torch.cat([a, b], 1)), 16, [8, 8]),
         (lambda a, b: torch.cat([a, b], 1).flatten(1), 1024, [8, 8]),
         (lambda a, b: mean(a + b.flip(1)), 8, [8]),
-        (lambda a, b: mean(a + b.roll(3, 1)), 8, [8]),
         (lambda a, b: mean(a + torch.stack(b.unbind(2), 2)), 8, [8]),
-        (lambda a, b: mean(F.glu(a, 1)) + mean(b)[:, :4] * 0, 4, [4]),
-        (lambda a, b: mean(a.chunk(2, 1)[0] + a.chunk(2, 1)[1]), 4, [4, 8]),
+        (lambda a, b: mean(F.glu(torch.cat([a, b], 1), 1)), 8, [8]),
+        (lambda a, b: mean(a.chunk(2, 1)[0] + a.chunk(2, 1)[1]), 4, [4]),
         (lambda a, b: mean(shuffle(a)) + 0 * mean(b), 8, [4]),
-        (lambda a, b: mean(F.pixel_shuffle(a, 2)) + 0 * mean(F.pixel_shuffle(b, 2)), 2, [2]),
+        (lambda a, b: mean(F.pixel_shuffle(a, 2) + F.pixel_shuffle(b, 2)), 2, [2]),
         (lambda a, b: F.interpolate(a, scale_factor=2).mean((2, 3)) + F.max_pool2d(b, 2).mean((2, 3)), 8, [8]),
-        (lambda a, b: a.permute(0, 2, 3, 1).reshape(len(a), -1, 8).mean(1) + mean(b), 8, [8]),
+        (lambda a, b: a.permute(0, 2, 3, 1).flatten(1, 2).mean(1) + mean(b), 8, [8]),
         (lambda a, b: torch.einsum("nchw->nc", a) + b.sum((2, 3)), 8, [8]),
     ],
 )  # fmt: skip
@@ -91,7 +90,8 @@ def test_what_hangs_together(between: Callable[[Tensor, Tensor], Tensor], width:
         (lambda a, b: mean(F.pad(a, (0, 0, 0, 0, 2, 2)))[:, :8] + mean(b), "cut off at a fixed channel"),
         (lambda a, b: mean(F.pad(torch.cat([a, b], 1), (0, 0, 0, 0, 4, 4))) + 0, None),
         (lambda a, b: mean(a[:, [0]] * b), "a single one of its channels is picked"),
-        (into_zeros, "written into a tensor of fixed size"),
+        (into_zeros, "meet a tensor of fixed size"),
+        (lambda a, b: mean(a + b.roll(3, 1)), "a trial cut does not agree"),
         (lambda a, b: mean(a) @ torch.ones(8, 8) + mean(b), "multiplied with a tensor of fixed size"),
     ],
 )
@@ -161,7 +161,9 @@ def test_torch_pruning_scores_the_same(get_ready: Callable[[str], Network], name
              if item.dep.handler.__name__ == "prune_out_channels"}  # fmt: skip
     assert ours.keys() <= roots.keys()
     for group, scores in ours.items():
-        np.testing.assert_allclose(scores, theirs(roots[group]).double().numpy()[: len(scores)], rtol=1e-5)
+        found = theirs(roots[group])
+        if found is not None:  # else l1 stands in for it
+            np.testing.assert_allclose(scores, found.double().numpy()[: len(scores)], rtol=1e-5)
 
 
 def test_every_criterion_has_its_table() -> None:
