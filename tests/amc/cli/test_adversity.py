@@ -44,8 +44,12 @@ def prepared(whole: Whole, command: str, cwd: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("command", "shares"),
-    [("search", FIVE), *((name, (0, 0.4, 1)) for name in ("finetune", "sensitivity", "transfer", "train"))]
-    + [("export", (0.8, 1)), ("report", (0, 1))],
+    [
+        ("search", FIVE),
+        *((name, (0, 0.4, 1)) for name in ("finetune", "sensitivity", "transfer", "train")),
+        ("export", (0.8, 1)),
+        ("report", (0, 1)),
+    ],
 )
 def test_a_full_disk(server: ForkServer, whole: Whole, tmp_path: Path, command: str, shares: tuple[float, ...]) -> None:
     sizes = sorted({path.stat().st_size for path in (whole.folder / command / "run").rglob("*") if path.is_file()})

@@ -72,12 +72,14 @@ def into_zeros(a: Tensor, b: Tensor) -> Tensor:
         (lambda a, b: mean(F.pixel_shuffle(a, 2) + F.pixel_shuffle(b, 2)), 2, [2]),
         (lambda a, b: F.interpolate(a, scale_factor=2).mean((2, 3)) + F.max_pool2d(b, 2).mean((2, 3)), 8, [8]),
         (lambda a, b: a.permute(0, 2, 3, 1).flatten(1, 2).mean(1) + mean(b), 8, [8]),
+        (lambda a, b: (F.adaptive_avg_pool2d(a, 1) + F.adaptive_avg_pool2d(b, 1)).flatten(1), 8, [8]),
         (lambda a, b: torch.einsum("nchw->nc", a) + b.sum((2, 3)), 8, [8]),
     ],
 )  # fmt: skip
 def test_what_hangs_together(between: Callable[[Tensor, Tensor], Tensor], width: int, channels: list[int]) -> None:
-    free = [g for g in trace(Net(between, width), X) if g.frozen is None]
-    assert [g.channels for g in free] == channels
+    for layout in (torch.contiguous_format, torch.channels_last):
+        free = [g for g in trace(Net(between, width), X.to(memory_format=layout)) if g.frozen is None]
+        assert [g.channels for g in free] == channels
 
 
 @pytest.mark.parametrize(
