@@ -14,47 +14,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.module_tracker import ModuleTracker
 from torch.utils.weak import WeakIdKeyDictionary
 
+from amc.pruning.coupling import operations as ops
 from amc.pruning.coupling.atoms import Atoms, Ids
+from amc.pruning.coupling.operations import aten
 from amc.pruning.coupling.planes import Planes, along, compressed, full, kept, varies
 from amc.pruning.layers import is_per_channel, watched
-
-aten = torch.ops.aten
-
-# Operations that only move elements: (…, tensors, …) → tensors with the same elements elsewhere.
-MOVES = {
-    aten.view, aten._unsafe_view, aten.reshape, aten.permute, aten.transpose, aten.t, aten.expand, aten.slice,
-    aten.select, aten.split, aten.split_with_sizes, aten.unsafe_split, aten.unsafe_split_with_sizes, aten.unsafe_chunk,
-    aten.chunk, aten.unbind, aten.index_select, aten.flip, aten.roll, aten.constant_pad_nd, aten.clone, aten._to_copy,
-    aten.detach, aten.alias, aten.squeeze, aten.unsqueeze, aten.repeat, aten.unfold, aten.pixel_shuffle,
-    aten.pixel_unshuffle, aten.channel_shuffle, aten.native_channel_shuffle, aten.flatten, aten.unflatten,
-    aten.narrow, aten.diagonal, aten.movedim, aten.swapaxes, aten.contiguous, aten.lift_fresh, aten.rot90,
-    aten.reflection_pad1d, aten.reflection_pad2d, aten.replication_pad1d, aten.replication_pad2d, aten.im2col,
-}  # fmt: skip
-VIEWS_AS_RESHAPE = {aten.view, aten._unsafe_view}
-JOINED = {aten.cat, aten.stack}
-# Along their last dimensions only: dimensions that a plane must not vary along.
-LOCAL = {
-    aten.max_pool2d_with_indices: 2, aten.max_pool3d_with_indices: 3, aten.avg_pool1d: 1, aten.avg_pool2d: 2,
-    aten.avg_pool3d: 3, aten._adaptive_avg_pool2d: 2, aten._adaptive_avg_pool3d: 3, aten.adaptive_max_pool2d: 2,
-    aten.adaptive_avg_pool1d: 1, aten.upsample_nearest1d: 1, aten.upsample_nearest2d: 2, aten.upsample_bilinear2d: 2,
-    aten._upsample_nearest_exact2d: 2, aten.upsample_bicubic2d: 2, aten.upsample_nearest3d: 3,
-    aten.upsample_linear1d: 1, aten.upsample_trilinear3d: 3, aten._upsample_bilinear2d_aa: 2,
-}  # fmt: skip
-REDUCTIONS = {aten.mean, aten.sum, aten.amax, aten.amin, aten.var, aten.std, aten.linalg_vector_norm, aten.logsumexp}
-SHAPE_KEEPING = {aten._softmax, aten._log_softmax, aten.cumsum}
-NORMS = {aten.native_batch_norm, aten._native_batch_norm_legit_no_training, aten.cudnn_batch_norm, aten.batch_norm}
-# Element by element, though torch doesn't tag them so.
-POINTWISE = {
-    aten.hardswish, aten.hardsigmoid, aten.hardtanh, aten.silu, aten.mish, aten.gelu, aten.elu, aten.leaky_relu,
-    aten.relu6, aten.celu, aten.softplus, aten.dropout, aten.native_dropout, aten.masked_fill, aten.where, aten.lerp,
-    aten._prelu_kernel,
-}  # fmt: skip
-FACTORIES = {
-    aten.zeros, aten.ones, aten.full, aten.empty, aten.arange, aten.zeros_like, aten.ones_like, aten.full_like,
-    aten.empty_like, aten.rand, aten.randn, aten.scalar_tensor, aten.new_zeros, aten.new_ones, aten.new_full,
-    aten.new_empty, aten.empty_strided, aten.new_empty_strided, aten.eye, aten.linspace, aten.rand_like,
-    aten.randn_like,
-}  # fmt: skip
 
 
 class Follower(TorchDispatchMode):
@@ -115,7 +79,7 @@ class Follower(TorchDispatchMode):
     def _label(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         packet = func._overloadpacket
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if packet in FACTORIES or not any(self._of(t) for t in tensors):
+        if packet in ops.FACTORIES or not any(self._of(t) for t in tensors):
             return
         rule = self._rule(func, packet)
         found = None if rule is None else rule(func, args, kwargs, result)
@@ -133,17 +97,17 @@ class Follower(TorchDispatchMode):
     def _rule(self, func: Any, packet: Any) -> Callable[..., Sequence[Planes] | None] | None:
         name = str(packet).removeprefix("aten.")
         plain = getattr(aten, name[:-1], None) if name.endswith("_") and not name.endswith("__") else packet
-        if plain in MOVES:
+        if plain in ops.MOVES:
             return self._move
-        if plain in JOINED:
+        if plain in ops.JOINED:
             return self._concatenate
-        if plain in LOCAL:
+        if plain in ops.LOCAL:
             return self._local
-        if plain in REDUCTIONS:
+        if plain in ops.REDUCTIONS:
             return self._reduce
-        if plain in SHAPE_KEEPING:
+        if plain in ops.SHAPE_KEEPING:
             return self._along_one
-        if plain in NORMS:
+        if plain in ops.NORMS:
             return self._batch_norm
         if plain in (aten.convolution, aten._convolution):
             return self._convolution
@@ -157,7 +121,7 @@ class Follower(TorchDispatchMode):
             return lambda func, args, kwargs, result: [self._of(args[0])] if args[0].shape == result.shape else None
         if plain in (aten.index, aten.glu):
             return self._index if plain is aten.index else self._glu
-        if plain in POINTWISE or (plain is not None and _is_pointwise(plain)):
+        if plain is not None and ops.is_pointwise(plain):
             return self._pointwise
         return None
 
@@ -165,7 +129,7 @@ class Follower(TorchDispatchMode):
 
     def _move(self, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Planes] | None:
         source = args[0]
-        do = torch.reshape if func._overloadpacket in VIEWS_AS_RESHAPE else func
+        do = torch.reshape if func._overloadpacket in ops.VIEWS_AS_RESHAPE else func
         if func._overloadpacket in (aten._to_copy, aten.clone, aten.lift_fresh):
             return [self._of(source)]
         if func._overloadpacket is aten.constant_pad_nd:
@@ -235,7 +199,7 @@ class Follower(TorchDispatchMode):
         return [kept(found)]
 
     def _local(self, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Planes] | None:
-        source, last = args[0], _number(LOCAL, func)
+        source, last = args[0], ops.LOCAL[func._overloadpacket]
         touched = range(source.dim() - last, source.dim())
         if any(set(varies(plane)) & set(touched) for plane in self._of(source)):
             return None
@@ -421,11 +385,3 @@ def _fewer(before: Ids, after: Ids) -> bool:
 def _at(planes: Planes, dim: int) -> Ids | None:
     """Atoms of the plane that varies along ``dim`` alone."""
     return next((plane.reshape(-1) for plane in planes if varies(plane) == (dim,)), None)
-
-
-def _number(table: Mapping[Any, int], func: Any) -> int:
-    return table[func._overloadpacket]
-
-
-def _is_pointwise(packet: Any) -> bool:
-    return any(torch.Tag.pointwise in getattr(packet, overload).tags for overload in packet.overloads())
