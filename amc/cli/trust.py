@@ -12,6 +12,7 @@ from amc.core.errors import AmcError
 from amc.core.trust import check_arguments, listed, own_callable, trusted
 
 TARGET = "_target_"
+DOTTED = re.compile(r"\w+(\.\w+)+")
 KEY = re.compile(r"[\w.*-]+")
 NAMING = ("model", "reward", "metric", "dataset", "trust")  # keys whose values can be dotted paths
 GIVEN_BY_CALLER = ("metrics", "cost", "original")  # a reward's own three arguments
@@ -24,7 +25,7 @@ def trust_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     given = config.get("trust") or ()
     paths = listed(given) if isinstance(given, (str, list, tuple)) else (given,)
     for path in paths:
-        if not isinstance(path, str):
+        if not isinstance(path, str) or not DOTTED.fullmatch(path):
             raise AmcError(f"trust={given}: give a dotted path, such as my_pkg.my_net, or a list of them")
     return paths
 
