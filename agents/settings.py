@@ -13,7 +13,6 @@ from amc.core.memory import require_memory
 FEATURES = 12  # of an observation
 STEP_BYTES = 8 * FEATURES + 24  # of a step in a replay buffer: two observations, action, reward, end, network
 COPIES = 12  # of each weight: actor and critic, their targets, gradients, and Adam's two averages
-LAYER_BYTES = 100_000  # of the objects around them
 LARGEST = 1_000_000  # beyond it a number is a slip of the hand, or an infinity
 MOST_LAYERS, WIDEST = 16, 4096  # such a network is held in memory, several times
 MOST_BUFFERED = 100_000  # episodes, of some dozens of transitions each
@@ -42,10 +41,10 @@ class NetworkSettings:
                 _require_type(field.name, value, field.default)
         widths = len(self.hidden) > 0 and min(self.hidden) > 0
         require("hidden", self.hidden, widths, "of at least one width, each greater than 0")
-        weights = sum(before * after for before, after in pairwise((FEATURES, *self.hidden, 1)))
-        need_memory("hidden", list(self.hidden), COPIES * 4 * weights + LAYER_BYTES * len(self.hidden))
         small = len(self.hidden) <= MOST_LAYERS and max(self.hidden) <= WIDEST
         require("hidden", self.hidden, small, f"of at most {MOST_LAYERS} widths, none above {WIDEST}")
+        weights = sum(before * after for before, after in pairwise((FEATURES, *self.hidden, 1)))
+        need_memory("hidden", list(self.hidden), COPIES * 4 * weights)
         self._require_choice("actor_start", *self.actor_starts)
 
     def _require_positive(self, *names: str) -> None:
@@ -117,7 +116,6 @@ class Settings(NetworkSettings):
             require("warmup", self.warmup, self.warmup == "rules", "of rules, or a number of warmup_episodes")
         else:
             self._require_at_least(int(self.actor_start == "best"), "warmup_episodes")
-        need_memory("buffer_episodes", self.buffer_episodes, STEP_BYTES * self.buffer_episodes)
         need_memory("batch_size", self.batch_size, COPIES * 4 * self.batch_size * max(self.hidden))
         self._require_fraction("tau", "gamma", "baseline_decay", "best_share")
         self._require_choice("warmup", "random", "rules")

@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.black_box.base import BlackBoxAgent, Vector
 from agents.optional import import_package
-from agents.settings import need_memory, require
+from agents.settings import require
 
 SMALLEST_POPULATION = 4  # with fewer, a single parent remains and the covariance has no rank-µ update
 
@@ -32,7 +32,6 @@ class CMAESSettings:
         if self.population is not None:
             fits = type(self.population) is int and self.population >= SMALLEST_POPULATION
             require("population", self.population, fits, f"that is a whole number, {SMALLEST_POPULATION} or more")
-            need_memory("population", self.population, 100 * self.population)
 
 
 class CMAES:

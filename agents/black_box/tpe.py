@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.black_box.base import BlackBoxAgent, Vector
 from agents.optional import import_package
-from agents.settings import need_memory, require
+from agents.settings import require
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class TPESettings:
         for name in ("startup", "candidates"):
             value = getattr(self, name)
             require(name, value, type(value) is int and value >= 1, "that is a whole number, 1 or more")
-        need_memory("candidates", self.candidates, 1000 * self.candidates)
         for name in ("sigma", "reach"):
             value = getattr(self, name)
             require(name, value, type(value) in (int, float) and value > 0, "greater than 0")

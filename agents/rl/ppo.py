@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.rl.learning import LearningAgent, Weights
 from agents.rl.rollout import EpisodesRolloutBuffer
-from agents.settings import STEP_BYTES, NetworkSettings, need_memory, require
+from agents.settings import NetworkSettings, require
 from agents.streams import TorchStream, one_thread
 
 
@@ -51,7 +51,6 @@ class PPOSettings(NetworkSettings):
         self._require_at_least(1, "epochs")
         self._require_at_least(2, "rollout_episodes", "batch_episodes")  # advantages are normalised in a batch
         self._require_at_least(0, "ent_coef", "value_coef")
-        need_memory("rollout_episodes", self.rollout_episodes, STEP_BYTES * self.rollout_episodes)
         divides = self.rollout_episodes % self.batch_episodes == 0
         require(
             "batch_episodes", self.batch_episodes, divides, f"that divides rollout_episodes={self.rollout_episodes}"

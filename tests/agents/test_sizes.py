@@ -12,14 +12,9 @@ import agents
 @pytest.mark.parametrize(
     ("agent", "setting", "value"),
     [
-        ("ddpg", "hidden", [1_000_000, 1_000_000]),
-        ("ppo", "hidden", [1_000_000, 1_000_000]),
-        ("sac", "hidden", [1] * 20_000),
-        ("ddpg", "buffer_episodes", 10**12),
-        ("td3", "batch_size", 10**12),
-        ("ppo", "rollout_episodes", 10**12),
-        ("cma_es", "population", 10**12),
-        ("tpe", "candidates", 10**12),
+        ("ddpg", "hidden", [4096] * 16),
+        ("ppo", "hidden", [4096] * 16),
+        ("td3", "batch_size", 1_000_000),
     ],
 )
 def test_it_is_one_line_with_size_and_limit(

@@ -18,7 +18,7 @@ from amc.pruning.coupling import operations as ops
 from amc.pruning.coupling.atoms import Atoms, Ids
 from amc.pruning.coupling.operations import aten
 from amc.pruning.coupling.planes import Planes, along, compressed, full, kept, varies
-from amc.pruning.layers import is_per_channel, watched
+from amc.pruning.layers import is_per_channel, watched, without_fast_path
 
 
 class Follower(TorchDispatchMode):
@@ -55,7 +55,7 @@ class Follower(TorchDispatchMode):
             for name, module in model.named_modules()
             if is_per_channel(module) and not any(True for _ in _tensors(module))
         ]
-        with watched(model, handles), torch.no_grad(), self._tracker, self:
+        with watched(model, handles), without_fast_path(), torch.no_grad(), self._tracker, self:
             output = model(example)
         for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor):
