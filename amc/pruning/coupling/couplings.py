@@ -90,13 +90,19 @@ class _Found:
 
     def _coupling(self, names: Sequence[str]) -> Coupling:
         producers = sorted(names, key=lambda name: is_depthwise(self._model.get_submodule(name)))
-        roots = np.concatenate([self._axes[name, "out"] for name in producers])
+        reason = self._reason(producers)
+        # Of channels that stay whole, and that producers share in parts alone, those of the first say enough.
+        roots = np.concatenate([self._axes[name, "out"] for name in (producers[:1] if reason else producers)])
         unique, places = np.unique(roots, return_index=True)
         order = unique[np.argsort(places)]  # by place in the first producer
         channel = {int(root): i for i, root in enumerate(order)}
         slices = [s for key, axis in self._axes.items() if (s := _slice(*key, axis, channel)) is not None]
-        reason = next((self._reasons[root] for root in channel if root in self._reasons), None)
         return Coupling(tuple(producers), len(order), tuple(slices), not self._added.isdisjoint(channel), reason)
+
+    def _reason(self, producers: Sequence[str]) -> str | None:
+        """Why the channels that these layers make can't be removed."""
+        roots = (root for name in producers for root in self._axes[name, "out"].tolist())
+        return next((self._reasons[root] for root in roots if root in self._reasons), None)
 
     def _beyond_surgery(self) -> dict[int, str]:
         """Root → the tensor that the surgery can't cut and that has its channels."""

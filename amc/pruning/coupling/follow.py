@@ -72,6 +72,11 @@ class Follower(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        if self._rule(func, func._overloadpacket) is None:  # under inference mode, operations come in one piece
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         result = func(*args, **kwargs)
         self._label(func, args, kwargs, result)
         return result

@@ -93,7 +93,6 @@ def test_own_network_and_own_reward_by_dotted_path(tmp_path: Path, monkeypatch: 
     [
         ("model=resnet51", "model=resnet51: unknown"),
         ("model=no_pkg.net", "no_pkg"),
-        ("model=shufflenet_v2_x0_5", "graph can't be followed at layer"),
         ("dataset=digit", "dataset=digit: unknown"),
         ("dataset=imagefolder", "dataset.root"),
         ("agent=best", "agent=best: unknown; give one of amc, "),
