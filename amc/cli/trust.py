@@ -22,8 +22,8 @@ RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "check
 
 def trust_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The dotted paths in ``trust=``. Raises ``AmcError`` for something else."""
-    given = config.get("trust") or ()
-    paths = listed(given) if isinstance(given, (str, list, tuple)) else (given,)
+    given = config.get("trust")
+    paths = () if given is None else listed(given) if isinstance(given, (str, list, tuple)) else (given,)
     for path in paths:
         if not isinstance(path, str) or not DOTTED.fullmatch(path):
             raise AmcError(f"trust={given}: give a dotted path, such as my_pkg.my_net, or a list of them")

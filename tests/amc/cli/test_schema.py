@@ -22,11 +22,11 @@ FLAGS = re.compile(
 )
 TEXTS = re.compile(r"(model|reward)\.name|model\.checkpoint|dataset\.root|cache_dir|resume")
 NULLS = re.compile(
-    r"model\.checkpoint|cache_dir|resume|policy|rule|accuracy_drop|finals_recovery|evaluate\.images|network"
+    r"model\.checkpoint|cache_dir|resume|policy|rule|accuracy_drop|finals_recovery|evaluate\.images|trust"
     r"|training\.\w+|finetuning\.\w+|dataset\.(root|train_images|val_images|test_images|image_size|mean|std)"
     r"|recovery\.positions|agent\.(population|spread|keep_ratio|steps|warmup_episodes)"
 )
-EMPTY_LISTS = re.compile(r"freeze|stages|networks|checkpoints")
+EMPTY_LISTS = re.compile(r"freeze|stages|networks|checkpoints|trust")
 ALLOWED = [
     (FLAGS, {"true"}),
     (TEXTS, {"text", "number as text"}),
