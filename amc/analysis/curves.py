@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from amc.core.checks import number, require, text, whole
+from amc.core.checks import Interval, number, require, text, whole
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, Metrics, PruningPlan
 
@@ -168,7 +168,7 @@ def check_keep_ratios(keep_ratios: Collection[float]) -> None:
     if not isinstance(keep_ratios, (list, tuple)) or not keep_ratios:
         raise AmcError(f"keep_ratios={keep_ratios}: give a list such as [0.9,0.7,0.5,0.3,0.1]")
     for ratio in keep_ratios:
-        require("keep_ratios", ratio, float, 0, 1, ends="()", hint="; the dense network is measured anyway")
+        require("keep_ratios", ratio, float, Interval(0, 1, ends="()"), hint="; the dense network is measured anyway")
     if any(later >= earlier for earlier, later in pairwise(keep_ratios)):
         raise AmcError(f"keep_ratios={list(keep_ratios)}: give them in descending order, each once")
 

@@ -47,7 +47,7 @@ def read_arguments(arguments: Sequence[str]) -> Arguments:
     def refuse(message: str) -> NoReturn:
         options = sorted({option for action in parser._actions for option in action.option_strings})
         word = message.rpartition(": ")[2].split("=")[0].split(" ")[0]
-        near = difflib.get_close_matches(word, options, n=1)
+        near = difflib.get_close_matches(word, options, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}? " if near else ""
         raise AmcError(f"{message}; {hint}a setting is given as KEY=VALUE without hyphens, and --help lists them")
 

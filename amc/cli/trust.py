@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from amc.cli.paths import KEYS
 from amc.core.errors import AmcError
 from amc.core.trust import check_arguments, listed, own_callable, trusted
 
 TARGET = "_target_"
-DOTTED = re.compile(r"\w+(\.\w+)+")
-KEY = re.compile(r"[\w.*-]+")
+PATHS = {key.rpartition(".")[2] for key in KEYS}
+SETTING = re.compile(r"[\w.*-]+")
 NAMING = ("model", "reward", "metric", "dataset", "trust")  # keys whose values can be dotted paths
 GIVEN_BY_CALLER = ("metrics", "cost", "original")  # a reward's own three arguments
 # What build() has of its own.
@@ -23,9 +24,11 @@ RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "check
 def trust_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The dotted paths in ``trust=``. Raises ``AmcError`` for something else."""
     given = config.get("trust")
-    paths = () if given is None else listed(given) if isinstance(given, (str, list, tuple)) else (given,)
+    if given is None:
+        return ()
+    paths = listed(given) if isinstance(given, (str, list, tuple)) else (given,)
     for path in paths:
-        if not isinstance(path, str) or not DOTTED.fullmatch(path):
+        if not isinstance(path, str) or "." not in path or not all(part.isidentifier() for part in path.split(".")):
             raise AmcError(f"trust={given}: give a dotted path, such as my_pkg.my_net, or a list of them")
     return paths
 
@@ -68,7 +71,8 @@ def check_named(config: Any, file: Path, given: Collection[str]) -> None:
 
 def _check(value: Any, file: Path, given: Collection[str], at: tuple[str, ...]) -> None:
     where = f"{file}: {'.'.join(at)}"
-    if isinstance(value, str) and ("${" in value or value == "???"):
+    is_path = bool(at) and at[-1] in PATHS  # of any name; see amc.cli.paths.literal
+    if isinstance(value, str) and not is_path and ("${" in value or value == "???"):
         raise AmcError(f"{where}: {value!r} means something to Hydra, which no run stores; the file is damaged")
     if isinstance(value, list):
         for place, entry in enumerate(value):
@@ -84,6 +88,6 @@ def _check(value: Any, file: Path, given: Collection[str], at: tuple[str, ...]) 
         else:
             check_arguments(path, arguments, where, RESERVED)
     for name, entry in value.items():
-        if not KEY.fullmatch(name):
+        if not SETTING.fullmatch(name):
             raise AmcError(f"{where}: {name!r} is no setting; the file is damaged")
         _check(entry, file, given, (*at, name))

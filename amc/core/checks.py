@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,14 +15,33 @@ LONGEST = 80  # characters of a value in a message
 NOUNS = {int: "a whole number", float: "a number"}
 
 
+@dataclass(frozen=True)
+class Interval:
+    """Numbers from ``low`` to ``high``; ``ends``: whether these belong to it: ``(]`` has ``high`` alone."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    ends: str = "[]"
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.ends[0] == "(" else value >= self.low
+        below = value < self.high if self.ends[1] == ")" else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        """What to add to "a number"."""
+        if self.high < math.inf:
+            return f" in {self.ends[0]}{_short(self.low)}, {_short(self.high)}{self.ends[1]}"
+        if self.low > -math.inf:
+            return f" {'above' if self.ends[0] == '(' else 'of at least'} {self.low}"
+        return ""
+
+
 def require(
     name: str,
     value: Any,
     kind: type[int] | type[float] | type[bool],
-    low: float = -math.inf,
-    high: float = math.inf,
-    *,
-    ends: str = "[]",
+    within: Interval | None = None,
     hint: str = "",
 ) -> None:
     """Refuses a value of another type, one out of its range, and NaN and infinities.
@@ -30,8 +50,7 @@ def require(
         name: the setting, as in ``budget.keep``.
         value: the given value.
         kind: ``int``, ``float`` (whole numbers too) or ``bool``.
-        low, high: the range of a number.
-        ends: whether ``low`` and ``high`` belong to it, as an interval's brackets: ``(]`` has ``high`` alone.
+        within: the range of a number; by default any.
         hint: added to the advice.
 
     Raises:
@@ -40,9 +59,10 @@ def require(
     if kind is bool:
         fits, wanted = isinstance(value, bool), "true or false"
     else:
+        within = within or Interval()
         number = isinstance(value, TYPES[kind]) and not isinstance(value, bool) and abs(value) < math.inf
-        fits = number and _inside(value, low, high, ends)
-        wanted = NOUNS[kind] + _range(low, high, ends)
+        fits = number and value in within
+        wanted = f"{NOUNS[kind]}{within}"
     if not fits:
         raise AmcError(f"{shown(name, value)}: give {wanted}{hint}")
 
@@ -79,7 +99,7 @@ def whole(value: Any, low: int = 0) -> int:
 def number(value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """``value``, which a file gives, if it is a number in [``low``, ``high``]. Raises ``ValueError`` if not."""
     if type(value) not in (int, float) or not (low <= value <= high and abs(value) < math.inf):
-        raise ValueError(f"{value!r} is no number{_range(low, high, '[]')}")
+        raise ValueError(f"{value!r} is no number{Interval(low, high)}")
     return float(value)
 
 
@@ -88,20 +108,6 @@ def text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no text")
     return value
-
-
-def _inside(value: float, low: float, high: float, ends: str) -> bool:
-    above = value > low if ends[0] == "(" else value >= low
-    below = value < high if ends[1] == ")" else value <= high
-    return above and below
-
-
-def _range(low: float, high: float, ends: str) -> str:
-    if high < math.inf:
-        return f" in {ends[0]}{_short(low)}, {_short(high)}{ends[1]}"
-    if low > -math.inf:
-        return f" {'above' if ends[0] == '(' else 'of at least'} {low}"
-    return ""
 
 
 def _short(number: float) -> str:

@@ -39,6 +39,10 @@ class Notices(logging.Handler):
         self._verbose: bool | None = None
         self._held: list[str] = []
 
+    def hold(self) -> None:
+        """Forgets what another command left, and holds what comes."""
+        self._verbose, self._held = None, []
+
     def settle(self, verbose: bool) -> None:
         """``verbose``: as configured; what was held is printed or forgotten."""
         self._verbose = verbose
@@ -93,8 +97,7 @@ def shell() -> Iterator[None]:
 @contextmanager
 def _noticing() -> Iterator[None]:
     root = logging.getLogger()
-    notices.settle(False)
-    notices._verbose = None
+    notices.hold()
     root.addHandler(notices)
     try:
         with warnings.catch_warnings():

@@ -122,7 +122,10 @@ class PruningPlan:
             if count % g.step:
                 raise AmcError(f"plan: group {g.name} keeps {count} channels; give a multiple of {g.step}")
             if g.frozen is not None and count != g.channels:
-                raise AmcError(f"plan: group {g.name} can't be pruned ({g.frozen}) but keeps {count} of {g.channels}")
+                raise AmcError(
+                    f"plan: group {g.name} can't be pruned ({g.frozen}) but keeps {count} of {g.channels}; "
+                    "use the model the plan was made for"
+                )
             counts.append((g.name, count))
         return cls(tuple(counts), tuple((g.name, g.channels) for g in groups))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from amc.core.checks import require, shown
+from amc.core.checks import Interval, require, shown
 from amc.core.errors import AmcError
 
 MISSING = "???"  # OmegaConf's mark of a value that is the user's to give
@@ -55,7 +55,7 @@ class Whole(Or):
 
     def _check(self, name: str, value: Any) -> None:
         generous = self.high == LARGEST_WHOLE
-        require(name, value, int, self.low, math.inf if generous else self.high, hint=self.hint + self._hint)
+        require(name, value, int, Interval(self.low, math.inf if generous else self.high), hint=self.hint + self._hint)
         _refuse_slip(name, value, self.high)
 
 
@@ -70,7 +70,7 @@ class Real(Or):
 
     def _check(self, name: str, value: Any) -> None:
         high = math.inf if self.high == LARGEST_REAL else self.high
-        require(name, value, float, self.low, high, ends=self.ends, hint=self.hint + self._hint)
+        require(name, value, float, Interval(self.low, high, ends=self.ends), hint=self.hint + self._hint)
         _refuse_slip(name, value, self.high)
 
 

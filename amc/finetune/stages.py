@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from amc.core.checks import require
+from amc.core.checks import Interval, require
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.bisect import HALVINGS, last_real
@@ -35,7 +35,7 @@ def stage_plans(plan: PruningPlan, cost_model: CostModel, macs_ratios: Sequence[
     target = cost_model.cost(plan).macs / total
     ratios = list(macs_ratios)
     for ratio in ratios:
-        require("stages", ratio, float, 0, 1, ends="()")
+        require("stages", ratio, float, Interval(0, 1, ends="()"))
     if ratios and abs(ratios[-1] - target) <= CLOSE * target:
         ratios.pop()
     for before, ratio in zip([1.0, *ratios], [*ratios, target], strict=True):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch_pruning as tp
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,22 +14,14 @@ from amc.core.checks import one_of
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, Loss
 from amc.data import ImageSet
+from amc.importance.magnitude import MAGNITUDES, Scores, gradients, magnitude_scores
 from amc.importance.reconstruction import reconstruction_scores
-from amc.pruning.groups import dependency_groups
 from amc.pruning.layers import Mixing, is_transposed, watched
 from amc.pruning.network import Network
 from amc.pruning.surgery import Ranking, rank_channels
 from amc.recovery.calibration import Calibration
 
-Scores = dict[str, npt.NDArray[np.float64]]
-# torch-pruning's criteria: sources in their docstrings. Weights of all layers of a group count, consumers too.
-_MAGNITUDE: Mapping[str, Callable[[], tp.importance.Importance]] = {
-    "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
-    "l2": lambda: tp.importance.GroupMagnitudeImportance(p=2),
-    "bn_scale": tp.importance.BNScaleImportance,  # Liu et al. 2017, network slimming
-    "taylor": tp.importance.GroupTaylorImportance,  # Molchanov et al. 2019
-}
-NAMES = (*_MAGNITUDE, "fpgm", "activation", "reconstruction", "random")
+NAMES = (*MAGNITUDES, "fpgm", "activation", "reconstruction", "random")
 
 
 def score_channels(
@@ -69,8 +60,8 @@ def score_channels(
     if name == "reconstruction":
         return _reconstruction(network, prunable, images, Calibration(batch_size=batch_size, seed=seed))
     if name == "taylor":
-        return _by_torch_pruning(name, network, prunable, lambda twin: _add_gradients(twin, images, batch_size, loss))
-    return _by_torch_pruning(name, network, prunable)
+        return magnitude_scores(name, gradients(network.model, images, batch_size, loss), prunable)
+    return magnitude_scores(name, network.model, prunable)
 
 
 def _reconstruction(
@@ -80,41 +71,7 @@ def _reconstruction(
         scores = reconstruction_scores(network.model, groups, images.normalised(), calibration)
     except ValueError as error:
         raise AmcError(f"importance=reconstruction: {error}; check the model's weights and the images") from error
-    rest = [g for g in groups if g.name not in scores]
-    return scores | (_by_torch_pruning("l1", network, rest) if rest else {})
-
-
-def _by_torch_pruning(
-    name: str,
-    network: Network,
-    groups: Sequence[LayerGroup],
-    prepare: Callable[[nn.Module], None] | None = None,
-) -> Scores:
-    """Scores of torch-pruning's criterion ``name``; ``prepare`` is given the copy of the network that it looks at."""
-    found = dependency_groups(network.model, network.example)
-    if prepare is not None:
-        prepare(found[0]._DG.model)
-    by_producer = {
-        item.dep.target.name.split(" ")[0]: group
-        for group in found
-        for item in group.items
-        if item.dep.handler.__name__ == "prune_out_channels"
-    }
-    criteria = [_MAGNITUDE[name](), _MAGNITUDE["l1"]()]
-    scores: Scores = {}
-    for group in groups:
-        coupled = by_producer[group.name]
-        values = next(v for v in (criterion(coupled) for criterion in criteria) if v is not None)
-        # a group of nothing but zeros is divided by its mean there: 0 / 0
-        scores[group.name] = np.nan_to_num(values.double().numpy(force=True)[: group.channels])
-    return scores
-
-
-def _add_gradients(twin: nn.Module, images: ImageSet, batch_size: int, loss: Loss) -> None:
-    """Gradients of the mean loss, in evaluation mode so that batch norms use their running statistics."""
-    twin.zero_grad()
-    for x, y in images.batches(batch_size):
-        (loss(twin(x), y, reduction="sum") / len(images)).backward()
+    return scores | magnitude_scores("l1", network.model, [g for g in groups if g.name not in scores])
 
 
 @torch.no_grad()

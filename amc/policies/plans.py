@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from agents.policy.policy import Policy
-from amc.core.checks import require
+from amc.core.checks import Interval, require
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
 from amc.rewards import accuracy
@@ -34,7 +34,7 @@ def walks(policy: Policy, problem: Problem, strengths: Iterable[float]) -> dict[
     """
     chosen = list(strengths)
     for strength in chosen:
-        require("strengths", strength, float, 0, 2)
+        require("strengths", strength, float, Interval(0, 2))
     if not chosen:
         raise AmcError("strengths=[]: give one or more numbers from 0 to 2")
     if problem.budget.keep is None:

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from amc.core.types import Uncounted
-from amc.pruning.layers import frozen_eval
+from amc.pruning.layers import frozen_eval, without_fast_path
 
 Item = tuple[str, str]  # (dotted module path, operation); the network itself is ""
 
@@ -120,18 +120,14 @@ def _multiplies_uncounted(func: Any, name: str) -> bool:
 @contextmanager
 def _unfused() -> Iterator[None]:
     """Attention and recurrent layers as the products that they are made of."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")  # switching oneDNN off warns about settings that aren't touched
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # switching oneDNN off warns about settings that aren't touched
+        stack.enter_context(without_fast_path())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
 
 
 def _path(name: str, prefix: str) -> str:

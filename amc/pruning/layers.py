@@ -94,6 +94,17 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def without_fast_path() -> Iterator[None]:
+    """``nn.MultiheadAttention`` and ``nn.TransformerEncoderLayer`` as the operations that they are made of."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
 def watched(model: nn.Module, handles: Iterable[RemovableHandle]) -> Iterator[None]:
     """Evaluation mode with these hooks for the block; both are taken back afterwards."""
     try:

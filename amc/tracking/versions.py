@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("amc-pruning", "torch", "torchvision", "torch-pruning", "gymnasium", "stable-baselines3", "numpy")
+PACKAGES = ("amc-pruning", "torch", "torchvision", "gymnasium", "stable-baselines3", "numpy")
 
 
 def versions() -> dict[str, str | None]:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from amc.core.checks import require
+from amc.core.checks import Interval, require
 from amc.core.device import autocast, resolve_bf16
 from amc.pruning.surgery import Surgeon
 from amc.recovery.norms import fold_norms, following_norms
@@ -36,8 +36,8 @@ class Teacher:
         Raises:
             AmcError: a number out of its range.
         """
-        require("distill.weight", weight, float, 0, 1)
-        require("distill.temperature", temperature, float, 1)
+        require("distill.weight", weight, float, Interval(0, 1))
+        require("distill.temperature", temperature, float, Interval(1))
         self._model = Surgeon(model, ()).cut({}).eval().requires_grad_(False)
         fold_norms(self._model, following_norms(self._model, example))
         self._model.to(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from amc.core.checks import one_of, require
+from amc.core.checks import Interval, one_of, require
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup
 from amc.pruning.layers import Mixing, is_transposed
@@ -55,7 +55,7 @@ def make_penalty(
             or doomed channels that the model doesn't have or that can't go.
     """
     one_of("regulariser", name, NAMES)
-    require("regulariser.strength", strength, float, 0)
+    require("regulariser.strength", strength, float, Interval(0))
     if name == "none" or strength == 0:
         return None
     if name == "group_lasso":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from amc.analysis.curves import Curves
 from amc.analysis.heuristics.counts import Counts, allowed_counts, fewest_within, smallest_limit
 from amc.analysis.heuristics.integer_program import Program, Solution, solve
-from amc.core.checks import require
+from amc.core.checks import Interval, require
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
 from amc.pruning.budget import Budget
@@ -73,8 +73,8 @@ def size_aware_plan(
     Raises:
         AmcError: a latency budget, no budget, or impossible numbers.
     """
-    require("choices", choices, int, 2)
-    require("time_limit_seconds", time_limit_seconds, float, 0, ends="(]")
+    require("choices", choices, int, Interval(2))
+    require("time_limit_seconds", time_limit_seconds, float, Interval(0, ends="(]"))
     if budget.keep is None:
         raise AmcError("rule=size_aware: needs a budget to keep to; give budget.keep=0.5, say")
     started = time.perf_counter()

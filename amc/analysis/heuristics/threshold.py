@@ -8,7 +8,7 @@ import numpy as np
 
 from amc.analysis.curves import Curves, prunable
 from amc.analysis.heuristics.counts import allowed_counts, fewest_within, largest_between, smallest_limit
-from amc.core.checks import require
+from amc.core.checks import Interval, require
 from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel
@@ -39,7 +39,7 @@ def threshold_plan(
     Raises:
         AmcError: impossible numbers.
     """
-    require("accuracy_drop", accuracy_drop, float, 0, 1)
+    require("accuracy_drop", accuracy_drop, float, Interval(0, 1))
     counts = {g.name: allowed_counts(g, min_keep, channel_round) for g in prunable(groups)}
     drops = {g.name: curves.score_drop(g.name, counts[g.name] / g.channels) for g in prunable(groups)}
     return PruningPlan.make(groups, fewest_within(counts, drops, accuracy_drop + TOLERANCE))

@@ -44,8 +44,12 @@ def prepared(whole: Whole, command: str, cwd: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("command", "shares"),
-    [(name, FIVE) for name in ("search", "finetune", "sensitivity", "transfer", "train")]
-    + [("export", (0.8, 1)), ("report", (0, 1))],
+    [
+        ("search", FIVE),
+        *((name, (0, 0.4, 1)) for name in ("finetune", "sensitivity", "transfer", "train")),
+        ("export", (0.8, 1)),
+        ("report", (0, 1)),
+    ],
 )
 def test_a_full_disk(server: ForkServer, whole: Whole, tmp_path: Path, command: str, shares: tuple[float, ...]) -> None:
     sizes = sorted({path.stat().st_size for path in (whole.folder / command / "run").rglob("*") if path.is_file()})
@@ -128,8 +132,8 @@ def test_a_folder_that_vanishes(server: ForkServer, whole: Whole, tmp_path: Path
 
 @pytest.mark.parametrize("command", ["finetune", "sensitivity", "transfer", "train"])
 def test_other_commands_folders_that_vanish(server: ForkServer, whole: Whole, tmp_path: Path, command: str) -> None:
-    cwd, half = prepared(whole, command, tmp_path), whole.counts[command][START]["compute"] // 2
-    ended = server.one(cwd, command, *whole.arguments(command), moment=Moment(START, "compute", half, "delete"))
+    cwd, late = prepared(whole, command, tmp_path), whole.counts[command][START]["compute"] * 3 // 4
+    ended = server.one(cwd, command, *whole.arguments(command), moment=Moment(START, "compute", late, "delete"))
     assert ended.refused, ended
     assert not (tmp_path / "run" / "summary.json").exists()
 

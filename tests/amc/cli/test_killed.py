@@ -28,7 +28,7 @@ def again(whole: Whole, command: str, cwd: Path, random: Random) -> list[str]:
     """The call after a kill: the same, or a resume where that can be. A finished run can only be resumed."""
     finished = any((cwd / "run" / name).exists() for name in FINISHED)
     resumable = command in RESUMABLE and (cwd / "run" / CONFIG).exists()
-    if resumable and (finished or random.random() < 0.5):
+    if resumable and (finished or random.random() < 0.7):
         return ["resume=run", "verbose=false"]
     return whole.arguments(command)
 
@@ -50,7 +50,7 @@ def test_a_search_killed_in_every_phase(server: ForkServer, whole: Whole, tmp_pa
 def test_a_search_killed_at_any_time(server: ForkServer, whole: Whole, tmp_path: Path) -> None:
     """Between the moments, too. How far it comes depends on the machine, where it ends does not."""
     random, arguments = Random(0), whole.arguments("search")
-    for _ in range(5):
+    for _ in range(3):
         ended = server.one(tmp_path, "search", *arguments, cpu_seconds=random.uniform(0.1, 0.9))
         assert ended.killed or (ended.code, ended.error) == (0, "")
         arguments = again(whole, "search", tmp_path, random)
@@ -66,8 +66,9 @@ def test_a_killed_fine_tuning_does_not_go_on_with_another_plan(
     plan, arguments = tmp_path / "plan.json", whole.arguments("finetune")
     shutil.copy(whole.folder / "search" / "run" / "config.json", tmp_path)
     plan.write_text((whole.folder / "search" / "run" / "plan.json").read_text())
-    arguments = [f"plan={plan}", "refine.plans=1", *arguments[1:]]
-    assert server.one(tmp_path, "finetune", *arguments, moment=Moment(START, "write", 40)).killed
+    arguments = [f"plan={plan}", *arguments[1:], "refine.plans=1"]
+    moment = Moment(START, "write", whole.counts["finetune"][START]["write"] // 2)
+    assert server.one(tmp_path, "finetune", *arguments, moment=moment).killed
     before = plan.read_text()
     plan.write_text(json.dumps({"format": 1, "groups": {}}))
     ended = server.one(tmp_path, "finetune", *arguments)

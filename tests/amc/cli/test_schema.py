@@ -22,11 +22,11 @@ FLAGS = re.compile(
 )
 TEXTS = re.compile(r"(model|reward)\.name|model\.checkpoint|dataset\.root|cache_dir|resume")
 NULLS = re.compile(
-    r"model\.checkpoint|cache_dir|resume|policy|rule|accuracy_drop|finals_recovery|evaluate\.images|trust"
+    r"model\.checkpoint|cache_dir|resume|trust|policy|rule|accuracy_drop|finals_recovery|evaluate\.images|network"
     r"|training\.\w+|finetuning\.\w+|dataset\.(root|train_images|val_images|test_images|image_size|mean|std)"
     r"|recovery\.positions|agent\.(population|spread|keep_ratio|steps|warmup_episodes)"
 )
-EMPTY_LISTS = re.compile(r"freeze|stages|networks|checkpoints|trust")
+EMPTY_LISTS = re.compile(r"freeze|trust|stages|networks|checkpoints")
 ALLOWED = [
     (FLAGS, {"true"}),
     (TEXTS, {"text", "number as text"}),
@@ -152,7 +152,7 @@ def test_sections_are_sections_with_all_their_settings_and_no_others(command: st
         (["dataset=digits", "+dataset.root=x"], "dataset.root: dataset=digits has no such setting"),
         (["evaluate.early_stop=true", "budget=none"], "judges plans by accuracy alone"),
         (["model.name=../../x"], "model.name=../../x: give a name"),
-        (["agent.hidden=[1000000,1000000]"], "none above 4096"),
+        (["agent.hidden=[1000000,1000000]"], "GiB of memory"),
     ],
 )
 def test_what_is_said(overrides: list[str], says: str) -> None:

@@ -131,7 +131,7 @@ def test_several_networks_and_nested_names_are_looked_at(folder: Path, capsys: p
     [
         (lambda c: c["model"].update(name="../../elsewhere"), "model.name is '../../elsewhere', not a name"),
         (lambda c: c["dataset"].update(name="/etc/x"), "dataset.name is '/etc/x', not a name"),
-        (lambda c: c["dataset"].update(root="${oc.env:HOME}"), "means something to Hydra"),
+        (lambda c: c["dataset"].update(name="${oc.env:HOME}"), "means something to Hydra"),
         (lambda c: c["model"].update({"x=1 hydra": 2}), "is no setting"),
         (lambda c: c["model"]["net"].update(weights="DEFAULT"), "may not stand in a file"),
         (lambda c: c["model"]["net"].update(depth=3), "does not take"),

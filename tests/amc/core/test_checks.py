@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from amc.core.checks import refuse_unknown, require, shown
+from amc.core.checks import Interval, refuse_unknown, require, shown
 from amc.core.errors import AmcError, first_line
 
 
@@ -22,7 +22,7 @@ from amc.core.errors import AmcError, first_line
     ],
 )
 def test_what_fits_passes(value: object, kind: type, low: float, high: float, ends: str) -> None:
-    require("a.b", value, kind, low, high, ends=ends)
+    require("a.b", value, kind, Interval(low, high, ends=ends))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_does_not_fit_is_one_line(
     value: object, kind: type, low: float, high: float, ends: str, advice: str
 ) -> None:
     with pytest.raises(AmcError) as caught:
-        require("a.b", value, kind, low, high, ends=ends, hint="!")
+        require("a.b", value, kind, Interval(low, high, ends=ends), hint="!")
     assert str(caught.value) == f"{shown('a.b', value)}: give {advice}!"
 
 

@@ -25,7 +25,7 @@ def left_by(error: BaseException) -> int:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (AmcError("a=1: no\nsuch thing"), 2, "error: a=1: no such thing\n"),
+        (AmcError("a=1: no\nsuch thing"), 2, "error: a=1: no\\nsuch thing\n"),
         (OSError(errno.ENOSPC, "No space left on device", "x"), 2, "error: x: can't be written"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 2, "error: x: Permission denied; check the path"),
         (KeyboardInterrupt(), 130, "stopped; what was finished is kept\n"),

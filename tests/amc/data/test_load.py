@@ -306,5 +306,5 @@ def test_images_larger_than_memory_are_refused_before_they_take_any(
 ) -> None:
     root = make_folder(tmp_path, {"train": 4, "test": 2})
     monkeypatch.setattr("amc.core.memory.free_bytes", lambda: 1 << 30)
-    with pytest.raises(AmcError, match=r"^dataset.image_size=20000: takes about \S+ GiB of memory, 1 GiB are free; "):
-        load_dataset("imagefolder", root, val_images=2, image_size=20_000, cache_dir=tmp_path / "cache")
+    with pytest.raises(AmcError, match=r"^dataset.image_size=4096: takes about \S+ GiB of memory, 1 GiB are free; "):
+        load_dataset("imagefolder", root, val_images=2, image_size=4096, cache_dir=tmp_path / "cache")

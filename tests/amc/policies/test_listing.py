@@ -72,7 +72,11 @@ def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"), [(["nowhere"], "nowhere: no such folder"), (["a", "b"], "b: one folder is enough")]
+    ("arguments", "says"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["a", "b"], "unrecognized arguments: b; python -m amc.policies --help"),
+    ],
 )
 def test_wrong_input(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

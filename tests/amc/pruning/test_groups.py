@@ -123,7 +123,7 @@ def test_a_freeze_pattern_that_matches_nothing_is_a_mistake() -> None:
         trace(nets.chain(), IMAGE, freeze=["layer9.*"])
 
 
-@pytest.mark.parametrize("between", [nets.Flips(), nets.Permutes(8), nn.Softmax(dim=1), nets.ChannelNorm(8)])
+@pytest.mark.parametrize("between", [nets.Permutes(8), nn.Softmax(dim=1), nets.ChannelNorm(8)])
 def test_wrong_couplings_are_proved_wrong(between: nn.Module) -> None:
     groups = by_name(nets.chain(between))
     first, second, output = groups.values()
@@ -131,6 +131,14 @@ def test_wrong_couplings_are_proved_wrong(between: nn.Module) -> None:
     assert first.frozen != OUTPUT
     assert second.frozen is None
     assert output.frozen == OUTPUT
+
+
+def test_channels_in_another_order_are_followed() -> None:
+    model = nets.chain(nets.Flips())
+    first, _, _ = trace(model, IMAGE)
+    assert first.frozen is None
+    (consumer,) = (s for s in first.slices if s.axis == "in")
+    assert consumer.channels.tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
 
 
 def test_a_clash_of_two_groups_freezes_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +157,8 @@ def test_a_clash_of_two_groups_freezes_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_group_and_instance_norms() -> None:
     first, second, _ = trace(nets.chain(nn.GroupNorm(2, 8)), IMAGE)
-    assert first.frozen == "layer features.1 (GroupNorm) can't be cut"
+    assert first.frozen is not None
+    assert first.frozen.startswith("layer features.1 (GroupNorm) can't be cut: ")
     assert second.frozen is None
     assert prunable(trace(nets.chain(nn.InstanceNorm2d(8, affine=True)), IMAGE)) == ["features.0.0", "features.2.0"]
 
@@ -233,11 +242,11 @@ def test_the_global_random_state_is_neither_used_nor_changed() -> None:
     assert [(g.name, g.frozen) for g in trace(model, IMAGE)] == [(g.name, g.frozen) for g in first]
 
 
-def test_a_network_that_cannot_be_followed_names_the_layer() -> None:
-    with pytest.raises(AmcError) as caught:
-        trace(shufflenet_v2_x0_5(num_classes=4).eval(), torch.zeros(1, 3, 32, 32))
-    assert "can't be followed at layer 'stage" in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_channel_shuffles_are_followed() -> None:
+    groups = trace(shufflenet_v2_x0_5(num_classes=4).eval(), torch.zeros(1, 3, 32, 32))
+    free = [g for g in groups if g.frozen is None]
+    assert len(free) >= 20
+    assert all("trial cut" not in (g.frozen or "") for g in groups)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -253,7 +262,7 @@ def test_option_a_shortcuts_freeze_the_streams_alone(get_ready: GetReady) -> Non
     groups = {g.name: g for g in get_ready("resnet20").groups}
     reason = groups["conv1"].frozen
     assert reason is not None
-    assert "trial cut" in reason
+    assert "padding" in reason
     inside = [f"layer{stage}.{block}.conv1" for stage in (1, 2, 3) for block in (0, 1, 2)]
     assert prunable(get_ready("resnet20").groups) == inside
     assert groups["linear"].frozen == OUTPUT
@@ -310,7 +319,7 @@ class Float32(nn.Module):
 
 def test_networks_that_run_in_float32_alone_are_proved_in_it() -> None:
     assert prunable(by_name(nets.chain(Float32()))) == ["features.0.0", "features.2.0"]
-    first, second, _ = trace(nets.chain(Float32(), nets.Flips()), IMAGE)
+    first, second, _ = trace(nets.chain(Float32(), nets.Permutes(8)), IMAGE)
     assert first.frozen is not None
     assert "trial cut" in first.frozen
     assert second.frozen is None

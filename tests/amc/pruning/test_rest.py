@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from amc.core.errors import AmcError
 from amc.pruning.budget import Budget
+from amc.pruning.cost import CostModel
 from amc.pruning.counting import count_macs
+from amc.pruning.layers import layer_shapes, record_calls
 from amc.pruning.network import Network, trace_network
+from amc.pruning.rest import IrregularError, rest_macs
 from amc.pruning.surgery import Surgeon
 from tests.support.costly import NETWORKS, Stem
 
 X = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-TRACEABLE = [name for name in NETWORKS if name != "gru"]  # torch-pruning's graph fails on it
 
 
 @cache
@@ -28,7 +30,7 @@ def traced(name: str) -> Network:
     return trace_network(NETWORKS[name](), X)
 
 
-@pytest.mark.parametrize("name", TRACEABLE)
+@pytest.mark.parametrize("name", list(NETWORKS))
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_predicted_is_counted_on_the_cut_network(name: str, data: st.DataObject) -> None:
@@ -40,7 +42,7 @@ def test_predicted_is_counted_on_the_cut_network(name: str, data: st.DataObject)
     assert cost.params == sum(p.numel() for p in small.parameters())
 
 
-@pytest.mark.parametrize("name", TRACEABLE)
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_the_polynomial_of_budgets_is_the_cost(name: str) -> None:
     model = traced(name).cost_model
     for share in (0.2, 0.6, 1.0):
@@ -77,9 +79,10 @@ class Cubic(nn.Module):
         return self.fc(x + 0 * (wide @ x[0]).mean())  # type: ignore[no-any-return]
 
 
-def test_groups_whose_cost_can_not_be_predicted_stay_whole() -> None:
-    network = trace_network(Stem(Cubic()), X)
-    first, second, _ = network.groups
-    assert first.frozen is None
-    assert second.frozen == "the MACs of head depend on it in a way that can't be predicted"
-    assert network.cost_model.cost().macs == count_macs(network.model, X)
+def test_what_can_not_be_predicted_names_groups_and_module() -> None:
+    like = traced("auxiliary")  # the same layers, with whose groups the network is cut
+    model = Stem(Cubic()).eval()
+    layers, _ = layer_shapes(model, record_calls(model, X))
+    with pytest.raises(IrregularError, match="the MACs of head depend on it in a way") as caught:
+        rest_macs(model, CostModel(like.groups, layers), X)
+    assert caught.value.groups == ("second",)

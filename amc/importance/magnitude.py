@@ -1,0 +1,91 @@
+"""Scores by the size of weights: over all layers of a group, those that make its channels and those that read them.
+
+As in DepGraph (Fang et al. 2023, §3.3): each layer gives every channel the sum of its weights' values, the group takes
+the mean over its layers, and divides by the mean over its channels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from amc.core.types import ChannelSlice, LayerGroup, Loss
+from amc.data import ImageSet
+from amc.pruning.layers import Mixing, is_depthwise, is_transposed
+
+Scores = dict[str, npt.NDArray[np.float64]]
+Value = Callable[[Tensor], Tensor]  # of each weight
+
+
+def _sensitivity(weight: Tensor) -> Tensor:
+    assert weight.grad is not None
+    return (weight * weight.grad).abs()
+
+
+# Criterion → the value of a weight, and whether layers and norms count.
+MAGNITUDES: Mapping[str, tuple[Value, bool, bool]] = {
+    "l1": (torch.abs, True, True),
+    "l2": (torch.square, True, True),
+    "bn_scale": (torch.abs, False, True),  # Liu et al. 2017, network slimming, eq. 1
+    "taylor": (_sensitivity, True, False),  # Molchanov et al. 2019, eq. 8, summed over a channel's weights
+}
+
+
+@torch.no_grad()
+def magnitude_scores(name: str, model: nn.Module, groups: Sequence[LayerGroup]) -> Scores:
+    """Group name → score of each channel; ``l1`` where a criterion finds no weight of its kind.
+
+    Args:
+        name: one of :data:`MAGNITUDES`.
+        model: for ``taylor`` with gradients, see :func:`gradients`.
+        groups: those to score.
+    """
+    scores = {}
+    for group in groups:
+        found = next(f for f in (_score(model, group, *MAGNITUDES[n]) for n in (name, "l1")) if f is not None)
+        # a group of nothing but zeros is divided by its mean there: 0 / 0
+        scores[group.name] = np.nan_to_num(found.double().numpy(force=True))
+    return scores
+
+
+def gradients(model: nn.Module, images: ImageSet, batch_size: int, loss: Loss) -> nn.Module:
+    """A copy of ``model`` with gradients of the mean loss; batch norms use their running statistics."""
+    twin = copy.deepcopy(model).eval().requires_grad_(True)
+    twin.zero_grad()
+    for x, y in images.batches(batch_size):
+        (loss(twin(x), y, reduction="sum") / len(images)).backward()
+    return twin
+
+
+def _score(model: nn.Module, group: LayerGroup, value: Value, layers: bool, norms: bool) -> Tensor | None:
+    total, count = torch.zeros(group.channels, device=next(model.parameters()).device), 0
+    for s in group.slices:
+        module = model.get_submodule(s.layer)
+        if layers and isinstance(module, Mixing) and not is_depthwise(module):
+            own = _by_channel(module, value, s)
+        elif norms and isinstance(module, _BatchNorm) and module.affine:
+            own = value(module.weight)
+        else:
+            continue
+        index = torch.as_tensor(s.positions, device=own.device)
+        total.index_add_(0, torch.as_tensor(s.channels, device=own.device), own[index].to(total))
+        count += 1
+    return None if count == 0 else total / count / (total / count).mean()
+
+
+def _by_channel(module: nn.Module, value: Value, s: ChannelSlice) -> Tensor:
+    """Sum of the values of the weights that make, or read, each of a layer's channels."""
+    assert isinstance(module.weight, Tensor)
+    values = value(module.weight)
+    outputs_first = not is_transposed(module)
+    if (s.axis == "in") == outputs_first:
+        values = values.transpose(0, 1)
+    sums = values.flatten(1).sum(1)
+    return sums.repeat(module.groups) if s.axis == "in" and isinstance(module, _ConvNd) else sums
