@@ -254,5 +254,6 @@ def test_a_killed_run_with_own_code_goes_on_only_by_resume(
     run("search", main_from_config, own)
     (tmp_path / "run" / "summary.json").unlink()
     assert "was stopped; go on with it by resume=" in refused(capsys, *own, base=[])
+    assert "add trust=own_reward.accuracy" in refused(capsys, "resume=run", base=[])
     run("search", main_from_config, ["resume=run", "verbose=false", "trust=own_reward.accuracy"])
     assert (tmp_path / "run" / "summary.json").is_file()
