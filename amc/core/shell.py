@@ -28,6 +28,13 @@ class Parser(argparse.ArgumentParser):
         raise AmcError(f"{message}; {self.prog} --help shows what there is")
 
 
+def path(text: str) -> str:
+    """A path among a :class:`Parser`'s arguments; an empty one, of a shell's variable that isn't set, is refused."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty text is no path")
+    return text
+
+
 class Notices(logging.Handler):
     """Warnings of this project and of libraries, as lines on standard output; nothing but the error is on the other.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from amc.core.shell import Parser, notices, shell
+from amc.core.shell import Parser, notices, path, shell
 from amc.report.run import COMPARISON, report
 from amc.reporting.console import show
 
@@ -17,9 +17,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m amc.report",
         description="Self-contained HTML report of a run, or comparison of several.",
     )
-    parser.add_argument("folders", nargs="+", metavar="RUN_DIR", help="folder of a search, finished or not")
+    parser.add_argument("folders", nargs="+", metavar="RUN_DIR", type=path, help="folder of a search, finished or not")
     parser.add_argument(
-        "--output", metavar="FILE", help=f"the HTML file; by default RUN_DIR/report.html, or {COMPARISON} for several"
+        "--output",
+        metavar="FILE",
+        type=path,
+        help=f"the HTML file; by default RUN_DIR/report.html, or {COMPARISON} for several",
     )
     with shell():
         given = parser.parse_args(argv)

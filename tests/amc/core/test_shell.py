@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from amc.core.errors import AmcError
-from amc.core.shell import Parser, notices, shell
+from amc.core.shell import Parser, notices, path, shell
 
 
 def left_by(error: BaseException) -> int:
@@ -88,3 +88,6 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     parser = Parser(prog="python -m some")
     with pytest.raises(AmcError, match=r"unrecognized arguments: --nope; python -m some --help shows"):
         parser.parse_args(["--nope"])
+    parser.add_argument("folder", type=path)
+    with pytest.raises(AmcError, match="an empty text is no path"):
+        parser.parse_args([""])
