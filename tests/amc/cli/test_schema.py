@@ -152,7 +152,7 @@ def test_sections_are_sections_with_all_their_settings_and_no_others(command: st
         (["dataset=digits", "+dataset.root=x"], "dataset.root: dataset=digits has no such setting"),
         (["evaluate.early_stop=true", "budget=none"], "judges plans by accuracy alone"),
         (["model.name=../../x"], "model.name=../../x: give a name"),
-        (["agent.hidden=[1000000,1000000]"], "GiB of memory"),
+        (["agent.hidden=[1000000,1000000]"], "none above 4096"),
     ],
 )
 def test_what_is_said(overrides: list[str], says: str) -> None:

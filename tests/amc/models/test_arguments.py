@@ -11,12 +11,12 @@ from torchvision import models
 from amc.core.errors import AmcError
 from amc.models.arguments import check_arguments, check_pretrained
 
-RESNET, OWN = "torchvision.models.resnet18", "my_nets.net"
+RESNET, OWN = "torchvision.models.resnet18", "nets_with_arguments.net"
 
 
 @pytest.fixture
 def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_nets.py").write_text(
+    (tmp_path / "nets_with_arguments.py").write_text(
         "def net(num_classes, depth: int = 3, rate: float | None = None, extra=True, anything=None): ...\n"
         "def open_ended(num_classes, **kwargs): ...\n"
     )
@@ -31,7 +31,7 @@ def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("amc.models.mobilenet_v1.mobilenet_v1", {"width": 0.5}),
         (OWN, {"depth": 5, "rate": None, "extra": False, "anything": [1]}),
         (OWN, {"rate": 1}),
-        ("my_nets.open_ended", {"whatever": 1}),
+        ("nets_with_arguments.open_ended", {"whatever": 1}),
     ],
 )
 @pytest.mark.usefixtures("_own")
@@ -51,7 +51,7 @@ def test_what_it_takes(target: str, given: dict[str, Any]) -> None:
         (OWN, {"depth": 2.5}, "model.net.depth=2.5: give a whole number"),
         (OWN, {"rate": "fast"}, "model.net.rate=fast: give a number"),
         (OWN, {"extra": "yes"}, "model.net.extra=yes: give true or false"),
-        ("my_nets.nett", {}, "did you mean net?"),
+        ("nets_with_arguments.nett", {}, "did you mean net?"),
         ("nowhere.net", {}, "nowhere can't be imported"),
     ],
 )
