@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,6 +25,16 @@ settings.load_profile("amc")
 def _same_random_numbers() -> None:
     """A test's outcome depends neither on chance nor on the tests before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_modules() -> Iterator[None]:
+    """Modules that a test writes and imports are gone after it: another's may have the same name."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
