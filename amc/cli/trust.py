@@ -10,7 +10,7 @@ from typing import Any
 
 from amc.cli.paths import KEYS
 from amc.core.errors import AmcError
-from amc.core.trust import check_arguments, listed, own_callable, trusted
+from amc.core.trust import check_arguments, is_dotted, listed, own_callable, trusted
 
 TARGET = "_target_"
 PATHS = {key.rpartition(".")[2] for key in KEYS}
@@ -28,7 +28,7 @@ def trust_of(config: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     paths = listed(given) if isinstance(given, (str, list, tuple)) else (given,)
     for path in paths:
-        if not isinstance(path, str) or "." not in path or not all(part.isidentifier() for part in path.split(".")):
+        if not is_dotted(path) or "." not in path:
             raise AmcError(f"trust={given}: give a dotted path, such as my_pkg.my_net, or a list of them")
     return paths
 

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, get_type_hints
+from typing import Any, TypeGuard, get_type_hints
 
 from torch import nn
 
@@ -37,11 +37,16 @@ def trusted(path: object, where: str, given: Collection[str], or_else: str = "")
     Raises:
         AmcError: it is neither own nor ``given``; says what to add.
     """
-    if not isinstance(path, str) or not all(part.isidentifier() for part in path.split(".")):
+    if not is_dotted(path):
         raise AmcError(f"{where}: {path!r} is unknown, no dotted path; the file is damaged")
     if path not in given and own_callable(path) is None:
         raise AmcError(f"{where}: {path} is code that is not run by itself; if you trust it, add trust={path}{or_else}")
     return path
+
+
+def is_dotted(path: object) -> TypeGuard[str]:
+    """Whether ``path`` is made of names with dots between them, one name at least."""
+    return isinstance(path, str) and all(part.isidentifier() for part in path.split("."))
 
 
 def listed(trust: str | Collection[str]) -> tuple[str, ...]:

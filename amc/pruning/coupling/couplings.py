@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from amc.core.types import ChannelSlice
-from amc.pruning.coupling.atoms import Ids
+from amc.pruning.coupling.atoms import Atoms, Ids
 from amc.pruning.coupling.follow import Follower
 from amc.pruning.layers import Mixing, is_cuttable, is_depthwise, is_per_channel, is_transposed
 
@@ -67,21 +67,15 @@ class _Found:
         """Layers whose outputs share a channel belong to one coupling."""
         mixing = [name for name in self._calls if isinstance(self._model.get_submodule(name), Mixing)]
         makers = [name for name in mixing if (name, "out") in self._axes]
-        owner: dict[int, str] = {}
-        leader = {name: name for name in makers}
-
-        def first(name: str) -> str:
-            while leader[name] != name:
-                name = leader[name]
-            return name
-
+        sets = Atoms()
+        ids = dict(zip(makers, sets.new(len(makers)).tolist(), strict=True))
+        owner: dict[int, int] = {}
         for name in makers:
-            for root in np.unique(self._axes[name, "out"]).tolist():
-                other = first(owner.setdefault(root, name))
-                leader[max(first(name), other, key=makers.index)] = min(first(name), other, key=makers.index)
+            shared = [owner.setdefault(root, ids[name]) for root in np.unique(self._axes[name, "out"]).tolist()]
+            sets.join(np.array(ids[name]), np.array(shared))
         members: dict[str, list[str]] = {}
-        for name in makers:
-            members.setdefault(first(name), []).append(name)
+        for name, root in zip(makers, sets.roots(np.array(list(ids.values()), dtype=np.int64)).tolist(), strict=True):
+            members.setdefault(makers[root - 1], []).append(name)
         return [
             self._coupling(members[name]) if name in members else Coupling((name,), 1, (), False, ONE_CHANNEL)
             for name in mixing

@@ -14,7 +14,7 @@ from torch.utils.module_tracker import ModuleTracker
 from amc.pruning.coupling import operations as ops
 from amc.pruning.coupling.labels import at
 from amc.pruning.coupling.planes import Planes, along
-from amc.pruning.coupling.rules import Rules
+from amc.pruning.coupling.rules import Rule, Rules
 from amc.pruning.layers import is_per_channel, watched, without_fast_path
 
 
@@ -57,21 +57,21 @@ class Follower(Rules, TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if self._rule(func, func._overloadpacket) is None:  # under inference mode, operations come in one piece
+        rule = self._rule(func._overloadpacket)
+        if rule is None:  # under inference mode, operations come in one piece
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
-        self._label(func, args, kwargs, result)
+        if func._overloadpacket not in ops.FACTORIES:
+            self._label(rule, func, args, kwargs, result)
         return result
 
-    def _label(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        packet = func._overloadpacket
+    def _label(self, rule: Rule | None, func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if packet in ops.FACTORIES or not any(self._of(t) for t in tensors):
+        if not any(self._of(t) for t in tensors):
             return
-        rule = self._rule(func, packet)
         found = None if rule is None else rule(func, args, kwargs, result)
         if found is None:
             for tensor in tensors:

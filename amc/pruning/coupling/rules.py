@@ -36,42 +36,32 @@ class Rules(Labels):
         self.inputs: dict[str, Ids] = {}
         self.added: list[Ids] = []
         self._names: Any = WeakIdKeyDictionary()  # of parameters and buffers
+        self._rules: dict[Any, Rule] = {
+            **dict.fromkeys(ops.MOVES, self._move),
+            **dict.fromkeys(ops.JOINED, self._concatenate),
+            **dict.fromkeys(ops.LOCAL, self._local),
+            **dict.fromkeys(ops.REDUCTIONS, self._reduce),
+            **dict.fromkeys(ops.SHAPE_KEEPING, self._along_one),
+            **dict.fromkeys(ops.NORMS, self._batch_norm),
+            **dict.fromkeys((aten.convolution, aten._convolution), self._convolution),
+            **dict.fromkeys((aten.mm, aten.bmm), self._multiply),
+            **dict.fromkeys((aten.addmm, aten.baddbmm), self._affine),
+            **dict.fromkeys((aten.as_strided, aten.resize), self._layout),
+            aten.copy: self._copy,
+            aten.index: self._index,
+            aten.glu: self._glu,
+        }
 
     @abstractmethod
     def _here(self, func: Any) -> str:
         """The module that runs now, and the operation, as a reason."""
 
-    def _rule(self, func: Any, packet: Any) -> Rule | None:
-        """The rule of an operation."""
+    def _rule(self, packet: Any) -> Rule | None:
+        """The rule of an operation; one in place has that of the operation."""
         name = str(packet).removeprefix("aten.")
         plain = getattr(aten, name[:-1], None) if name.endswith("_") and not name.endswith("__") else packet
-        if plain in ops.MOVES:
-            return self._move
-        if plain in ops.JOINED:
-            return self._concatenate
-        if plain in ops.LOCAL:
-            return self._local
-        if plain in ops.REDUCTIONS:
-            return self._reduce
-        if plain in ops.SHAPE_KEEPING:
-            return self._along_one
-        if plain in ops.NORMS:
-            return self._batch_norm
-        if plain in (aten.convolution, aten._convolution):
-            return self._convolution
-        if plain in (aten.mm, aten.bmm):
-            return lambda func, args, kwargs, result: self._product(args[0], args[1], result)
-        if plain in (aten.addmm, aten.baddbmm):
-            return self._affine
-        if plain is aten.copy:
-            return lambda func, args, kwargs, result: self._elementwise(args[:2], result)
-        if plain in (aten.as_strided, aten.resize):  # another layout of the same elements
-            return lambda func, args, kwargs, result: [self._of(args[0])] if args[0].shape == result.shape else None
-        if plain in (aten.index, aten.glu):
-            return self._index if plain is aten.index else self._glu
-        if plain is not None and ops.is_pointwise(plain):
-            return self._pointwise
-        return None
+        found = self._rules.get(plain)
+        return self._pointwise if found is None and plain is not None and ops.is_pointwise(plain) else found
 
     def _move(self, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Planes] | None:
         source = args[0]
@@ -199,6 +189,16 @@ class Rules(Labels):
         if planes is None:
             return None
         return [self._together([(args[0].shape, self._of(args[0])), (result.shape, planes[0])], result.dim())]
+
+    def _multiply(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        return self._product(args[0], args[1], result)
+
+    def _layout(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        """Another layout of the same elements."""
+        return [self._of(args[0])] if args[0].shape == result.shape else None
+
+    def _copy(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        return self._elementwise(args[:2], result)
 
     def _product(self, a: Tensor, b: Tensor, result: Tensor) -> Sequence[Planes] | None:
         rows, columns, batch = a.dim() - 2, a.dim() - 1, set(range(a.dim() - 2))
