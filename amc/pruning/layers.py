@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.hooks import RemovableHandle
+
+from amc.pruning.inputs import Example, first, run
 
 Mixing = (_ConvNd, nn.Linear)
 PerChannel = (_NormBase, nn.PReLU)
@@ -105,6 +109,19 @@ def without_fast_path() -> Iterator[None]:
 
 
 @contextmanager
+def unfused() -> Iterator[None]:
+    """Attention and recurrent layers as the products that they are made of."""
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # switching oneDNN off warns about settings that aren't touched
+        stack.enter_context(without_fast_path())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
+
+
+@contextmanager
 def watched(model: nn.Module, handles: Iterable[RemovableHandle]) -> Iterator[None]:
     """Evaluation mode with these hooks for the block; both are taken back afterwards."""
     try:
@@ -116,7 +133,7 @@ def watched(model: nn.Module, handles: Iterable[RemovableHandle]) -> Iterator[No
 
 
 @torch.no_grad()
-def record_calls(model: nn.Module, example_input: torch.Tensor) -> dict[str, LayerCall]:
+def record_calls(model: nn.Module, example_input: Example) -> dict[str, LayerCall]:
     """Every mixing or per-channel layer that a forward pass of ``example_input[:1]`` calls, in order of first call."""
     names = {module: name for name, module in model.named_modules()}
     calls: dict[str, LayerCall] = {}
@@ -130,7 +147,7 @@ def record_calls(model: nn.Module, example_input: torch.Tensor) -> dict[str, Lay
 
     handles = [m.register_forward_hook(hook) for m in names if isinstance(m, Mixing) or is_per_channel(m)]
     with watched(model, handles):
-        model(example_input[:1])
+        run(model, first(example_input))
     return calls
 
 
