@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from amc.core.types import Uncounted
 from amc.pruning.inputs import Example, first, run
-from amc.pruning.layers import frozen_eval, unfused
+from amc.pruning.layers import frozen_eval, unfused, without_gradients
 
 Item = tuple[str, str]  # (dotted module path, operation); the network itself is ""
 
@@ -60,7 +60,7 @@ def count_macs(model: nn.Module, example_input: Example) -> int:
 def count_by_item(model: nn.Module, example_input: Example) -> Counter[Item]:
     """The same by module and operation; what a module's children do is theirs. The values add up to the whole."""
     counter = FlopCounterMode(display=False, custom_mapping=_PRODUCTS)
-    with frozen_eval(model), unfused(), counter:
+    with frozen_eval(model), without_gradients(model), unfused(), counter:
         run(model, first(example_input))
     prefix = type(model).__name__
     found = {_path(name, prefix): ops for name, ops in counter.get_flop_counts().items() if name != "Global"}

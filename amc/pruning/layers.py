@@ -98,6 +98,19 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def without_gradients(model: nn.Module) -> Iterator[None]:
+    """Parameters that need no gradient for the block: torch's trackers of modules stumble over those that do."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
 def without_fast_path() -> Iterator[None]:
     """``nn.MultiheadAttention`` and ``nn.TransformerEncoderLayer`` as the operations that they are made of."""
     before = torch.backends.mha.get_fastpath_enabled()
@@ -140,7 +153,7 @@ def record_calls(model: nn.Module, example_input: Example) -> dict[str, LayerCal
 
     def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         size = output.shape[2:] if not isinstance(module, nn.Linear) else output.shape[1:-1]
-        positions = (inputs[0].shape[2:] if is_transposed(module) else torch.Size(size)).numel()
+        positions = _positions(module, inputs[0] if is_transposed(module) else output)
         before = calls.get(names[module])
         height, width = (1, 1, *size)[-2:]
         calls[names[module]] = LayerCall(positions + (before.positions if before else 0), int(height), int(width))
@@ -149,6 +162,12 @@ def record_calls(model: nn.Module, example_input: Example) -> dict[str, LayerCal
     with watched(model, handles):
         run(model, first(example_input))
     return calls
+
+
+def _positions(module: nn.Module, x: torch.Tensor) -> int:
+    """All but the channels: one input may be many windows or frames, which code puts in the place of a batch."""
+    spatial = len(module.kernel_size) if isinstance(module, _ConvNd) else 0
+    return x.numel() // max(1, x.shape[x.dim() - spatial - 1])
 
 
 def layer_shapes(model: nn.Module, calls: Mapping[str, LayerCall]) -> tuple[tuple[LayerShape, ...], int]:

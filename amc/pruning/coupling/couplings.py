@@ -110,6 +110,7 @@ class _Found:
         for name, root in zip(makers, sets.roots(np.array(list(ids.values()), dtype=np.int64)).tolist(), strict=True):
             members.setdefault(root, []).append(name)
         found = [c for names in members.values() for c in self._couplings(names, makers)]
+        found = [c for c in found if c.slices or len(c.tensors) > 1]  # a table's own rows are nobody's channels
         found += [Coupling((name,), 1, (), False, ONE_CHANNEL) for name in self._mixing() if name not in makers]
         return sorted(found, key=lambda c: self._when(c.producers[0]))
 

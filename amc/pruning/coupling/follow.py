@@ -21,7 +21,7 @@ from amc.pruning.coupling.planes import Planes, along
 from amc.pruning.coupling.rules import Rule, Rules
 from amc.pruning.coupling.watch import Watch
 from amc.pruning.inputs import Example, outputs_of, run
-from amc.pruning.layers import Mixing, is_per_channel, unfused, watched
+from amc.pruning.layers import Mixing, is_per_channel, unfused, watched, without_gradients
 
 # (operation, how often it ran before) → (argument, dimension, atoms): what it may see only the kept channels of
 Selections = dict[tuple[str, int], tuple[tuple[int, int, Ids], ...]]
@@ -46,6 +46,7 @@ class Follower(Rules, TorchDispatchMode):
         self._model = model
         self._modules = dict(model.named_modules())
         self._ran: Counter[str] = Counter()
+        self._now: Any = None
         self._tracker = ModuleTracker()
         self._prefix = type(model).__name__
         for name, tensor in _tensors(model):
@@ -63,8 +64,11 @@ class Follower(Rules, TorchDispatchMode):
             if is_per_channel(module) and not any(True for _ in _tensors(module))
         ]
         with ExitStack() as stack:
-            for context in (watched(model, handles), attributes_as_lengths(model, self), unfused(), torch.no_grad()):
-                stack.enter_context(context)
+            stack.enter_context(watched(model, handles))
+            stack.enter_context(without_gradients(model))
+            stack.enter_context(attributes_as_lengths(model, self))
+            stack.enter_context(unfused())
+            stack.enter_context(torch.no_grad())
             stack.enter_context(self._tracker)
             stack.enter_context(self)
             stack.enter_context(Watch(self))
@@ -114,6 +118,7 @@ class Follower(Rules, TorchDispatchMode):
             if func._overloadpacket in ops.PRODUCTS and rule is not None:
                 rule(func, args, kwargs, result)
             return
+        self._now = func
         found = None if rule is None else rule(func, args, kwargs, result)
         if found is None:
             for tensor in tensors:
@@ -134,6 +139,10 @@ class Follower(Rules, TorchDispatchMode):
         name = self._module()
         return name if isinstance(self._modules.get(name), Mixing) else None
 
+    def _place(self) -> str:
+        op = str(self._now._overloadpacket).removeprefix("aten.") if self._now is not None else "code"
+        return f"{self._module() or 'the network itself'}, {op}"
+
     def _here(self, func: Any) -> str:
         """The module that runs now, and the operation, as a reason."""
         name, op = self._module(), str(func._overloadpacket).removeprefix("aten.")
@@ -143,6 +152,8 @@ class Follower(Rules, TorchDispatchMode):
         return f"layer {name} ({kind}) can't be cut: channels can't be followed through its {op}"
 
     def _of_parameter(self, tensor: Tensor, module: nn.Module, name: str) -> Planes:
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            return ()  # indices and masks
         dims = range(tensor.dim())
         if name == "weight" and isinstance(module, nn.modules.conv._ConvNd):
             dims = range(2)

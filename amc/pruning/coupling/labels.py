@@ -32,6 +32,10 @@ class Labels:
     def _here(self, func: Any) -> str:
         """The module that runs now, and the operation, as a reason."""
 
+    @abstractmethod
+    def _place(self) -> str:
+        """The module and operation that run now, to be named in a reason."""
+
     def _of(self, tensor: Tensor) -> Planes:
         found: Planes = self._planes.get(tensor, ())
         return found
@@ -52,7 +56,7 @@ class Labels:
             fixed = any(shape[dim] > 1 and not any(dim in varies(p) for p in planes) for shape, planes in aligned)
             for plane in here:
                 if fixed:
-                    self._freeze((plane,), "its channels meet a tensor of fixed size")
+                    self._freeze((plane,), f"its channels meet a tensor of fixed size in {self._place()}")
             for first, second in pairwise(here):
                 self._join(first, second)
             if here and not fixed and not any(p is here[0] for p in found):
@@ -64,7 +68,7 @@ class Labels:
         a, b = np.broadcast_arrays(first, second)
         alone = (a == 0) != (b == 0)
         if alone.any():
-            self.atoms.freeze(np.where(alone, a + b, 0), "its channels meet padding")
+            self.atoms.freeze(np.where(alone, a + b, 0), f"its channels meet padding in {self._place()}")
         self.atoms.join(a, b)
 
 

@@ -28,13 +28,14 @@ class Moves(Labels):
         divisions: number of an operation → the atoms of an axis that it divided, and that nobody has decided on.
         unequal_parts: whether the sizes of the parts that are being split off are the network's own numbers, which a
             cut can change.
+        even_parts: whether they are reckoned from the axis itself, as half of it.
     """
 
     def __init__(self, free: Mapping[int, int] | None) -> None:
         """``free``: number of an operation → the dimension along which channels go; ``None`` for the first pass."""
         super().__init__()
         self.divisions: dict[int, Ids] = {}
-        self.unequal_parts = False
+        self.unequal_parts = self.even_parts = False
         self._free = free
         self._index = 0
 
@@ -47,6 +48,9 @@ class Moves(Labels):
             return None  # of another type
         parts = []
         for plane in self._of(source):
+            if packet in (aten.slice, aten.select):
+                parts.append(self._cut_off(func, args, kwargs, plane, outputs))
+                continue
             pieces = _moved(func, args, kwargs, plane, outputs)
             anchor = 1 if packet is aten.pixel_shuffle else None
             parts.append(self._regular(plane, [compressed(piece) for piece in pieces], anchor))
@@ -96,20 +100,42 @@ class Moves(Labels):
         if len(varies(before)) != 1 or not live:
             return parts
         if not all(varies(part) for part in live):
-            self._freeze((before,), "a single one of its channels is picked")
+            self._freeze((before,), f"a single one of its channels is picked in {self._place()}")
         elif len(parts) > 1:
             self._split(before, parts, live)
         elif len(varies(live[0])) > 1:
             return [self._divided(live[0], anchor)]
-        elif _fewer(before, live[0]) and not self.unequal_parts:
-            self._freeze((before,), "it is cut off at a fixed channel")
+        elif _fewer(before, live[0]):
+            self._freeze((before,), f"it is cut off at a fixed channel in {self._place()}")
         return parts
+
+    def _cut_off(
+        self, func: Any, args: Any, kwargs: Any, plane: Ids, outputs: Sequence[Tensor]
+    ) -> list[Ids | None]:
+        """A slice: channels that its fixed ends are counted by stay; where ends are reckoned, parts stay even."""
+        values = given(func, args, kwargs)
+        dim, size = values["dim"] % args[0].dim(), args[0].shape[values["dim"]]
+        part = compressed(_moved(func, args, kwargs, plane, outputs)[0])
+        if dim not in varies(plane) or outputs[0].dim() == args[0].dim() and outputs[0].shape[dim] == size:
+            return [part]
+        length = 1 if func._overloadpacket is aten.select else outputs[0].shape[dim]
+        if self.even_parts:
+            if size % length:
+                self._freeze((plane,), f"it is split into unequal parts in {self._place()}")
+            else:
+                pieces = np.split(plane, size // length, axis=dim)
+                for piece in pieces[1:]:
+                    self._join(pieces[0], piece)
+        elif not self.unequal_parts:
+            fixed = plane.take(_counted(values, size), axis=dim)
+            self._freeze((fixed,), f"it is cut off at a fixed channel in {self._place()}")
+        return [part]
 
     def _split(self, before: Ids, parts: list[Ids | None], live: list[Ids]) -> None:
         if self.unequal_parts:
             return
         if len(live) < len(parts) or len({part.shape for part in live}) > 1:
-            self._freeze((before,), "it is split into unequal parts")
+            self._freeze((before,), f"it is split into unequal parts in {self._place()}")
             return
         for part in live[1:]:
             self._join(live[0], part)
@@ -123,6 +149,21 @@ class Moves(Labels):
         for lead in set(varies(part)) - {anchor}:
             self._join(part, part.take([0], axis=lead))
         return compressed(torch.from_numpy(self.atoms.roots(part)))
+
+
+def _counted(values: Mapping[str, Any], size: int) -> Ids:
+    """Places along an axis by which the fixed ends of a slice are counted, from the front or from the back."""
+    fixed = np.zeros(size, dtype=bool)
+    if "index" in values:
+        index = values["index"]
+        fixed[index if index < 0 else 0 : None if index < 0 else index + 1] = True
+    elif values["step"] != 1:
+        fixed[:] = True
+    else:
+        for end in (values["start"] or 0, size if values["end"] is None else values["end"]):
+            if end < size:
+                fixed[end if end < 0 else 0 : None if end < 0 else end] = True
+    return np.flatnonzero(fixed)
 
 
 def _moved(func: Any, args: Any, kwargs: Any, plane: Ids, outputs: Sequence[Tensor]) -> list[Tensor]:

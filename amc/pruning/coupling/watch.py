@@ -38,9 +38,12 @@ class Watch(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        self._follower.unequal_parts = self._own_parts(name, args, kwargs)
+        ends = self._ends(name, args)
+        if ends:
+            self._follower.even_parts = all(isinstance(e.source, Reckoned) and not e.source.attributes for e in ends)
+            self._follower.unequal_parts = not self._follower.even_parts
         result = func(*args, **kwargs)
-        self._follower.unequal_parts = False
+        self._follower.unequal_parts = self._follower.even_parts = False
         if getattr(func, "__self__", None) is Tensor.shape or name == "size":
             return self._shape(args, kwargs, result)
         if name in RESHAPING:
@@ -54,6 +57,8 @@ class Watch(TorchFunctionMode):
             self._given([*[-1] * (args[0].dim() - len(sizes)), *sizes], args[0])
         elif name == "group_norm":
             self._groups(args[1] if len(args) > 1 else kwargs["num_groups"])
+        elif name == "__getitem__" and ends:
+            self._sliced(args[0], args[1] if isinstance(args[1], tuple) else (args[1],), result)
         elif name in SPLITS:
             self._parts(args, kwargs, result)
         return result
@@ -61,16 +66,15 @@ class Watch(TorchFunctionMode):
     def _own(self, value: Any) -> bool:
         return isinstance(value, Length) and value.owner is self._follower
 
-    def _own_parts(self, name: str, args: tuple[Any, ...], kwargs: Any) -> bool:
-        """Whether a tensor is about to be split, or sliced, where the network's own numbers say."""
-        if name in SPLITS:
-            sections = args[1] if len(args) > 1 else next(iter(kwargs.values()), ())
-            return isinstance(sections, (tuple, list)) and all(self._own(s) for s in sections)
-        if name == "__getitem__":
+    def _ends(self, name: str, args: tuple[Any, ...]) -> list[Length]:
+        """Where a tensor is about to be split, or sliced, if all of it is where the network's own numbers say."""
+        ends: list[Any] = []
+        if name in SPLITS and len(args) > 1:
+            ends = list(args[1]) if isinstance(args[1], (tuple, list)) else []
+        elif name == "__getitem__":
             places = args[1] if isinstance(args[1], tuple) else (args[1],)
             ends = [e for p in places if isinstance(p, slice) for e in (p.start, p.stop) if e is not None and e != 0]
-            return bool(ends) and all(self._own(e) for e in ends)
-        return False
+        return ends if all(self._own(e) for e in ends) else []
 
     def _shape(self, args: tuple[Any, ...], kwargs: Any, result: Any) -> Any:
         """The result with lengths for the axes along which channels lie."""
@@ -129,6 +133,15 @@ class Watch(TorchFunctionMode):
         units = self._follower.units.get(self._follower._module())
         if self._own(groups) and isinstance(groups.source, Attribute) and units is not None:
             self._follower.sizes.append((groups.source, int(groups), units))
+
+    def _sliced(self, source: Tensor, places: tuple[Any, ...], result: Tensor) -> None:
+        """An axis that is cut off at one of the module's numbers."""
+        skipped = source.dim() - sum(p is not Ellipsis and p is not None for p in places)
+        dims: list[Any] = []
+        for place in places:
+            dims += [-1] * skipped if place is Ellipsis else [] if isinstance(place, int) else [place]
+        dims += [-1] * (result.dim() - len(dims))
+        self._given([p.stop if isinstance(p, slice) and p.start in (None, 0) else -1 for p in dims], result)
 
     def _parts(self, args: tuple[Any, ...], kwargs: Any, result: Sequence[Tensor]) -> None:
         sections = args[1] if len(args) > 1 else next(v for k, v in kwargs.items() if k.startswith("split"))
