@@ -96,7 +96,7 @@ def transfer(
     if layout == "amc":
         log.warning("the policy reads the observation 'amc', scaled to each network; 'portable' is meant for new ones")
     asked = {"importance": importance, "recovery": recovery}
-    limit = {"cost": settings.cost, "keep": budget, "rule": settings.rule}
+    limit = {**settings.budget_facts(budget), "rule": settings.rule}
     facts = {**(facts or {}), "learned": origin(learned), **asked, "budget": limit, "seed": seed}
     task = Task.make(type(model).__name__, model, train, val, test, description=description)
     task = task.on(resolve_device(device))
