@@ -176,7 +176,7 @@ def _matches(pattern: str, group: LayerGroup) -> bool:
 def _check_pattern(pattern: str, groups: Sequence[LayerGroup]) -> None:
     hits = [g for g in groups if _matches(pattern, g)]
     if not hits:
-        example = groups[-1].name if groups else "conv1"
+        example = next((g.name for g in reversed(groups) if g.frozen is None), "conv1")
         raise AmcError(f"constraints: {pattern!r} matches no layer; give names or patterns such as {example!r}")
     if all(g.frozen is not None for g in hits):
         raise AmcError(

@@ -132,9 +132,9 @@ class Settings:
         """What bounds each group's channels, as arguments of :class:`amc.pruning.budget.Budget`."""
         return {f.name: getattr(self, f.name) for f in fields(Limits)}
 
-    def budget_facts(self, keep: float | None) -> dict[str, Any]:
-        """The entry ``budget`` of a ``summary.json``: what is limited, and how single layers are, if they are."""
-        facts = {"cost": self.cost, "keep": keep}
+    def limit_facts(self, keep: float | None) -> dict[str, Any]:
+        """Entries of ``summary.json``: the budget, and the bounds of single layers if there are any."""
+        facts = {"budget": {"cost": self.cost, "keep": keep}}
         return {**facts, "constraints": self.constraints} if self.constraints else facts
 
     def needs(self, what: str, agent: str | None) -> bool:
