@@ -59,7 +59,8 @@ def literal(value: Any) -> Any:
 def _with_quotes(argument: str, sweep: bool) -> str:
     key, equals, value = argument.partition("=")
     if key.lstrip("+") in MAPPINGS:
-        return f"{key}{equals}{QUOTED_KEY.sub(lambda found: key_of(found[2]), value)}"
+        # ++: Hydra adds no keys to a mapping that a recipe has begun, else
+        return f"++{key.lstrip('+')}{equals}{QUOTED_KEY.sub(lambda found: key_of(found[2]), value)}"
     if key.lstrip("+") not in KEYS or value in ("", "null"):
         return argument
     there = os.path.lexists(value)

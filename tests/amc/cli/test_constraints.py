@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import hydra
 import pytest
 
+from amc.cli.paths import with_quotes
 from amc.cli.run import run
+from amc.core.conf import config_folder
 from amc.search.__main__ import main_from_config
 from tests.support import commands
 
@@ -47,6 +50,22 @@ def test_a_search_keeps_them_and_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert "the run was started with constraints=" in other
     search("resume=run", "episodes=6", "verbose=false", GIVEN)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["episodes"] == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "patterns"),
+    [
+        ('constraints={layer1.*: {keep: 1}, "layer[23].*": {keep: 1}}', ["layer1.*", "layer[23].*"]),
+        ("+constraints={'a b' : {keep: 1}, '*': {keep: 1}}", ["a b", "*"]),
+        ("constraints={3: {keep: 1}, layer\\[2\\]: {keep: 1}}", [3, "layer[2]"]),
+    ],
+)
+def test_patterns_with_quotes_and_without(given: str, patterns: list[object]) -> None:
+    """And beside those that are there, as a recipe's are."""
+    both = ["++constraints={conv1: {keep: 1}}", given]
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        config = hydra.compose("search", with_quotes(both, sweep=False))
+    assert list(config.constraints) == ["conv1", *patterns]
 
 
 def test_a_dry_run_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
