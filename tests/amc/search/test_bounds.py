@@ -20,7 +20,7 @@ from envs.actions import uniform_plan
 from envs.channel_pruning import ChannelPruningEnv
 from envs.projection import ask_for, project
 from tests.support.bounded import bounded, obeys
-from tests.support.toys import random_curves
+from tests.support.toys import chain, random_curves
 
 EPISODES = 6
 SMALL: dict[str, Any] = {"hidden": [4], "batch_size": 4, "warmup_episodes": 2}
@@ -64,6 +64,15 @@ def test_every_agents_plans(name: str, case: tuple[CostModel, dict[str, Any]], e
         info = agent.run_episode().info
         assert obeys(dict(info["plan"].kept), model, arguments)
         assert free or info["cost"].macs <= budget.limit
+
+
+def test_where_ceilings_save_enough_netadapt_plays_the_largest_plan() -> None:
+    model = chain([10, 10])
+    budget = Budget(model, keep=0.9, constraints={"*": {"max_keep": 0.5}})
+    agent = agents.make("netadapt", walk(model, budget, "free"), 0, EPISODES, steps=2)
+    assert not agent.finished
+    assert dict(agent.run_episode().info["plan"].kept) == {"l0": 5, "l1": 5}
+    assert agent.finished
 
 
 @settings(max_examples=150)
