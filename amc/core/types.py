@@ -120,6 +120,11 @@ class LayerGroup:
         unit = self.unit(channel_round)
         return min(self.channels, max(unit, int(np.ceil(min_keep * self.channels / unit - 1e-9)) * unit))
 
+    def max_channels(self, max_keep: float, channel_round: int = 1) -> int:
+        """Most channels that ``max_keep`` allows, in whole rounding units; 0 where that is less than one unit."""
+        unit = self.unit(channel_round)
+        return self.channels if max_keep >= 1 else int(np.floor(max_keep * self.channels / unit + 1e-9)) * unit
+
     def unit(self, channel_round: int = 1) -> int:
         """Rounding unit: the least common multiple of ``step`` and ``channel_round``, the whole group at most."""
         return min(int(np.lcm(self.step, channel_round)), self.channels)
