@@ -23,7 +23,7 @@ from amc.pruning.groups import Traced
 from amc.pruning.inputs import Example
 from amc.pruning.surgery import Surgeon
 
-IRREGULAR = "the network's MACs depend on it in a way that can't be predicted"
+IRREGULAR = "the network's MACs depend on it in a way that can't be predicted, or it does not run at every size"
 SHARES = ((0.5,), (0.75, 0.375, 0.6))  # of the groups' channels, in turn, in the cuts that confirm
 
 
@@ -84,7 +84,11 @@ def _irregular(model: nn.Module, cost_model: CostModel, example: Example) -> lis
 
     def right(counts: dict[str, int]) -> bool:
         kept = {g.name: _spread(g, counts[g.name]) for g in free if g.name in counts}
-        return count_macs(surgeon.cut(kept), example) == cost_model.macs(cost_model.counts(counts))
+        try:
+            found = count_macs(surgeon.cut(kept), example)
+        except Exception:  # the network's own code may refuse some sizes
+            return False
+        return found == cost_model.macs(cost_model.counts(counts))
 
     trials = [{g.name: g.round_channels(shares[i % len(shares)]) for i, g in enumerate(free)} for shares in SHARES]
     if not free or all(right(counts) for counts in trials):

@@ -81,6 +81,35 @@ def couplings(model: nn.Module, example: Example, calls: Iterable[str]) -> Coupl
     return Couplings(tuple(_Found(model, follower, list(calls)).all()), selections, products)
 
 
+Key = tuple[str, Axis] | tuple[str, int] | Attribute  # an axis of a layer or of a tensor, or a number
+
+
+class Occurrences:
+    """Where each root is, along many axes."""
+
+    def __init__(self, axes: Mapping[Key, Ids]) -> None:
+        self._keys = list(axes)
+        sizes = [len(roots) for roots in axes.values()]
+        roots = np.concatenate([*axes.values(), np.zeros(0, np.int64)])
+        self._order = np.argsort(roots, kind="stable")
+        self._sorted = roots[self._order]
+        self._key = np.repeat(np.arange(len(sizes)), sizes)
+        self._position = np.concatenate([*map(np.arange, sizes), np.zeros(0, np.int64)])
+
+    def of(self, order: Ids) -> dict[Key, tuple[Ids, Ids]]:
+        """For every axis with some of these roots: positions, ascending, and which root is there."""
+        low, high = (np.searchsorted(self._sorted, order, side) for side in ("left", "right"))
+        counts = high - low
+        starts = np.repeat(low - np.cumsum(counts) + counts, counts)
+        entries = self._order[starts + np.arange(counts.sum())]
+        channels = np.repeat(np.arange(len(order)), counts)
+        by_place = np.argsort(entries, kind="stable")  # axis by axis, along each
+        entries, channels = entries[by_place], channels[by_place]
+        keys, firsts = np.unique(self._key[entries], return_index=True)
+        pieces = zip(np.split(self._position[entries], firsts[1:]), np.split(channels, firsts[1:]), strict=True)
+        return {self._keys[key]: piece for key, piece in zip(keys.tolist(), pieces, strict=False)}
+
+
 class _Found:
     def __init__(self, model: nn.Module, follower: Follower, calls: Sequence[str]) -> None:
         self._model, self._follower, self._calls = model, follower, calls
@@ -92,7 +121,9 @@ class _Found:
             for axis, atoms in _axes(name, module, follower).items()
         }
         self._tensors = self._other_tensors()
-        self._sizes = _consistent([(a, value, roots(atoms)) for a, value, atoms in follower.sizes])
+        self._sizes = {a: (value, roots(atoms)) for a, value, atoms in reversed(follower.sizes)}  # the first counts
+        numbers = {attribute: found for attribute, (_, found) in self._sizes.items()}
+        self._everywhere = Occurrences({**self._axes, **self._tensors, **numbers})
         self._reasons = follower.atoms.reasons()
         added = follower.added
         self._added = set(roots(np.concatenate(added)).tolist()) if added else set()
@@ -143,49 +174,42 @@ class _Found:
         order = unique[np.argsort(places)]  # by place in the first producer
         if reason is not None:
             return [self._coupling(producers, order, reason)]
-        alike: dict[tuple[int, ...], list[int]] = {}
-        for root, kind in zip(order.tolist(), self._kinds(order), strict=True):
-            alike.setdefault(kind, []).append(root)
         found = []
-        for own in alike.values():
-            mine = [name for name in producers if not set(own).isdisjoint(makers[name].tolist())]
-            found.append(self._coupling(mine, np.array(own), None))
+        for own in self._alike(order):
+            mine = [name for name in producers if np.isin(makers[name], own).any()]
+            found.append(self._coupling(mine, own, None))
         return _named_apart(found)
 
     def _carries_on(self, name: str) -> bool:
         return (name, "out") in self._axes and is_depthwise(self._model.get_submodule(name))
 
-    def _kinds(self, order: Ids) -> list[tuple[int, ...]]:
-        """For each root how often it occurs along every axis."""
-        place = {int(root): i for i, root in enumerate(order)}
-        rows = []
-        for roots in (*self._axes.values(), *self._tensors.values()):
-            found = [place[r] for r in roots.tolist() if r in place]
-            if found:
-                rows.append(np.bincount(found, minlength=len(order)))
-        return [tuple(column) for column in np.array(rows).T.tolist()]
+    def _alike(self, order: Ids) -> list[Ids]:
+        """These roots, split into those that occur equally often along every axis; the first one's kind first."""
+        places = self._everywhere.of(order)
+        counts = [
+            np.bincount(channels, minlength=len(order))
+            for key, (_, channels) in places.items()
+            if not isinstance(key, Attribute)
+        ]
+        _, first, kind = np.unique(np.array(counts).T, axis=0, return_index=True, return_inverse=True)
+        return [order[kind.reshape(-1) == k] for k in np.argsort(first)]
 
     def _coupling(self, producers: Sequence[str], order: Ids, reason: str | None) -> Coupling:
+        slices, tensors, sizes = [], [], []
+        for key, (positions, channels) in self._everywhere.of(order).items():
+            if isinstance(key, Attribute):
+                value, roots = self._sizes[key]
+                name = key.name if key.index is None else f"{key.name}[{key.index}]"
+                sizes.append(SizeSlice(key.module, name, value * len(positions) // len(roots), channels))
+            elif isinstance(key[1], int):
+                tensors.append(TensorSlice(key[0], key[1], positions, channels))
+            else:
+                slices.append(ChannelSlice(key[0], key[1], positions, channels))
         channel = {int(root): i for i, root in enumerate(order)}
-        slices = [s for key, axis in self._axes.items() if (s := _slice(*key, axis, channel)) is not None]
         added = not self._added.isdisjoint(channel)
-        tensors = []
-        for (name, dim), roots in self._tensors.items():
-            positions, channels = _places(roots, channel)
-            if len(positions):
-                tensors.append(TensorSlice(name, dim, positions, channels))
         return Coupling(
-            tuple(producers), len(order), tuple(slices), added, reason, tuple(tensors), self._numbers(channel), channel
+            tuple(producers), len(order), tuple(slices), added, reason, tuple(tensors), tuple(sizes), channel
         )
-
-    def _numbers(self, channel: Mapping[int, int]) -> tuple[SizeSlice, ...]:
-        found = []
-        for attribute, value, roots in self._sizes:
-            positions, channels = _places(roots, channel)
-            if len(positions):
-                name = attribute.name if attribute.index is None else f"{attribute.name}[{attribute.index}]"
-                found.append(SizeSlice(attribute.module, name, value * len(positions) // len(roots), channels))
-        return tuple(found)
 
     def _reason(self, producers: Sequence[str], makers: Mapping[str, Ids]) -> str | None:
         """Why the channels that these layers make can't be removed."""
@@ -214,14 +238,6 @@ class _Found:
                 (dim,) = varies(plane)
                 found[name, dim] = self._follower.atoms.roots(plane.reshape(-1))
         return found
-
-
-def _consistent(sizes: Sequence[tuple[Attribute, int, Ids]]) -> list[tuple[Attribute, int, Ids]]:
-    """Each number once, as the axis that it was itself the length of says, not one that it was reckoned into."""
-    found: dict[Attribute, tuple[Attribute, int, Ids]] = {}
-    for attribute, value, roots in sizes:
-        found.setdefault(attribute, (attribute, value, roots))
-    return list(found.values())
 
 
 def _named_apart(found: Sequence[Coupling]) -> list[Coupling]:
@@ -264,16 +280,3 @@ def _axes(name: str, module: nn.Module, follower: Follower) -> dict[Axis, Ids]:
     if key in follower.inputs:
         found["in"] = follower.inputs[key]
     return found
-
-
-def _places(roots: Ids, channel: Mapping[int, int]) -> tuple[Ids, Ids]:
-    """Positions of the coupling's channels along an axis, and which they are."""
-    indices = np.array([channel.get(root, -1) for root in roots.tolist()], dtype=np.int64)
-    positions = np.flatnonzero(indices >= 0)
-    return positions, indices[positions]
-
-
-def _slice(layer: str, axis: Axis, roots: Ids, channel: Mapping[int, int]) -> ChannelSlice | None:
-    """Where the coupling's channels are along one axis of a layer."""
-    positions, channels = _places(roots, channel)
-    return ChannelSlice(layer, axis, positions, channels) if len(positions) else None

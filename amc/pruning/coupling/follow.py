@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.module_tracker import ModuleTracker
 
 from amc.pruning.coupling import operations as ops
 from amc.pruning.coupling.atoms import Ids
@@ -47,8 +46,7 @@ class Follower(Rules, TorchDispatchMode):
         self._modules = dict(model.named_modules())
         self._ran: Counter[str] = Counter()
         self._now: Any = None
-        self._tracker = ModuleTracker()
-        self._prefix = type(model).__name__
+        self._running: list[str] = []  # modules, the outermost first
         for name, tensor in _tensors(model):
             if tensor not in self._names:  # tied tensors have the same channels
                 own = self._of_parameter(tensor, model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
@@ -59,17 +57,19 @@ class Follower(Rules, TorchDispatchMode):
         """Follows one forward pass; what the network returns is frozen."""
         model = self._model
         handles = [
-            module.register_forward_pre_hook(lambda _, args, name=name: self._note_input(name, args[0]))
+            module.register_forward_pre_hook(lambda _, args, name=name: self._note_input(name, args[0]))  # type: ignore[misc]
             for name, module in model.named_modules()
             if is_per_channel(module) and not any(True for _ in _tensors(module))
         ]
+        for name, module in self._modules.items():
+            handles.append(module.register_forward_pre_hook(lambda _, __, name=name: self._running.append(name)))
+            handles.append(module.register_forward_hook(lambda *_: self._left(), always_call=True))
         with ExitStack() as stack:
             stack.enter_context(watched(model, handles))
             stack.enter_context(without_gradients(model))
             stack.enter_context(attributes_as_lengths(model, self))
             stack.enter_context(unfused())
             stack.enter_context(torch.no_grad())
-            stack.enter_context(self._tracker)
             stack.enter_context(self)
             stack.enter_context(Watch(self))
             output = run(model, example)
@@ -131,9 +131,11 @@ class Follower(Rules, TorchDispatchMode):
                 self._freeze(planes, "they are written into a tensor of fixed size")
             self._planes[output] = planes
 
+    def _left(self) -> None:
+        self._running.pop()
+
     def _module(self) -> str:
-        names = [n[len(self._prefix) + 1 :] for n in self._tracker.parents if n.startswith(f"{self._prefix}.")]
-        return max(names, key=lambda n: (n.count("."), len(n)), default="")
+        return self._running[-1] if self._running else ""
 
     def _layer(self) -> str | None:
         name = self._module()
@@ -146,7 +148,7 @@ class Follower(Rules, TorchDispatchMode):
     def _here(self, func: Any) -> str:
         """The module that runs now, and the operation, as a reason."""
         name, op = self._module(), str(func._overloadpacket).removeprefix("aten.")
-        if not name or name not in self._modules:
+        if not name:
             return f"channels can't be followed through the network's own {op}"
         kind = type(self._modules[name]).__name__
         return f"layer {name} ({kind}) can't be cut: channels can't be followed through its {op}"
@@ -172,14 +174,19 @@ def followed(model: nn.Module, example: Example) -> Follower:
 
 
 def _heads(found: Follower) -> dict[int, int]:
-    """Divisions of which whole heads go: number of the operation → the dimension of the heads."""
+    """Divisions of which whole heads go: number of the operation → the dimension of the heads.
+
+    The channels of a batch of matrices are looked for as they are, and as what they were joined with on their way.
+    """
     free: dict[int, int] = {}
-    batches = [_rows(plane) for plane in found.batched]
-    for index, part in found.divisions.items():
-        for dim in (d for d, size in enumerate(part.shape) if size > 1):
-            if any(_is_along(part, dim, rows) for rows in batches):
-                free[index] = dim
-                break
+    roots = found.atoms.roots
+    for joined in (False, True):
+        batches = _different(_rows(roots(plane) if joined else plane) for plane in found.batched)
+        for index, divided in found.divisions.items():
+            part = roots(divided) if joined else divided
+            for dim in (d for d, size in enumerate(part.shape) if size > 1):
+                if index not in free and any(_is_along(part, dim, rows) for rows in batches):
+                    free[index] = dim
     return free
 
 
@@ -188,13 +195,20 @@ def _rows(plane: Ids) -> Ids:
     return plane.reshape(plane.shape[0], -1)
 
 
+def _different(batches: Iterable[Ids]) -> list[Ids]:
+    """Each once: layers have their own, but a layer's may come many times."""
+    return list({rows.tobytes(): rows for rows in batches}.values())
+
+
 def _is_along(part: Ids, dim: int, rows: Ids) -> bool:
     """Whether each row holds atoms of one place of ``part`` along ``dim``, and not the same in all."""
     if not torch.isin(torch.from_numpy(rows[0]), torch.from_numpy(part.reshape(-1))).all():
         return False
-    place = dict(zip(part.reshape(-1).tolist(), _places(part, dim).reshape(-1).tolist(), strict=True))
-    found = [{place.get(atom) for atom in row} for row in rows.tolist()]
-    return all(len(places) == 1 for places in found) and len({min(p) for p in found}) > 1  # type: ignore[type-var]
+    place: dict[int, set[int]] = {}
+    for atom, where in zip(part.reshape(-1).tolist(), _places(part, dim).reshape(-1).tolist(), strict=True):
+        place.setdefault(atom, set()).add(where)
+    found = [set().union(*(place.get(atom, {-1}) for atom in row)) for row in rows.tolist()]
+    return all(len(places) == 1 for places in found) and len(set().union(*found)) > 1
 
 
 def _places(part: Ids, dim: int) -> Ids:

@@ -141,6 +141,9 @@ class Moves(Labels):
             self._join(live[0], part)
 
     def _divided(self, part: Ids, anchor: int | None) -> Ids | None:
+        known = compressed(torch.from_numpy(self.atoms.roots(part)))
+        if known is None or len(varies(known)) < 2:  # what goes together is known already
+            return known
         if anchor is None:
             if self._free is None:
                 self.divisions[self._index] = part
@@ -179,7 +182,9 @@ def _moved(func: Any, args: Any, kwargs: Any, plane: Ids, outputs: Sequence[Tens
         dim = given(func, args, kwargs)["dim"]
         moved = func(wide(plane, dim % source.dim(), source.shape[dim]), *args[1:], **kwargs)
     elif packet is aten.constant_pad_nd:
-        moved = func(full(plane, source.shape), args[1])
+        # What is put around a channel, along other dimensions, belongs to it.
+        pads = [p if plane.shape[-1 - i // 2] > 1 else 0 for i, p in enumerate(args[1])]
+        moved = func(torch.from_numpy(plane), pads)
     else:
         moved = func(full(plane, source.shape), *args[1:], **kwargs)
     return [moved] if isinstance(moved, Tensor) else list(moved)

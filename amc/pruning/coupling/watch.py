@@ -47,9 +47,9 @@ class Watch(TorchFunctionMode):
         if getattr(func, "__self__", None) is Tensor.shape or name == "size":
             return self._shape(args, kwargs, result)
         if name in RESHAPING:
-            self._given(_sizes(args[1:], kwargs, "shape", "size"), result, fills=name in ("expand", "broadcast_to"))
+            self._given(_sizes(args[1:], kwargs, "shape", "size"), result, repeated=name in ("expand", "broadcast_to"))
         elif name in MAKING:
-            self._given(_sizes(args[1:] if name.startswith("new_") else args, kwargs, "size"), result, fills=True)
+            self._given(_sizes(args[1:] if name.startswith("new_") else args, kwargs, "size"), result, made=True)
         elif name == "unflatten":
             self._unflattened(args, kwargs, result)
         elif name in NORMS:
@@ -92,30 +92,31 @@ class Watch(TorchFunctionMode):
         size = Tensor.size(tensor)[dim]
         return size if atoms is None else Length.of(size, Axis(atoms), self._follower)
 
-    def _given(self, sizes: Sequence[Any], tensor: Any, *, fills: bool = False) -> None:
-        """``fills``: what has no channels along an axis was made, or repeated, as often as its size says."""
+    def _given(self, sizes: Sequence[Any], tensor: Any, *, made: bool = False, repeated: bool = False) -> None:
+        """``made``, ``repeated``: where there are no channels along an axis yet, its size says how many there are."""
         if not isinstance(tensor, Tensor) or len(sizes) != tensor.dim():
             return
         for dim, size in enumerate(sizes):
             if self._own(size) and int(size) > 1:
-                self._meets(size, tensor, dim, fills)
+                self._meets(size, tensor, dim, made, repeated)
 
-    def _meets(self, size: Length, tensor: Tensor, dim: int, fills: bool) -> None:
+    def _meets(self, size: Length, tensor: Tensor, dim: int, made: bool, repeated: bool) -> None:
         follower, source = self._follower, size.source
         atoms = at(follower._of(tensor), dim)
         if int(size) != Tensor.size(tensor)[dim]:
             return
         if isinstance(source, Axis):
-            if atoms is None and fills:
+            if atoms is None and (made or repeated):
                 follower.label(tensor, dim, source.atoms)
             elif atoms is None:
-                follower.atoms.freeze(source.atoms, "its number of channels is the size of something else")
+                where = follower._module() or "the network itself"
+                follower.atoms.freeze(source.atoms, f"its number of channels is the size of something else in {where}")
             else:
                 own, others = (np.sort(follower.atoms.roots(a)) for a in (source.atoms, atoms))
                 if not np.array_equal(own, others):  # the same channels in another order are as many anyhow
                     follower.atoms.join(source.atoms, atoms)
         elif isinstance(source, Attribute):
-            if atoms is None and fills:
+            if atoms is None and made:
                 atoms = follower.atoms.new(int(size))
                 follower.label(tensor, dim, atoms)
             if atoms is not None:
