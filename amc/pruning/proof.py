@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from amc.core.errors import AmcError, first_line
 from amc.core.types import LayerGroup
+from amc.pruning.attention import sized_attention
 from amc.pruning.coupling.follow import Selections
 from amc.pruning.inputs import Example, described, mapped, outputs_of, run
 from amc.pruning.layers import Mixing, unfused
@@ -197,7 +198,7 @@ def _outputs(model: nn.Module, example: Example, layers: Sequence[str], masked: 
         for name in layers
     ]
     try:
-        with masked or nullcontext():
+        with sized_attention(model), masked or nullcontext():
             output = run(model, example)
     finally:
         for handle in handles:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from amc.core.types import LayerGroup, PruningPlan, TensorSlice
+from amc.pruning.attention import fit_to_weights
 from amc.pruning.layers import is_cuttable, is_depthwise, is_per_channel, is_transposed, per_channel_size
 
 Kept = Mapping[str, npt.NDArray[np.int64]]
@@ -187,6 +188,8 @@ def _follow_tensors(module: nn.Module) -> None:
         module.embedding_dim = module.weight.shape[1]
     elif isinstance(module, nn.GroupNorm) and module.affine:
         module.num_channels = len(module.weight)
+    elif isinstance(module, nn.MultiheadAttention):
+        fit_to_weights(module)
 
 
 @torch.no_grad()
