@@ -40,8 +40,8 @@ def is_transposed(module: nn.Module) -> bool:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """A convolution with one input and one output channel per convolution group."""
-    return isinstance(module, _ConvNd) and 1 < module.groups == module.in_channels == module.out_channels
+    """A convolution with one input channel per convolution group, and one output channel or several."""
+    return isinstance(module, _ConvNd) and 1 < module.groups == module.in_channels
 
 
 def is_frozen_norm(module: nn.Module) -> bool:

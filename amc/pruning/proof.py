@@ -179,7 +179,7 @@ class _Trials:
         except Exception as error:
             return f"a trial cut does not run: {first_line(error)[:120]}"
         if [t.shape for t in actual] != [t.shape for t in expected]:
-            return OUTPUT
+            return OUTPUT if actual[-1].shape != expected[-1].shape else f"{WRONG} (in shape)"
         tolerance = TOLERANCE if masked.lowest == torch.float64 else ROUGH
         worst = max((_difference(a, b) for a, b in zip(actual, expected, strict=True)), default=0.0)
         return None if worst <= tolerance else f"{WRONG} (they differ by {worst:.0e})"

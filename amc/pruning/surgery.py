@@ -312,7 +312,9 @@ def _resize(module: nn.Module, n_out: int | None, n_in: int | None) -> None:
         module.in_features = n_in or module.in_features
     elif isinstance(module, _ConvNd):
         if is_depthwise(module):
-            module.groups = module.in_channels = module.out_channels = n_out or module.out_channels
+            each = module.out_channels // module.in_channels
+            module.out_channels = n_out or module.out_channels
+            module.groups = module.in_channels = module.out_channels // each
         else:
             module.out_channels = n_out or module.out_channels
             module.in_channels = n_in or module.in_channels
