@@ -60,10 +60,11 @@ class Rules(Moves, Norms):
 
     def _local(self, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Planes] | None:
         source, last = args[0], ops.LOCAL[func._overloadpacket]
-        touched = range(source.dim() - last, source.dim())
-        if any(set(varies(plane)) & set(touched) for plane in self._of(source)):
-            return None
-        return [self._of(source)]
+        touched = set(range(source.dim() - last, source.dim()))
+        for plane in self._of(source):
+            if touched & set(varies(plane)):
+                self._freeze((plane,), self._here(func))
+        return [tuple(plane for plane in self._of(source) if not touched & set(varies(plane)))]
 
     def _layout(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
         """Another layout of the same elements."""
