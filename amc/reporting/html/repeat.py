@@ -11,6 +11,7 @@ import yaml
 
 from amc.core.conf import config_folder, quoted
 from amc.core.errors import AmcError
+from amc.models.libraries import LIBRARIES, name_of
 from amc.reporting.html.runs import StoredRun
 
 ALWAYS = ("model", "dataset", "agent")  # given even where they are the defaults
@@ -89,7 +90,11 @@ def _option(group: str, value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any
         return name, {"name": name, **(yaml.safe_load(file.read_text(encoding="utf-8")) or {})}
     net = value.get("net")
     target = str((net.get("_target_") if isinstance(net, Mapping) else None) or value.get("_target_") or name)
-    if target == f"torchvision.models.{name}":
+    of_library = name_of(net) if isinstance(net, Mapping) else None
+    if of_library is not None:
+        base, _, own = of_library.partition("/")
+        target = f"{base}/{without_folders(own, 'FOLDER')}"
+    elif target == f"torchvision.models.{name}":
         target, base = name, "torchvision"
     else:
         base = "custom"
@@ -97,7 +102,8 @@ def _option(group: str, value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any
     content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     named = {"_target_": value.get("_target_")}
     if isinstance(net, Mapping):
-        named = {"net": {**(content.get("net") or {}), "_target_": net.get("_target_")}}
+        said = ("_target_", *(library.argument for library in LIBRARIES if library.target == net.get("_target_")))
+        named = {"net": {**(content.get("net") or {}), **{key: net.get(key) for key in said}}}
     return target, {**content, **named}
 
 
