@@ -40,6 +40,7 @@ SIMPLE: Mapping[Any, Kind] = {
     str: Text(),
 }
 
+ONLY_HUB = f"only model={TRANSFORMERS.prefix}/NAME has it; give true or false"
 APART = ("num_classes", "image_shape", "weights", "pretrained", "progress")  # set in another way
 
 # Arguments of this project's networks whose types don't say enough.
@@ -84,17 +85,26 @@ def check_pretrained(model: Mapping[str, Any], dataset: str) -> None:
         AmcError: this project's networks have none, torchvision's are for ImageNet's classes, and only transformers
             tells the local cache from the hub.
     """
-    target = model["net"]["_target_"]
-    if target == TRANSFORMERS.target:
-        from_transformers.read_config(model["net"].get("source", "???"), hub=model["pretrained"] == HUB)
-    elif model["pretrained"] == HUB:
-        raise AmcError(f"model.pretrained={HUB}: only model={TRANSFORMERS.prefix}/NAME has it; give true or false")
-    if model["pretrained"] is not True or target in BUILDERS:
-        return
-    if target.startswith(OURS):
+    target, pretrained = model["net"]["_target_"], model["pretrained"]
+    if target in BUILDERS:
+        replaced = pretrained is True and model.get("checkpoint") is not None
+        _check_library(model["net"], not replaced and pretrained, CLASSES.get(dataset))
+    elif pretrained == HUB:
+        raise AmcError(f"model.pretrained={HUB}: {ONLY_HUB}")
+    elif pretrained is True and target.startswith(OURS):
         raise AmcError(f"model.pretrained=true: {model['name']} has no trained weights to fetch; give model.checkpoint")
-    if target.startswith(TORCHVISION):
+    elif pretrained is True and target.startswith(TORCHVISION):
         imagenet_weights(target, CLASSES.get(dataset, IMAGENET_CLASSES))
+
+
+def _check_library(net: Mapping[str, Any], pretrained: bool | str, num_classes: int | None) -> None:
+    """The same of another library's network, as far as the data set's classes are known already."""
+    if net["_target_"] == TRANSFORMERS.target:
+        from_transformers.check_source(net.get(TRANSFORMERS.argument, "???"), pretrained, num_classes)
+    elif pretrained == HUB:
+        raise AmcError(f"model.pretrained={HUB}: {ONLY_HUB}")
+    elif pretrained is True and num_classes is not None:
+        from_timm.check_classes(net[TIMM.argument], num_classes)
 
 
 def imagenet_weights(target: str, num_classes: int = IMAGENET_CLASSES) -> Any:

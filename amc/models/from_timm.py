@@ -45,10 +45,17 @@ def network(
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels}
     if own is not None and own.fixed_input_size:
         arguments["img_size"] = tuple(size)
-    if pretrained and own is not None and own.num_classes != num_classes:
+    if pretrained:
+        check_classes(architecture, num_classes)
+    model: nn.Module = timm.create_model(architecture, pretrained=pretrained, **arguments)
+    return model
+
+
+def check_classes(architecture: str, num_classes: int) -> None:
+    """Raises ``AmcError`` if timm's weights for ``architecture`` know another number of classes."""
+    own = import_library(TIMM).get_pretrained_cfg(architecture)
+    if own is not None and own.num_classes != num_classes:
         raise AmcError(
             f"model.pretrained=true: timm's weights for {architecture} know {own.num_classes} classes, the dataset has "
             f"{num_classes}; give a data set of these classes, or model.pretrained=false"
         )
-    model: nn.Module = timm.create_model(architecture, pretrained=pretrained, **arguments)
-    return model

@@ -87,12 +87,8 @@ def network(
         fitted = content if image_shape is None else _for_images(content, image_shape)
         return from_config(json.dumps(fitted), num_classes, task=task)
     transformers, config = _config(content)
-    known = getattr(config, "num_labels", num_classes)
-    if task == IMAGES and known != num_classes:
-        raise AmcError(
-            f"model={TRANSFORMERS.prefix}/{source}: knows {known} classes, the dataset has {num_classes}; give a data "
-            "set of these classes, or model.pretrained=false for random weights"
-        )
+    if task == IMAGES:
+        _check_classes(source, config.num_labels, num_classes)
     return _plain(_trained(_auto(transformers, task), source, config, hub=pretrained == HUB), task)
 
 
@@ -142,6 +138,29 @@ def read_config(source: str, *, hub: bool = False) -> dict[str, Any]:
     labels = content.get("id2label")
     counted = {"num_labels": len(labels)} if isinstance(labels, dict) else {}
     return {**_safe(content), **counted}
+
+
+def check_source(source: str, pretrained: bool | str, num_classes: int | None) -> None:
+    """Looks at the configuration that ``source`` names, before anything is loaded.
+
+    Args:
+        source, pretrained: as for :func:`network`.
+        num_classes: of the data set, if it is known already.
+
+    Raises:
+        AmcError: there is none, or the trained weights know another number of classes.
+    """
+    content = read_config(source, hub=pretrained == HUB)
+    if pretrained and num_classes is not None and "num_labels" in content:
+        _check_classes(source, content["num_labels"], num_classes)
+
+
+def _check_classes(source: str, known: int, num_classes: int) -> None:
+    if known != num_classes:
+        raise AmcError(
+            f"model={TRANSFORMERS.prefix}/{source}: knows {known} classes, the dataset has {num_classes}; give a data "
+            "set of these classes, or model.pretrained=false for random weights"
+        )
 
 
 def _nowhere(source: str, hub: bool, error: Exception) -> str:

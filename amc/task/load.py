@@ -170,7 +170,7 @@ def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool | 
         return ready and wanted["checkpoint"] is None
     PRETRAINED.check("model.pretrained", setting)
     check_pretrained(wanted, dataset)
-    if target in BUILDERS and wanted["checkpoint"] is not None:  # it takes their place
+    if target in BUILDERS and setting is True and wanted["checkpoint"] is not None:  # it takes their place
         return False
     return setting  # type: ignore[no-any-return]
 

@@ -35,7 +35,11 @@ GIVEN = {
     ("model", "custom"): MODEL,
     ("model", "torchvision"): MODEL,
     ("model", "timm"): ["model.name=mine", "model.net.architecture=resnet10t"],
-    ("model", "hf"): ["model.name=mine", f"model.net.source={Path(__file__).parents[1] / 'data' / 'tiny_vit'}"],
+    ("model", "hf"): [
+        "model.name=mine",
+        f"model.net.source={Path(__file__).parents[1] / 'data' / 'tiny_vit'}",
+        "model.pretrained=false",
+    ],
     ("reward", "custom"): ["reward.name=mine", "reward._target_=amc.rewards.accuracy"],
 }
 WRONG: dict[str, Any] = {

@@ -9,6 +9,7 @@ import torch
 
 from amc.core.errors import AmcError
 from amc.models import build
+from amc.models.arguments import check_pretrained
 from amc.models.libraries import TIMM
 from amc.pruning.groups import trace
 from amc.pruning.saved import load
@@ -53,6 +54,12 @@ def test_an_unknown_name_is_refused_with_the_nearest(name: str) -> None:
 def test_weights_for_other_classes_are_refused_before_they_are_fetched() -> None:
     with pytest.raises(AmcError, match="know 1000 classes, the dataset has 10"):
         build(TIMM.target, 10, SHAPE, architecture="resnet10t", pretrained=True)
+    net = {"_target_": TIMM.target, "architecture": "resnet10t"}
+    model = {"name": "net", "net": net, "pretrained": True}
+    with pytest.raises(AmcError, match="the dataset has 10"):
+        check_pretrained(model, "digits")
+    check_pretrained(model, "imagenet")
+    check_pretrained({**model, "checkpoint": "file.safetensors"}, "digits")
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])

@@ -13,6 +13,7 @@ from torch import nn
 
 from amc.core.errors import AmcError
 from amc.models import build
+from amc.models.arguments import check_pretrained
 from amc.models.build import described
 from amc.models.from_transformers import FROM_CONFIG, config_of, from_config, network, read_config
 from amc.models.libraries import TRANSFORMERS
@@ -111,6 +112,17 @@ def test_no_hub_is_asked_while_a_network_is_built(monkeypatch: pytest.MonkeyPatc
     network(str(folder), 5, SHAPE)
     assert seen == [(True, {"trust_remote_code": False})]
     assert not constants.HF_HUB_OFFLINE
+
+
+def test_a_source_is_looked_at_before_anything_is_loaded(folder: Path) -> None:
+    model = {"name": "net", "net": {"_target_": TRANSFORMERS.target, "source": str(folder)}}
+    for pretrained in (True, "auto", "hub"):
+        with pytest.raises(AmcError, match="knows 5 classes, the dataset has 10"):
+            check_pretrained({**model, "pretrained": pretrained}, "digits")
+        check_pretrained({**model, "pretrained": pretrained}, "imagefolder")
+    check_pretrained({**model, "pretrained": False}, "digits")
+    with pytest.raises(AmcError, match="no such folder"):
+        check_pretrained({**model, "net": {**model["net"], "source": "no/such-net"}, "pretrained": False}, "digits")
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
