@@ -35,6 +35,7 @@ def composed(command: str, arguments: Sequence[str]) -> dict[str, Any]:
         ["model=resnet101", "budget=none"],
         ["model=tests.support.own.OwnNet", "++model.net.width=0.5", "reward=my_package.my_reward"],
         ["model=[resnet20,plain20]", "reward=accuracy", "observation=portable"],
+        ["model=[timm/resnet10t,hf/my_vit]", "reward=accuracy", "observation=portable"],
         ["experiment=resnet20_cifar10"],
         ["model=timm/resnet10t.c3_in1k", "budget=none"],
         ["model=hf/my_vit", "model.pretrained=false", "model.net.task=causal-lm"],
