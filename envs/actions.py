@@ -17,14 +17,13 @@ def keep_ratio(action: float, min_keep: float) -> float:
 
 
 def asked_channels(group: LayerGroup, action: float, budget: Budget) -> int:
-    """The channels that ``action`` asks for in ``group``, in whole rounding units, before the budget's clipping."""
-    return group.round_channels(keep_ratio(action, budget.min_keep), budget.channel_round)
+    """The channels that ``action`` asks for in ``group``, within its bounds, before the budget's clipping."""
+    return budget.bounds[group.name].nearest(keep_ratio(action, budget.least_keep))
 
 
 def asked_plan(actions: Iterable[float], budget: Budget) -> dict[str, int]:
-    """Group name → the channels that an action for each group asks for, no fewer than ``min_keep`` allows."""
-    groups = zip(budget.groups, actions, strict=True)
-    return {g.name: max(asked_channels(g, action, budget), budget.floor[g.name]) for g, action in groups}
+    """Group name → the channels that an action for each group asks for, within its bounds."""
+    return {g.name: asked_channels(g, action, budget) for g, action in zip(budget.groups, actions, strict=True)}
 
 
 def uniform_action(budget: Budget) -> float:
@@ -37,10 +36,12 @@ def uniform_action(budget: Budget) -> float:
 
 
 def uniform_plan(budget: Budget, limit: float) -> dict[str, int]:
-    """Group name → the channels of the same keep ratio everywhere, the largest whose plan costs no more than ``limit``.
+    """Group name → the channels of one keep ratio for all, the largest whose plan costs no more than ``limit``.
+
+    A group whose bounds don't allow the ratio keeps the nearest number of channels that they do.
 
     Args:
-        budget: its cost, smallest keep ratio and rounding; not its own limit.
+        budget: its cost and the groups' bounds; not its own limit.
         limit: in the unit of the budget's cost.
     """
     return asked_plan([_largest_action(budget, limit)] * len(budget.groups), budget)

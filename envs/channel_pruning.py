@@ -29,8 +29,8 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
     ## Action space
 
     ``Box(0, 1, (1,), float32)``. Action ``a`` asks for the keep ratio ``min_keep + a · (1 − min_keep)``, rounded to
-    whole channels (``channel_round``; grouped convolutions to a multiple of their groups). The budget's
-    enforcement is one of three:
+    whole channels (``channel_round``; grouped convolutions to a multiple of their groups) within the group's own
+    bounds; ``min_keep`` is the smallest of any group. The budget's enforcement is one of three:
 
     * ``clip``: each action is clipped so that the budget can still be met by pruning the groups to come as far as
       allowed (AMC, Algorithm 1).
@@ -105,7 +105,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
 
         Args:
             cost_model: of the network; its groups that are not frozen are walked in their order.
-            budget: made for ``cost_model``; holds ``min_keep`` and ``channel_round`` too.
+            budget: made for ``cost_model``; holds every group's bounds too.
             evaluate: scores a finished plan; called once per episode.
             reward: of the plan's metrics, its cost and the dense network's.
             observation: the layout of the observation, see the class's table.
@@ -147,7 +147,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         self._kept, self._asked, self._last_keep, self._walking = {}, [], 1.0, True
         info = {
             "steps": len(self._budget.groups),
-            "min_keep": self._budget.min_keep,
+            "min_keep": self._budget.least_keep,
             "uniform_action": self._uniform_action,
             "static_observation": self._sees_no_walk,
             "keep": 1.0 if self._budget.keep is None else self._budget.keep,
@@ -175,8 +175,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
         group = self._budget.groups[len(self._kept)]
         if np.isnan(asked_for):
             raise AmcError(f"group {group.name}: the action is NaN; the agent has diverged, try smaller learning rates")
-        asked = asked_channels(group, asked_for, self._budget)
-        channels = max(asked, self._budget.floor[group.name])
+        asked = channels = asked_channels(group, asked_for, self._budget)
         if self._enforcement == "clip":
             channels = self._budget.clip(group, asked, self._kept)
         self._kept[group.name] = channels
@@ -221,7 +220,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
             ramps[name] = in_proportion([amounts[g.name] for g in budget.groups])
         kept = {name: project(actions, budget) for name, actions in ramps.items()}
         if budget.keep is None:
-            kept["uniform"] = {g.name: g.channels for g in budget.groups}
+            kept["uniform"] = asked_plan([1.0] * n, budget)
         return {name: ask_for(counts, budget) for name, counts in {**kept, **plans}.items()}
 
     def _cost_fraction(self, actions: Sequence[float]) -> float:
@@ -235,7 +234,7 @@ class ChannelPruningEnv(gym.Env[Vector, Vector]):
 def _policy_facts(observation: str, features: Sequence[str], budget: Budget, enforcement: str) -> dict[str, Any]:
     return {
         "observation": {"layout": observation, "version": LAYOUT_VERSION, "features": list(features)},
-        "action": {"meaning": "keep_ratio = min_keep + action * (1 - min_keep)", "min_keep": budget.min_keep},
+        "action": {"meaning": "keep_ratio = min_keep + action * (1 - min_keep)", "min_keep": budget.least_keep},
         "budget_cost": budget.cost,
         "budget_keep": budget.keep,
         "budget_rule": enforcement,

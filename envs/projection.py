@@ -42,7 +42,7 @@ def project(actions: Sequence[float], budget: Budget) -> dict[str, int]:
     shift = last_real(lambda candidate: budget.fits(shifted(candidate)), -FAR, FAR)
     kept = shifted(shift)
     wanted = {
-        g.name: (keep_ratio(a, budget.min_keep) * g.channels - kept[g.name]) / g.unit(budget.channel_round)
+        g.name: (keep_ratio(a, budget.least_keep) * g.channels - kept[g.name]) / budget.bounds[g.name].unit
         for g, a in zip(budget.groups, _sigmoid(logits + shift), strict=True)
     }
     return _filled(kept, sorted(budget.groups, key=lambda g: -wanted[g.name]), budget)
@@ -54,7 +54,7 @@ def _filled(kept: dict[str, int], order: Sequence[LayerGroup], budget: Budget) -
     while open_groups:
         still_open = []
         for group in open_groups:
-            more = {**kept, group.name: min(group.channels, kept[group.name] + group.unit(budget.channel_round))}
+            more = {**kept, group.name: budget.bounds[group.name].more(kept[group.name])}
             if more != kept and budget.fits(more):
                 kept = more
                 still_open.append(group)
@@ -64,8 +64,9 @@ def _filled(kept: dict[str, int], order: Sequence[LayerGroup], budget: Budget) -
 
 def ask_for(kept: Mapping[str, int], budget: Budget) -> tuple[float, ...]:
     """The actions that ask for just these channels, one for each group of the budget."""
-    span = max(1 - budget.min_keep, EDGE)  # with min_keep=1 every action asks for everything
-    return tuple(float(np.clip((kept[g.name] / g.channels - budget.min_keep) / span, 0, 1)) for g in budget.groups)
+    least = budget.least_keep
+    span = max(1 - least, EDGE)  # with min_keep=1 every action asks for everything
+    return tuple(float(np.clip((kept[g.name] / g.channels - least) / span, 0, 1)) for g in budget.groups)
 
 
 def ramp(groups: int, rising: bool) -> tuple[float, ...]:

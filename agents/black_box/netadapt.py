@@ -25,7 +25,8 @@ class NetAdaptAgent(Agent):
     In each step every group alone is cut to the largest action with which the step's limit is met, the others staying
     as they are; each such candidate is one episode, and the one with the best reward is where the next step begins.
     Groups that can't meet the limit alone are no candidates; if none can, all groups are cut together, by one factor. A
-    step whose limit is met already takes no episode.
+    step whose limit is met already takes no episode; where all are, as the environment's bounds alone save enough, the
+    plan that keeps the most is the only one.
 
     Differs from the paper: no short-term fine-tuning beyond the environment's recovery; equal steps (the paper lets
     them shrink); a random part of the groups where the episodes don't suffice for all.
@@ -75,14 +76,19 @@ class NetAdaptAgent(Agent):
 
     @property
     def finished(self) -> bool:
+        return self._down and self._played > 0
+
+    @property
+    def _down(self) -> bool:
+        """Whether the last step has been taken."""
         return self._step > self._steps
 
     def run_episode(self) -> EpisodeOutcome:
-        plan = self._plan if self.finished else self._candidates[len(self._rewards)]
+        plan = self._plan if self._down else self._candidates[len(self._rewards)]
         scalars = {"step": float(min(self._step, self._steps)), "limit": self._limit}
         outcome = play_actions(self._env, _actions(plan))
-        if not self.finished:
-            self._played += 1
+        self._played += 1
+        if not self._down:
             self._rewards.append(outcome.reward)
             if len(self._rewards) == len(self._candidates):
                 self._plan = self._candidates[int(np.argmax(self._rewards))]
@@ -101,9 +107,9 @@ class NetAdaptAgent(Agent):
         """Moves to the next step that needs episodes, if there is one, and lists its candidates."""
         self._candidates, self._rewards = [], []
         self._step += 1
-        while not self.finished and self._meets(self._plan):
+        while not self._down and self._meets(self._plan):
             self._step += 1
-        if not self.finished:
+        if not self._down:
             alone = [plan for group in range(len(self._plan)) if (plan := self._cut_alone(group)) is not None]
             self._candidates = self._affordable(alone) or [self._cut_together()]
 

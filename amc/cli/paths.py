@@ -1,4 +1,4 @@
-"""Paths on the command line: whatever a file system allows, without quotes of Hydra's grammar."""
+"""Paths and patterns on the command line, with quotes or without, as Hydra's grammar needs them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from amc.core.conf import quoted
+from amc.core.conf import key_of, quoted
 
 KEYS = (
     "resume", "plan", "run", "policy", "cache_dir", "model.checkpoint", "dataset.root",
     "hydra.run.dir", "hydra.sweep.dir",
 )  # fmt: skip
+MAPPINGS = ("constraints", "budget.channel_round")  # whose keys are patterns
+QUOTED_KEY = re.compile(r"""(['"])(.*?)\1(?=\s*:)""")
 INTERPOLATION = re.compile(r"(\\*)\$\{")
 
 
 def with_quotes(arguments: Sequence[str], sweep: bool) -> list[str]:
-    """``arguments`` with every path in the quotes that Hydra's grammar needs.
+    """``arguments`` with every path in the quotes that Hydra's grammar needs, and no pattern in those it doesn't know.
 
     What is in such quotes already, and isn't the name of a file as it stands, is left as it is; so is ``${…}``.
 
@@ -56,6 +58,9 @@ def literal(value: Any) -> Any:
 
 def _with_quotes(argument: str, sweep: bool) -> str:
     key, equals, value = argument.partition("=")
+    if key.lstrip("+") in MAPPINGS:
+        # ++: Hydra adds no keys to a mapping that a recipe has begun, else
+        return f"++{key.lstrip('+')}{equals}{QUOTED_KEY.sub(lambda found: key_of(found[2]), value)}"
     if key.lstrip("+") not in KEYS or value in ("", "null"):
         return argument
     there = os.path.lexists(value)

@@ -15,6 +15,7 @@ from amc.cli.paths import literal
 from amc.cli.stored import checked
 from amc.cli.trust import named
 from amc.core.errors import AmcError
+from amc.core.files import plain
 from amc.tracking import RunDir
 from amc.tracking.claim import RESUMABLE
 from amc.tracking.run_dir import FREE_ON_RESUME
@@ -56,8 +57,9 @@ def _take_up(config: DictConfig, key: str, given: Any, folder: Path) -> None:
         OmegaConf.update(config, key, given)
         return
     before = OmegaConf.select(config, key)
-    before = before.get("name") if isinstance(before, DictConfig) else before
-    if before != given:
+    if isinstance(before, DictConfig):
+        before = before.get("name") if "name" in before else OmegaConf.to_container(before)
+    if plain(before) != plain(given):
         raise AmcError(
             f"resume={folder}: the run was started with {key}={before}, now it is {given}; leave the override "
             "out, or start a new run"

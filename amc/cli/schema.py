@@ -34,6 +34,7 @@ from amc.core.values import (
 from amc.data.load import KINDS as DATASET
 from amc.models.arguments import PRETRAINED, check_arguments, check_pretrained
 from amc.models.build import STEMS
+from amc.pruning.constraints import CONSTRAINTS
 from amc.rewards import get_reward
 from amc.task.settings import BUDGET, EVALUATE, FREEZE, SEED
 from amc.training.recipe import KINDS as RECIPE
@@ -173,6 +174,7 @@ CUTTING: Mapping[str, Kind] = {
 }
 BUDGETED: Mapping[str, Kind] = {
     **CUTTING,
+    "constraints": CONSTRAINTS,
     "budget": Budget("budget", {key: kind for key, kind in BUDGET.items() if key != "keep"}),
 }
 RESUME: Mapping[str, Kind] = {"resume": FOLDER}

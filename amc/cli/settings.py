@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from amc.core.checks import refuse_unknown
-from amc.pruning.budget import Budget, check_budget, check_rounding
+from amc.pruning.budget import Budget, check_budget
+from amc.pruning.constraints import Limits
 from amc.pruning.network import Network
 from amc.rewards import Reward, get_reward
 from amc.task.method import Method
@@ -15,7 +16,8 @@ from amc.task.settings import Settings
 
 # keys that are settings of the same name
 PLAIN = (
-    "observation", "prune_residual", "freeze", "curves", "prior", "responses", "prices", "finalists", "finals_recovery",
+    "observation", "prune_residual", "freeze", "constraints", "curves", "prior", "responses", "prices", "finalists",
+    "finals_recovery",
 )  # fmt: skip
 
 
@@ -32,7 +34,7 @@ def settings_of(plain: Mapping[str, Any], **given: Any) -> Settings:
     given |= {key: plain[key] for key in PLAIN if key in plain}
     given |= {key: unnamed(plain[key]) for key in ("agent", "recovery") if key in plain}
     settings = Settings(**given)
-    check_budget(settings.cost, plain["budget"].get("keep"), settings.min_keep, settings.channel_round)
+    check_budget(settings.cost, plain["budget"].get("keep"), settings.limits)
     return settings
 
 
@@ -42,8 +44,8 @@ def budget_check(settings: Settings, keep: float | None) -> Callable[[Network], 
     def check(network: Network) -> None:
         limit = None if settings.cost == "latency_ms" else keep  # that table isn't measured before there are weights
         cost = "macs" if settings.cost == "latency_ms" else settings.cost
-        check_rounding(network.groups, settings.channel_round)
-        Budget(network.cost_model, cost, limit, settings.min_keep, settings.channel_round)
+        Limits(**settings.limits).check_rounding(network.groups)
+        Budget(network.cost_model, cost, limit, **settings.limits)
 
     return check
 

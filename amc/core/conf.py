@@ -14,6 +14,11 @@ def config_folder() -> Path:
     return checkout if (checkout / "search.yaml").is_file() else package / "conf"
 
 
+def key_of(name: object) -> str:
+    """``name`` as the key of a mapping in that grammar, which knows no quotes there."""
+    return re.sub(r"[\\()\[\]{}:=,\s]", lambda found: f"\\{found[0]}", str(name))
+
+
 def quoted(value: object) -> str:
     """``value`` in the grammar of Hydra's overrides."""
     if isinstance(value, str):
@@ -23,5 +28,5 @@ def quoted(value: object) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(quoted, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {quoted(entry)}" for key, entry in value.items()) + "}"  # YAML too
+        return "{" + ", ".join(f"{key_of(key)}: {quoted(entry)}" for key, entry in value.items()) + "}"  # YAML too
     return json.dumps(value)

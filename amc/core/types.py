@@ -41,6 +41,41 @@ class ChannelSlice:
 
 
 @dataclass(frozen=True, eq=False)
+class TensorSlice:
+    """Position of a group's channels in a parameter or buffer that belongs to none of the layers above.
+
+    Attributes:
+        tensor: dotted path, as in ``model.named_parameters()``: of a free parameter, a layer norm, an embedding, a
+            recurrent layer, a module of the user's own.
+        dim: dimension along which the channels lie.
+        positions, channels: as in :class:`ChannelSlice`.
+    """
+
+    tensor: str
+    dim: int
+    positions: npt.NDArray[np.int64]
+    channels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SizeSlice:
+    """A whole number that a module keeps and that follows a group's channels (``num_heads``, ``hidden_size`` …).
+
+    Attributes:
+        module: dotted path.
+        attribute: its name; ``name[i]`` for one number of a tuple or list.
+        value: in the dense network.
+        channels: for each position of the axis that it is the length of, the channel; the number is ``value`` ×
+            kept positions / positions.
+    """
+
+    module: str
+    attribute: str
+    value: int
+    channels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class LayerGroup:
     """Layers whose channels must be removed together: one action of the agent.
 
@@ -53,7 +88,9 @@ class LayerGroup:
         in_channels, height, width, stride, kernel: of the first producer; height and width of its output.
         macs: multiply-accumulates of all producers of the group, in the dense network.
         params: parameters of all producers of the group, in the dense network.
-        slices: every place where the channels occur.
+        slices: every place where the channels occur in layers.
+        tensors: every place where they occur in other tensors.
+        sizes: numbers that follow them.
         frozen: why the group can't be pruned; ``None`` if it can.
     """
 
@@ -71,6 +108,8 @@ class LayerGroup:
     params: int
     slices: tuple[ChannelSlice, ...] = ()
     frozen: str | None = None
+    tensors: tuple[TensorSlice, ...] = ()
+    sizes: tuple[SizeSlice, ...] = ()
 
     def __post_init__(self) -> None:
         if self.channels < 1 or self.step < 1 or self.channels % self.step:
@@ -80,6 +119,11 @@ class LayerGroup:
         """Fewest channels that ``min_keep`` allows, at least one step, in whole rounding units."""
         unit = self.unit(channel_round)
         return min(self.channels, max(unit, int(np.ceil(min_keep * self.channels / unit - 1e-9)) * unit))
+
+    def max_channels(self, max_keep: float, channel_round: int = 1) -> int:
+        """Most channels that ``max_keep`` allows, in whole rounding units; 0 where that is less than one unit."""
+        unit = self.unit(channel_round)
+        return self.channels if max_keep >= 1 else int(np.floor(max_keep * self.channels / unit + 1e-9)) * unit
 
     def unit(self, channel_round: int = 1) -> int:
         """Rounding unit: the least common multiple of ``step`` and ``channel_round``, the whole group at most."""

@@ -150,6 +150,34 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Some:
+    """One or more of some settings, by name."""
+
+    keys: Mapping[str, Kind]
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises ``AmcError`` naming the first setting that is unknown or can't be as it is, or if there is none."""
+        if not isinstance(value, Mapping) or not value:
+            raise AmcError(f"{shown(name, value)}: give one or more of {', '.join(self.keys)}, such as {{KEY: VALUE}}")
+        refuse_unknown_keys(name, map(str, value), self.keys)
+        check_all(name, value, self.keys)
+
+
+@dataclass(frozen=True)
+class ByPattern(Or):
+    """An entry for each of some names or patterns."""
+
+    entry: Kind = Text()
+    example: str = ""
+
+    def _check(self, name: str, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise AmcError(f"{shown(name, value)}: give a mapping, such as {name}={self.example}{self._hint}")
+        for pattern, entry in value.items():
+            self.entry.check(below(name, str(pattern)), entry)
+
+
+@dataclass(frozen=True)
 class Nullable:
     """What ``kind`` allows, or ``None``."""
 

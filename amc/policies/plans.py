@@ -70,7 +70,7 @@ def _actions(policy: Policy, problem: Problem) -> Act:
         policy.require_observation(env.metadata["policy"]["observation"])
     except ValueError as error:
         raise AmcError(str(error)) from error
-    smallest = problem.settings.min_keep
+    smallest = problem.budget.least_keep
     before = float(policy.action.get("min_keep", smallest))
 
     def act(observation: npt.NDArray[Any], _start: Mapping[str, Any]) -> float:

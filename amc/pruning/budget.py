@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from amc.core.errors import AmcError
 from amc.core.types import Cost, LayerGroup
-from amc.core.values import OneOf, Real, Whole, check_all
+from amc.core.values import Kind, OneOf, Real, Whole, check_all
 from amc.pruning.bisect import last_whole
+from amc.pruning.constraints import CONSTRAINTS, Limits, MinKeep, Rounding
 from amc.pruning.cost import CostModel
 
 COSTS = ("macs", "params", "latency_ms")
-KINDS = {
+KINDS: dict[str, Kind] = {
     "cost": OneOf(names=COSTS),
     "keep": Real(high=1, ends="(]", hint=", or budget=none for no budget"),
-    "min_keep": Real(high=1, ends="(]"),
-    "channel_round": Whole(),
+    "min_keep": MinKeep(),
+    "min_channels": Whole(),
+    "channel_round": Rounding(),
 }
 
 
-def check_budget(cost: str, keep: float | None, min_keep: float, channel_round: int) -> None:
-    """Checks a budget's settings before there is a network. Raises ``AmcError`` naming the setting."""
-    given = {"cost": cost, "min_keep": min_keep, "channel_round": channel_round}
-    check_all("budget", given if keep is None else {**given, "keep": keep}, KINDS)
-
-
-def check_rounding(groups: Iterable[LayerGroup], channel_round: int) -> None:
-    """Refuses a rounding beyond every group, with which only whole groups would be left. Raises ``AmcError``."""
-    widest = max((g.channels for g in groups if g.frozen is None), default=channel_round)
-    if channel_round > widest:
-        raise AmcError(
-            f"budget.channel_round={channel_round}: no layer group has more than {widest} channels, so none could be "
-            "pruned; give a divisor of the channel counts, such as 8"
-        )
+def check_budget(cost: str, keep: float | None, limits: Mapping[str, Any]) -> None:
+    """Checks a budget's settings before there is a network; ``limits``: of :class:`Limits`. Raises ``AmcError``."""
+    check_all("budget", {"cost": cost, **limits, **({} if keep is None else {"keep": keep})}, KINDS)
+    check_all("", limits, {"constraints": CONSTRAINTS})
 
 
 class Budget:
@@ -45,16 +38,25 @@ class Budget:
         cost: str = "macs",
         keep: float | None = 0.5,
         min_keep: float = 0.1,
-        channel_round: int = 1,
+        channel_round: int | Mapping[str, int] = 1,
+        min_channels: int = 1,
+        constraints: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         """``keep=None`` means no budget: every action passes.
 
+        Args:
+            cost_model: of the network.
+            cost: what is limited, one of :data:`COSTS`.
+            keep: largest cost as a fraction of the dense network's.
+            min_keep, channel_round, min_channels, constraints: see :class:`amc.pruning.constraints.Limits`.
+
         Raises:
-            AmcError: zero prunable groups, unknown cost, a number of the wrong kind or range, or a ``keep`` below
-                what ``min_keep`` can reach.
+            AmcError: zero prunable groups, unknown cost, a number of the wrong kind or range, bounds that contradict
+                each other, or a ``keep`` below what they can reach.
         """
-        check_budget(cost, keep, min_keep, channel_round)
-        self.cost, self.keep, self.min_keep, self.channel_round = cost, keep, min_keep, channel_round
+        self.limits = Limits(min_keep, channel_round, min_channels, constraints or {})
+        check_budget(cost, keep, vars(self.limits))
+        self.cost, self.keep = cost, keep
         self.groups = tuple(g for g in cost_model.groups if g.frozen is None)
         self._model = cost_model
         if not self.groups:
@@ -63,14 +65,26 @@ class Budget:
         if getattr(cost_model, cost)(full) is None:
             raise AmcError(f"budget.cost={cost}: no latency table was measured for this network")
         self.limit = float("inf") if keep is None else keep * cost_model.value(cost, full)
-        self.floor = {g.name: g.min_channels(min_keep, channel_round) for g in self.groups}
+        self.bounds = self.limits.of(cost_model.groups)
+        self.floor = {name: bounds.lowest for name, bounds in self.bounds.items()}
+        self.least_keep = min(bounds.min_keep for bounds in self.bounds.values())  # what the smallest action asks for
         lowest = cost_model.value(cost, cost_model.counts(self.floor))
         self.smallest = lowest / cost_model.value(cost, full)  # reachable, as a fraction of the dense network's cost
         if lowest > self.limit:
             raise AmcError(
-                f"budget.keep={keep}: can't be reached; with min_keep={min_keep} the smallest reachable value is "
-                f"{self.smallest:.4f} of the {cost}{_outside(cost_model, cost)}. Raise budget.keep or lower min_keep."
+                f"budget.keep={keep}: can't be reached; with {' and '.join(self._floors.values())} the smallest "
+                f"reachable value is {self.smallest:.4f} of the {cost}{_outside(cost_model, cost)}. Raise budget.keep "
+                f"or lower {' or '.join(self._floors)}."
             )
+
+    @property
+    def _floors(self) -> dict[str, str]:
+        """The settings that hold the smallest plan up → how they are given."""
+        limits = self.limits
+        floors = {"min_keep": f"min_keep={limits.min_keep}"}
+        if limits.min_channels > 1:
+            floors["min_channels"] = f"min_channels={limits.min_channels}"
+        return {**floors, "the constraints": "the constraints"} if limits.constraints else floors
 
     def allows(self, cost: Cost) -> bool:
         """Whether a plan of this cost meets the budget."""
@@ -87,13 +101,16 @@ class Budget:
     def clip(self, group: LayerGroup, channels: int, partial: Mapping[str, int]) -> int:
         """The most channels ≤ ``channels`` with which the budget can still be met (AMC, Algorithm 1).
 
+        Within the group's bounds, whatever ``channels`` is.
+
         Args:
             group: the group being decided.
             channels: the agent's choice.
             partial: decisions so far, group name → kept channels; groups not in it are yet to come and count with
                 their smallest size.
         """
-        channels = max(channels, self.floor[group.name])
+        bounds = self.bounds[group.name]
+        channels = bounds.inside(channels)
         if self.keep is None:
             return channels
         counts = self._model.counts({**self.floor, **partial})
@@ -105,9 +122,9 @@ class Budget:
 
         if fits(channels):
             return channels
-        unit = group.unit(self.channel_round)
-        most = last_whole(lambda units: fits(units * unit), self.floor[group.name] // unit, channels // unit + 1)
-        return max(most * unit, self.floor[group.name])
+        unit = bounds.unit
+        most = last_whole(lambda units: fits(units * unit), bounds.lowest // unit, channels // unit + 1)
+        return bounds.inside(most * unit)
 
 
 def _outside(cost_model: CostModel, cost: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,16 +37,84 @@ class CostTerms:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """A length: ``fixed`` plus, for each group in ``per_channel``, so much for each of its kept channels."""
+
+    fixed: float
+    per_channel: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A cost outside of layers that is a product of lengths, times a constant."""
+
+    constant: float
+    axes: tuple[Axis, ...]
+
+
+@dataclass(frozen=True)
 class Rest:
     """Cost outside the layers that are cut.
 
     Attributes:
-        params: parameters that belong to no such layer, and that no plan changes.
+        params: parameters that belong to no such layer (free ones, layer norms, embeddings).
         macs: MACs of other operations (attention, recurrent layers, functional calls); ``None``: there are none.
     """
 
-    params: int = 0
+    params: CostTerms | int = 0
     macs: CostTerms | None = None
+
+
+class TooManyGroupsError(Exception):
+    """A cost that follows the product of three groups' channels. ``groups``: those."""
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        super().__init__("costs follow the product of its channels and two other groups'")
+        self.groups = tuple(groups)
+
+
+def expanded(terms: Iterable[Term], constant: float, groups: Sequence[LayerGroup]) -> CostTerms:
+    """The sum of these terms and a constant as a polynomial.
+
+    Raises:
+        TooManyGroupsError: one is of third degree.
+    """
+    column = {g.name: i for i, g in enumerate(groups)}
+    full = {g.name: g.channels for g in groups if g.frozen is not None}
+    n = len(groups)
+    total = CostTerms(constant, np.zeros(n), np.zeros((n, n)))
+    for term in terms:
+        lengths = []
+        for axis in term.axes:
+            fixed = axis.fixed + sum(each * full[name] for name, each in axis.per_channel if name in full)
+            lengths.append((fixed, {column[name]: each for name, each in axis.per_channel if name not in full}))
+        total = total.plus(_multiplied(term.constant, lengths, groups))
+    return total
+
+
+def _multiplied(
+    constant: float, lengths: Sequence[tuple[float, Mapping[int, float]]], groups: Sequence[LayerGroup]
+) -> CostTerms:
+    found: dict[tuple[int, ...], float] = {(): constant}
+    for fixed, own in lengths:
+        after: dict[tuple[int, ...], float] = {}
+        for columns, value in found.items():
+            if fixed:
+                after[columns] = after.get(columns, 0.0) + value * fixed
+            for c, each in own.items():
+                key = tuple(sorted((*columns, c)))
+                after[key] = after.get(key, 0.0) + value * each
+        found = after
+    n = len(groups)
+    terms = CostTerms(found.pop((), 0.0), np.zeros(n), np.zeros((n, n)))
+    for columns, value in found.items():
+        if len(columns) > 2:
+            raise TooManyGroupsError([groups[c].name for c in columns])
+        if len(columns) == 1:
+            terms.linear[columns[0]] += value
+        else:
+            terms.pairwise[columns] += value  # type: ignore[index]
+    return terms
 
 
 class CostModel:
@@ -102,7 +170,8 @@ class CostModel:
 
     def params(self, counts: npt.NDArray[np.float64]) -> int:
         out, inp = self.sizes(counts)
-        return int(np.rint((out * (self._params_per_pair * inp + self._params_per_out)).sum())) + self.rest.params
+        rest = self.rest.params if isinstance(self.rest.params, int) else self.rest.params.value(counts)
+        return int(np.rint((out * (self._params_per_pair * inp + self._params_per_out)).sum() + rest))
 
     def latency_ms(self, counts: npt.NDArray[np.float64]) -> float | None:
         """``None``: this model knows no latencies."""
@@ -139,6 +208,7 @@ class CostModel:
             linear=V.T @ (pair * a) + U.T @ (pair * b + alone),
             pairwise=np.triu(full) + np.tril(full, -1).T,
         )
-        if name == "params":
-            return replace(layers, constant=layers.constant + self.rest.params)
-        return layers if self.rest.macs is None else layers.plus(self.rest.macs)
+        rest = self.rest.params if name == "params" else self.rest.macs
+        if isinstance(rest, CostTerms):
+            return layers.plus(rest)
+        return replace(layers, constant=layers.constant + (rest or 0))

@@ -8,20 +8,18 @@ it can't see into (attention, recurrent layers) are switched off while it counts
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from amc.core.types import Uncounted
-from amc.pruning.layers import frozen_eval, without_fast_path
+from amc.pruning.inputs import Example, first, run
+from amc.pruning.layers import frozen_eval, unfused, without_gradients
 
 Item = tuple[str, str]  # (dotted module path, operation); the network itself is ""
 
@@ -50,7 +48,7 @@ _HARMLESS = {
 
 
 @torch.no_grad()
-def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
+def count_macs(model: nn.Module, example_input: Example) -> int:
     """MACs of one forward pass of ``example_input[:1]``, whatever operations they come from.
 
     Independent of :class:`~amc.pruning.cost.CostModel`: nothing is known here of layers, groups or plans.
@@ -59,11 +57,11 @@ def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
 
 
 @torch.no_grad()
-def count_by_item(model: nn.Module, example_input: torch.Tensor) -> Counter[Item]:
+def count_by_item(model: nn.Module, example_input: Example) -> Counter[Item]:
     """The same by module and operation; what a module's children do is theirs. The values add up to the whole."""
     counter = FlopCounterMode(display=False, custom_mapping=_PRODUCTS)
-    with frozen_eval(model), _unfused(), counter:
-        model(example_input[:1])
+    with frozen_eval(model), without_gradients(model), unfused(), counter:
+        run(model, first(example_input))
     prefix = type(model).__name__
     found = {_path(name, prefix): ops for name, ops in counter.get_flop_counts().items() if name != "Global"}
     items: Counter[Item] = Counter()
@@ -77,10 +75,10 @@ def count_by_item(model: nn.Module, example_input: torch.Tensor) -> Counter[Item
 
 
 @torch.no_grad()
-def uncounted_operations(model: nn.Module, example_input: torch.Tensor) -> dict[str, Uncounted]:
+def uncounted_operations(model: nn.Module, example_input: Example) -> dict[str, Uncounted]:
     """Operations of one forward pass that multiply and that :func:`count_macs` knows nothing of, by name."""
-    with frozen_eval(model), _unfused(), _Watch() as watch:
-        model(example_input[:1])
+    with frozen_eval(model), unfused(), _Watch() as watch:
+        run(model, first(example_input))
     total = sum(watch.seconds.values()) or 1.0
     return {name: Uncounted(calls, watch.seconds[name] / total) for name, calls in watch.calls.items()}
 
@@ -115,19 +113,6 @@ def _multiplies_uncounted(func: Any, name: str) -> bool:
     if space not in ("aten", "prim", "prims"):
         return True
     return not _MULTIPLIERS.isdisjoint(short.split("_"))
-
-
-@contextmanager
-def _unfused() -> Iterator[None]:
-    """Attention and recurrent layers as the products that they are made of."""
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")  # switching oneDNN off warns about settings that aren't touched
-        stack.enter_context(without_fast_path())
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        yield
 
 
 def _path(name: str, prefix: str) -> str:

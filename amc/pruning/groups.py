@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,37 +16,68 @@ from torch.nn.modules.conv import _ConvNd
 from amc.core.errors import AmcError
 from amc.core.types import ChannelSlice, LayerGroup
 from amc.models.weights import check_weights
-from amc.pruning.coupling import Coupling, couplings
+from amc.pruning.cost import Axis, Term
+from amc.pruning.coupling import Coupling, Product, couplings
+from amc.pruning.inputs import Example, first
 from amc.pruning.layers import (
     LayerCall,
+    LayerShape,
     frozen_eval,
     is_depthwise,
     kind_of,
     layer_shapes,
     record_calls,
 )
-from amc.pruning.proof import OUTPUT, _prove, cannot_run
+from amc.pruning.proof import OUTPUT, cannot_run, prove
 
 RESIDUAL = "residual stream (prune_residual=false)"
 
 
-@torch.inference_mode(mode=False)  # under it, views are not told from what they are of
+@dataclass(frozen=True)
+class Traced:
+    """What tracing a network found.
+
+    Attributes:
+        groups: in forward order, proved.
+        products: matrix products outside of layers.
+        layers: their shapes, and the number of parameters outside.
+    """
+
+    groups: tuple[LayerGroup, ...]
+    products: tuple[Term, ...]
+    layers: tuple[LayerShape, ...]
+    other_params: int
+
+
 def trace(
     model: nn.Module,
-    example_input: torch.Tensor,
+    example_input: Example,
     *,
     prune_residual: bool = True,
     freeze: Iterable[str] | str = (),
 ) -> tuple[LayerGroup, ...]:
+    """The groups that :func:`traced` finds."""
+    return traced(model, example_input, prune_residual=prune_residual, freeze=freeze).groups
+
+
+@torch.inference_mode(mode=False)  # under it, views are not told from what they are of
+def traced(
+    model: nn.Module,
+    example_input: Example,
+    *,
+    prune_residual: bool = True,
+    freeze: Iterable[str] | str = (),
+) -> Traced:
     """The coupled layer groups of ``model`` in forward order, each proved by a trial cut.
 
     Couplings are found by following the channels through a forward pass (:mod:`amc.pruning.coupling`). Every group is
-    then cut on a copy and compared with the dense network in which the consumers' weights of the removed channels are
-    zero; a group that fails is returned frozen, with the reason.
+    then cut on a copy and compared with the dense network in which the removed channels are masked; a group that fails
+    is returned frozen, with the reason.
 
     Args:
         model: any network; left as it is.
-        example_input: ``[n, …]``, one input or several, on the model's device.
+        example_input: ``[n, …]``, one input or several; or the arguments of one call, as a tuple or a dict. On the
+            model's device.
         prune_residual: ``False`` freezes residual streams.
         freeze: names or patterns (``layer1.*``) of layers whose groups must stay whole.
 
@@ -58,22 +90,43 @@ def trace(
         calls = record_calls(model, example_input)
     except Exception as error:  # the network's own code may raise anything
         raise cannot_run(example_input, error) from error
-    shapes, _ = layer_shapes(model, calls)
+    shapes, other_params = layer_shapes(model, calls)
     macs = {s.name: s.out_size * (s.macs_per_pair * s.in_size + s.macs_per_out) for s in shapes}
     with frozen_eval(model):
-        found = couplings(model, example_input[:1], calls)
-    groups = [_layer_group(model, coupling, calls, macs) for coupling in found]
+        found = couplings(model, first(example_input), calls)
+    groups = [_layer_group(model, coupling, calls, macs) for coupling in found.all]
     patterns = [freeze] if isinstance(freeze, str) else [str(pattern) for pattern in freeze]
     _check_patterns(model, patterns)
     for i, group in enumerate(groups):
-        if group.frozen is not None:
-            continue
-        hit = next((p for p in patterns if any(fnmatch.fnmatch(s.layer, p) for s in group.slices)), None)
-        if hit is not None:
-            groups[i] = replace(group, frozen=f"frozen by the user ({hit})")
-        elif group.residual and not prune_residual:
-            groups[i] = replace(group, frozen=RESIDUAL)
-    return _prove(model, groups, example_input)
+        if group.frozen is None:
+            groups[i] = replace(group, frozen=_unwanted(group, patterns, prune_residual))
+    atoms = {g.name: list(c.atoms or ()) for g, c in zip(groups, found.all, strict=True)}
+    proved = prove(model, groups, atoms, found.selections, example_input)
+    return Traced(proved, _terms(found.products, atoms), shapes, other_params)
+
+
+def _unwanted(group: LayerGroup, patterns: Sequence[str], prune_residual: bool) -> str | None:
+    """Why the user keeps a group whole."""
+    names = [s.layer for s in group.slices] + [t.tensor.rpartition(".")[0] for t in group.tensors]
+    hit = next((p for p in patterns if any(fnmatch.fnmatch(name, p) for name in names)), None)
+    if hit is not None:
+        return f"frozen by the user ({hit})"
+    return RESIDUAL if group.residual and not prune_residual else None
+
+
+def _terms(products: Iterable[Product], atoms: Mapping[str, Sequence[int]]) -> tuple[Term, ...]:
+    """Products by the groups' channels instead of atoms; those that follow none are left out."""
+    owner = {root: name for name, roots in atoms.items() for root in roots}
+    terms: Counter[tuple[Axis, ...]] = Counter()
+    for product in products:
+        axes = []
+        for roots in product.axes:
+            found = Counter(owner.get(root) for root in roots.tolist())
+            per_channel = {name: count / len(atoms[name]) for name, count in found.items() if name is not None}
+            axes.append(Axis(found[None], tuple(sorted(per_channel.items()))))
+        if any(axis.per_channel for axis in axes):
+            terms[tuple(axes)] += product.constant  # type: ignore[assignment]
+    return tuple(Term(constant, axes) for axes, constant in terms.items())
 
 
 def _check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:
@@ -85,27 +138,48 @@ def _check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:
 
 def _layer_group(model: nn.Module, found: Coupling, calls: dict[str, LayerCall], macs: dict[str, float]) -> LayerGroup:
     root = found.producers[0]
-    module = model.get_submodule(root)
+    module = _producer(model, root)
     step, step_reason = _step(model, found.slices, found.channels)
-    consumed = any(s.axis == "in" for s in found.slices)
-    call = calls[root]
+    consumed = any(s.axis == "in" for s in found.slices) or bool(found.tensors)
+    call = calls.get(root.partition(":")[0], LayerCall(0, 1, 1))
     conv = module if isinstance(module, _ConvNd) else None
+    outputs = next((len(s.positions) for s in found.slices if s.layer == root and s.axis == "out"), found.channels)
     return LayerGroup(
         name=root,
-        kind=kind_of(module),
+        kind=kind_of(module) if outputs == found.channels else f"{kind_of(module)} x{outputs // found.channels}",
         channels=found.channels,
         step=step,
-        residual=found.added and sum(not is_depthwise(model.get_submodule(p)) for p in found.producers) > 1,
-        in_channels=int(module.in_channels if conv is not None else module.in_features),  # type: ignore[arg-type]
+        residual=found.added and sum(not is_depthwise(_producer(model, p)) for p in found.producers) > 1,
+        in_channels=_inputs(module, found.channels),
         height=call.height,
         width=call.width,
         stride=conv.stride[0] if conv is not None else 1,
         kernel=conv.kernel_size[0] if conv is not None else 1,
         macs=round(sum(macs.get(p, 0.0) for p in found.producers)),
-        params=sum(p.numel() for n in found.producers for p in model.get_submodule(n).parameters(recurse=False)),
+        params=sum(p.numel() for n in found.producers for p in _producer(model, n).parameters(recurse=False)),
         slices=found.slices,
         frozen=found.frozen or step_reason or (None if consumed else OUTPUT),
+        tensors=found.tensors,
+        sizes=found.sizes,
     )
+
+
+def _producer(model: nn.Module, name: str) -> nn.Module:
+    """The layer that makes channels, or the module whose tensor does."""
+    name = name.partition(":")[0]
+    while True:
+        try:
+            return model.get_submodule(name)
+        except AttributeError:
+            name = name.rpartition(".")[0]
+
+
+def _inputs(module: nn.Module, channels: int) -> int:
+    """Input channels of a producer, for the agent; of one whose inputs nobody knows, as many as it makes."""
+    for name in ("in_channels", "in_features", "num_embeddings", "input_size"):
+        if isinstance(found := getattr(module, name, None), int):
+            return found
+    return channels
 
 
 def _step(model: nn.Module, slices: Sequence[ChannelSlice], channels: int) -> tuple[int, str | None]:

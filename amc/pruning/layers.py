@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.hooks import RemovableHandle
+
+from amc.pruning.inputs import Example, first, run
 
 Mixing = (_ConvNd, nn.Linear)
 PerChannel = (_NormBase, nn.PReLU)
@@ -94,6 +98,19 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def without_gradients(model: nn.Module) -> Iterator[None]:
+    """Parameters that need no gradient for the block: torch's trackers of modules stumble over those that do."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
 def without_fast_path() -> Iterator[None]:
     """``nn.MultiheadAttention`` and ``nn.TransformerEncoderLayer`` as the operations that they are made of."""
     before = torch.backends.mha.get_fastpath_enabled()
@@ -102,6 +119,19 @@ def without_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Attention and recurrent layers as the products that they are made of."""
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # switching oneDNN off warns about settings that aren't touched
+        stack.enter_context(without_fast_path())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
 
 
 @contextmanager
@@ -116,22 +146,28 @@ def watched(model: nn.Module, handles: Iterable[RemovableHandle]) -> Iterator[No
 
 
 @torch.no_grad()
-def record_calls(model: nn.Module, example_input: torch.Tensor) -> dict[str, LayerCall]:
+def record_calls(model: nn.Module, example_input: Example) -> dict[str, LayerCall]:
     """Every mixing or per-channel layer that a forward pass of ``example_input[:1]`` calls, in order of first call."""
     names = {module: name for name, module in model.named_modules()}
     calls: dict[str, LayerCall] = {}
 
     def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         size = output.shape[2:] if not isinstance(module, nn.Linear) else output.shape[1:-1]
-        positions = (inputs[0].shape[2:] if is_transposed(module) else torch.Size(size)).numel()
+        positions = _positions(module, inputs[0] if is_transposed(module) else output)
         before = calls.get(names[module])
         height, width = (1, 1, *size)[-2:]
         calls[names[module]] = LayerCall(positions + (before.positions if before else 0), int(height), int(width))
 
     handles = [m.register_forward_hook(hook) for m in names if isinstance(m, Mixing) or is_per_channel(m)]
     with watched(model, handles):
-        model(example_input[:1])
+        run(model, first(example_input))
     return calls
+
+
+def _positions(module: nn.Module, x: torch.Tensor) -> int:
+    """All but the channels: one input may be many windows or frames, which code puts in the place of a batch."""
+    spatial = len(module.kernel_size) if isinstance(module, _ConvNd) else 0
+    return x.numel() // max(1, x.shape[x.dim() - spatial - 1])
 
 
 def layer_shapes(model: nn.Module, calls: Mapping[str, LayerCall]) -> tuple[tuple[LayerShape, ...], int]:

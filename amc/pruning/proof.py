@@ -4,42 +4,60 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from amc.core.errors import AmcError, first_line
 from amc.core.types import LayerGroup
+from amc.pruning.coupling.follow import Selections
+from amc.pruning.inputs import Example, described, mapped, outputs_of, run
+from amc.pruning.layers import Mixing, unfused
+from amc.pruning.masked import Masked
 from amc.pruning.surgery import Kept, Surgeon
 
 PROOF_IMAGES = 4
-PROOF_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest output
+PRECISIONS = (torch.float64, torch.float32)
+# Of the largest output; by the least precise numbers that the network reckons with, and by those that it gives.
+TOLERANCE, ROUGH = 1e-9, 1e-4
 OUTPUT = "its channels are the network's output"
 WRONG = "a trial cut does not agree with the network whose consumers' weights are zeroed"
 
 
-def cannot_run(example_input: torch.Tensor, error: Exception) -> AmcError:
-    shape = "×".join(map(str, example_input.shape[1:]))
+def cannot_run(example: Example, error: Exception) -> AmcError:
     return AmcError(
-        f"model: can't run on inputs of {shape} ({type(error).__name__}: {first_line(error)}); change either"
+        f"model: can't run on inputs of {described(example)} ({type(error).__name__}: {first_line(error)}); change either"
     )
 
 
-def _prove(model: nn.Module, groups: Sequence[LayerGroup], example_input: torch.Tensor) -> tuple[LayerGroup, ...]:
-    """Freezes the groups whose trial cut is wrong. All at once first; halves of a failing set until it is found."""
-    twin, example = _proof_model(model, example_input)
+def prove(
+    model: nn.Module, groups: Sequence[LayerGroup], atoms: Mapping[str, Sequence[int]], selections: Selections,
+    example: Example,
+) -> tuple[LayerGroup, ...]:
+    """Freezes the groups whose trial cut is wrong. All at once first; halves of a failing set until it is found.
+
+    Args:
+        model: dense.
+        groups: to be proved.
+        atoms: group name → root of each channel, as in ``selections``.
+        selections: operations that reckon with all channels at once.
+        example: one input, or several.
+    """
+    twin, example = _proof_model(model, example)
     surgeon = Surgeon(twin, groups)
+    trials = _Trials(surgeon, atoms, selections, example)
     rng = np.random.default_rng(0)
     trial = {g.name: _half(g, rng) for g in groups if g.frozen is None and g.channels > g.step}
     reasons: dict[str, str] = {}
 
     @functools.cache  # the first cut, of all groups, is as a rule the only one that is needed
     def failure(*names: str) -> str | None:
-        return _trial_cut(surgeon, {n: trial[n] for n in names}, example)
+        return trials.failure({n: trial[n] for n in names})
 
     pending = [tuple(trial)] if trial else []
     while pending:
@@ -84,60 +102,112 @@ def _half(group: LayerGroup, rng: np.random.Generator) -> np.ndarray:
     return np.sort(chosen.reshape(-1)).astype(np.int64)
 
 
-def _proof_model(model: nn.Module, example_input: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
+def _proof_model(model: nn.Module, example: Example) -> tuple[nn.Module, Example]:
     """A copy in which every channel matters, and inputs for it: in float64, or in float32 if it runs only in that."""
-    for dtype in PROOF_TOLERANCES:
+    for dtype in PRECISIONS:
         try:
-            return _lively(model, example_input, dtype)
+            return _lively(model, example, dtype)
         except Exception as error:  # the network's own code may raise anything
             failure = error
-    raise cannot_run(example_input, failure) from failure
+    raise cannot_run(example, failure) from failure
 
 
 @torch.no_grad()
-def _lively(model: nn.Module, example_input: torch.Tensor, dtype: torch.dtype) -> tuple[nn.Module, torch.Tensor]:
+def _lively(model: nn.Module, example: Example, dtype: torch.dtype) -> tuple[nn.Module, Example]:
     """A copy in ``dtype`` that has run on the inputs it comes with.
 
-    Batch norms get scales and shifts away from 0 (a zero scale, as in ``zero_init_residual``, would hide a wrong
-    cut) and the statistics of the proof's own inputs, so that signals neither vanish nor blow up.
+    Parameters that are all alike (a layer scale of 1e-6, a bias or a last layer of zeros) would hide a wrong cut: they
+    are drawn at random. Batch norms get scales and shifts away from 0, and the statistics of the proof's own inputs, so
+    that signals neither vanish nor blow up.
     """
     generator = torch.Generator().manual_seed(0)
     twin = copy.deepcopy(model).to(dtype).eval()
-    example = example_input
-    if example.is_floating_point():
-        shape = (PROOF_IMAGES, *example_input.shape[1:])
-        example = torch.randn(shape, generator=generator, dtype=dtype).to(example_input.device)
     norms = [m for m in twin.modules() if isinstance(m, _BatchNorm)]
+    for parameter in twin.parameters():
+        if parameter.is_floating_point() and parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
+            parameter.copy_(_drawn(parameter, generator))
     for norm in norms:
         if norm.affine:
             norm.weight.copy_(torch.rand(norm.weight.shape, generator=generator) + 0.5)
             norm.bias.copy_(0.1 * torch.randn(norm.bias.shape, generator=generator))
         norm.momentum = 1.0
         norm.train()
-    _as_tensor(twin(example))
-    return twin.eval(), example
+    inputs = _random(example, dtype, generator)
+    run(twin, inputs)
+    return twin.eval(), inputs
 
 
-@torch.no_grad()
-def _trial_cut(surgeon: Surgeon, kept: Kept, example: torch.Tensor) -> str | None:
-    """Why cutting ``kept`` is wrong; ``None`` if the cut network computes what the zeroed one does."""
+def _drawn(parameter: Tensor, generator: torch.Generator) -> Tensor:
+    if parameter.flatten()[0] != 0:
+        return torch.rand(parameter.shape, generator=generator) + 0.5
+    spread = 0.1 if parameter.dim() < 2 else max(1, parameter[0].numel()) ** -0.5
+    return spread * torch.randn(parameter.shape, generator=generator)
+
+
+def _random(example: Example, dtype: torch.dtype, generator: torch.Generator) -> Example:
+    """Inputs of that shape: of a single tensor several, of a call's arguments one each; whole numbers as they are."""
+
+    def drawn(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        first = PROOF_IMAGES if tensor is example else tensor.shape[0] if tensor.dim() else 1
+        shape = (first, *tensor.shape[1:]) if tensor.dim() else ()
+        return torch.randn(shape, generator=generator, dtype=dtype).to(tensor.device)
+
+    return mapped(drawn, example)
+
+
+class _Trials:
+    """Trial cuts of one network."""
+
+    def __init__(
+        self, surgeon: Surgeon, atoms: Mapping[str, Sequence[int]], selections: Selections, example: Example
+    ) -> None:
+        self._surgeon, self._atoms, self._selections, self._example = surgeon, atoms, selections, example
+
+    @torch.no_grad()
+    def failure(self, kept: Kept) -> str | None:
+        """Why cutting ``kept`` is wrong; ``None`` if the cut network computes what the masked one does."""
+        removed = {root for name in kept for root in np.delete(np.array(self._atoms[name]), kept[name]).tolist()}
+        masked = Masked(self._selections, removed)
+        whole = self._whole_layers(kept)
+        try:
+            with unfused():
+                expected = _outputs(self._surgeon.zeroed(kept), self._example, whole, masked)
+                actual = _outputs(self._surgeon.cut(kept), self._example, whole)
+        except Exception as error:
+            return f"a trial cut does not run: {first_line(error)[:120]}"
+        if [t.shape for t in actual] != [t.shape for t in expected]:
+            return OUTPUT
+        tolerance = TOLERANCE if masked.lowest == torch.float64 else ROUGH
+        worst = max((_difference(a, b) for a, b in zip(actual, expected, strict=True)), default=0.0)
+        return None if worst <= tolerance else f"{WRONG} (they differ by {worst:.0e})"
+
+    def _whole_layers(self, kept: Kept) -> list[str]:
+        """Layers that keep all outputs; what they give must agree, even if the network only returns a choice of it."""
+        names = [name for name, m in self._surgeon.model.named_modules() if isinstance(m, Mixing)]
+        return [name for name in names if self._surgeon.kept_positions(name, "out", kept) is None]
+
+
+def _outputs(model: nn.Module, example: Example, layers: Sequence[str], masked: Masked | None = None) -> list[Tensor]:
+    """What a network and these layers of it give, in order."""
+    seen: list[Tensor] = []
+    handles = [
+        model.get_submodule(name).register_forward_hook(lambda _, __, output: seen.extend(outputs_of(output)))
+        for name in layers
+    ]
     try:
-        expected = _as_tensor(surgeon.zeroed(kept)(example))
-        actual = _as_tensor(surgeon.cut(kept)(example))
-    except Exception as error:
-        return f"a trial cut does not run: {first_line(error)[:120]}"
-    if actual.shape != expected.shape:
-        return OUTPUT
+        with masked or nullcontext():
+            output = run(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [*seen, *outputs_of(output)]
+
+
+def _difference(actual: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest value."""
+    if actual.numel() == 0:
+        return 0.0
     scale = max(float(expected.abs().max()), 1e-30)
-    difference = float((actual - expected).abs().max()) / scale
-    # A network that runs in float64 may still give float32 back.
-    tolerance = PROOF_TOLERANCES.get(expected.dtype, PROOF_TOLERANCES[torch.float32])
-    return None if difference <= tolerance else f"{WRONG} (they differ by {difference:.0e})"
-
-
-def _as_tensor(output: object) -> torch.Tensor:
-    """Everything a network returns, as one vector per input, so that any output structure can be compared."""
-    if isinstance(output, torch.Tensor):
-        return output
-    leaves = torch.utils._pytree.tree_leaves(output)
-    return torch.cat([t.flatten(1) for t in leaves if isinstance(t, torch.Tensor)], dim=1)
+    return float((actual.to(torch.float64) - expected.to(torch.float64)).abs().max()) / scale

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from amc.core.types import LayerGroup, PruningPlan
+from amc.core.types import LayerGroup, PruningPlan, TensorSlice
 from amc.pruning.layers import is_cuttable, is_depthwise, is_per_channel, is_transposed, per_channel_size
 
 Kept = Mapping[str, npt.NDArray[np.int64]]
@@ -44,11 +44,16 @@ class Surgeon:
 
     def __init__(self, model: nn.Module, groups: Sequence[LayerGroup]) -> None:
         self.model = model
+        self._groups = tuple(groups)
         self._uses: dict[tuple[str, str], list[tuple[LayerGroup, int]]] = {}
         for group in groups:
             for i, s in enumerate(group.slices):
                 self._uses.setdefault((s.layer, s.axis), []).append((group, i))
         self._modules = dict(model.named_modules())
+        self._tensor_uses: dict[str, list[tuple[LayerGroup, TensorSlice]]] = {}
+        for group in groups:
+            for t in group.tensors:
+                self._tensor_uses.setdefault(t.tensor, []).append((group, t))
 
     def kept_positions(self, layer: str, axis: str, kept: Kept) -> npt.NDArray[np.int64] | None:
         """Kept indices along one axis of a layer; ``None`` if nothing is removed there."""
@@ -89,6 +94,11 @@ class Surgeon:
             for tensor in (*module._parameters.values(), *module._buffers.values()):
                 if tensor is not None and id(tensor) not in memo:
                     memo[id(tensor)] = _sliced(module, tensor, out, inp)
+        for name, uses in self._tensor_uses.items():
+            mine = [(group, t) for group, t in uses if group.name in kept]
+            if mine:
+                tensor = _tensor(self.model, name)
+                memo[id(tensor)] = _like(tensor, _without(tensor.detach(), mine, kept))
         # Deep-copying with the sliced tensors already in the memo copies the structure and never the full weights.
         for tensor in (*self.model.parameters(), *self.model.buffers()):
             if id(tensor) not in memo:
@@ -96,11 +106,29 @@ class Surgeon:
         small = copy.deepcopy(self.model, memo)
         for layer, (n_out, n_in) in sizes.items():
             _resize(small.get_submodule(layer), n_out, n_in)
+        for path, numbers in self._numbers(kept).items():
+            set_numbers(small.get_submodule(path), numbers)
+        for name in self._tensor_uses:
+            _follow_tensors(small.get_submodule(name.rpartition(".")[0]))
         return small
+
+    def _numbers(self, kept: Kept) -> dict[str, dict[str, int]]:
+        """Module → its numbers that follow channels → their values in the cut network."""
+        found: dict[str, dict[str, float]] = {}
+        for group in self._groups:
+            for s in group.sizes if group.name in kept else ():
+                own = found.setdefault(s.module, {})
+                value = own.get(s.attribute, get_number(self._modules[s.module], s.attribute))
+                share = np.isin(s.channels, kept[group.name]).mean()
+                own[s.attribute] = value - s.value * (1 - float(share))
+        return {path: {name: round(value) for name, value in own.items()} for path, own in found.items()}
 
     @torch.no_grad()
     def zeroed(self, kept: Kept) -> nn.Module:
-        """The dense model with the consumers' weights for removed channels at zero: what a correct cut must equal."""
+        """The dense model with the consumers' weights for removed channels at zero: what a correct cut must equal.
+
+        Where the network reckons with all channels at once (layer norms), see :mod:`amc.pruning.masked`.
+        """
         twin = copy.deepcopy(self.model)
         for layer, axis in self._uses:
             positions = self.kept_positions(layer, axis, kept) if axis == "in" else None
@@ -110,6 +138,55 @@ class Surgeon:
             removed = np.setdiff1d(np.arange(self.axis_size(layer, "in")), positions)
             _zero_inputs(module, removed)
         return twin
+
+
+def _tensor(model: nn.Module, name: str) -> torch.Tensor:
+    path, _, own = name.rpartition(".")
+    found = getattr(model.get_submodule(path), own)
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
+def _without(value: torch.Tensor, uses: Sequence[tuple[LayerGroup, TensorSlice]], kept: Kept) -> torch.Tensor:
+    """The tensor without the channels that went."""
+    by_dim: dict[int, npt.NDArray[np.bool_]] = {}
+    for group, t in uses:
+        mask = by_dim.setdefault(t.dim, np.ones(value.shape[t.dim], dtype=bool))
+        mask[t.positions] = np.isin(t.channels, kept[group.name])
+    for dim, mask in by_dim.items():
+        value = value.index_select(dim, torch.as_tensor(np.flatnonzero(mask), device=value.device))
+    return value
+
+
+def get_number(module: nn.Module, name: str) -> int:
+    """The whole number that a module keeps as ``name`` or ``name[i]``."""
+    own, index = _indexed(name)
+    value = getattr(module, own)
+    return int(value if index is None else value[index])
+
+
+def set_numbers(module: nn.Module, numbers: Mapping[str, int]) -> None:
+    """Changes whole numbers that a module keeps, by ``name`` or ``name[i]``."""
+    for name, value in numbers.items():
+        own, index = _indexed(name)
+        if index is None:
+            setattr(module, own, value)
+        else:
+            before = getattr(module, own)
+            setattr(module, own, type(before)(value if i == index else old for i, old in enumerate(before)))
+
+
+def _indexed(name: str) -> tuple[str, int | None]:
+    own, bracket, index = name.partition("[")
+    return own, int(index[:-1]) if bracket else None
+
+
+def _follow_tensors(module: nn.Module) -> None:
+    """Numbers of torch's own modules that nothing but their tensors tells."""
+    if isinstance(module, nn.Embedding):
+        module.embedding_dim = module.weight.shape[1]
+    elif isinstance(module, nn.GroupNorm) and module.affine:
+        module.num_channels = len(module.weight)
 
 
 @torch.no_grad()

@@ -14,10 +14,11 @@ from amc.core.types import Cost, LayerGroup, Scored, Uncounted
 from amc.reporting.console import count, show
 
 
-def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
+def group_table(groups: Sequence[LayerGroup], total: Cost, bounds: Mapping[str, str] | None = None) -> Table:
     """All layer groups in walk order with their share of the dense network's cost ``total``.
 
-    Why a group can't be pruned is a numbered note below: reasons are long and mostly shared.
+    Why a group can't be pruned is a numbered note below: reasons are long and mostly shared. ``bounds``: group name →
+    how many channels it may keep, if that is to be shown.
     """
     reasons = list(dict.fromkeys(g.frozen for g in groups if g.frozen is not None))
     free = sum(g.frozen is None for g in groups)
@@ -25,13 +26,14 @@ def group_table(groups: Sequence[LayerGroup], total: Cost) -> Table:
     table.title, table.title_justify = f"{len(groups)} layer groups, {free} can be pruned", "left"
     table.add_column("group", overflow="fold")
     table.add_column("kind", no_wrap=True)
-    for header in ("channels", "step", "MACs", "share", "params"):
+    for header in ("channels", *(["may keep"] if bounds else []), "step", "MACs", "share", "params"):
         table.add_column(header, justify="right", no_wrap=True)
     for g in groups:
         share = f"{100 * g.macs / total.macs:.1f} %" if total.macs else ""
         kind = f"{g.kind} +" if g.residual else g.kind
         name = g.name if g.frozen is None else f"{g.name} ({reasons.index(g.frozen) + 1})"
-        cells = (name, kind, str(g.channels), str(g.step), count(g.macs), share, count(g.params))
+        may = [bounds.get(g.name, "")] if bounds else []
+        cells = (name, kind, str(g.channels), *may, str(g.step), count(g.macs), share, count(g.params))
         table.add_row(*map(Text, cells), style="dim" if g.frozen else None)
     notes = [f"whole network: {count(total.macs)} MACs, {count(total.params)} parameters"]
     notes += ["+ marks a residual stream"] if any(g.residual for g in groups) else []

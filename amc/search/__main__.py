@@ -15,6 +15,7 @@ from amc.cli.settings import budget_check, choices_of, method_of, settings_of
 from amc.core.values import Flag, Many, Section
 from amc.policies.start import read, settings_from
 from amc.pruning.budget import Budget
+from amc.pruning.constraints import Limits
 from amc.reporting.console import show
 from amc.reporting.tables import group_table, uncounted_note
 from amc.rewards import resolved
@@ -95,11 +96,12 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
 def _dry_run(config: Mapping[str, Any], settings: Settings, keep: float | None) -> None:
     """Prints the layer groups and the smallest cost that can be reached."""
     network = load_untrained(config).traced(settings.prune_residual, settings.freeze)
-    show(group_table(network.groups, network.cost_model.cost()))
+    words = Limits(**settings.limits).words(network.groups)
+    show(group_table(network.groups, network.cost_model.cost(), words))
     if network.uncounted:
         show(Text(uncounted_note(network.uncounted)))
     if settings.cost != "latency_ms":
-        limit = Budget(network.cost_model, settings.cost, None, settings.min_keep, settings.channel_round)
+        limit = Budget(network.cost_model, settings.cost, None, **settings.limits)
         show(Text(f"smallest reachable {settings.cost}: {limit.smallest:.4f} of the dense network's; asked: {keep}"))
 
 

@@ -56,7 +56,9 @@ class NetworkSearch:
         problem = assemble(task, choices.method, settings, choices.budget, run, needs_of(choices.reward))
         self.original: Cost = problem.network.cost_model.cost()
         if run.verbose:
-            show(group_table(problem.network.groups, self.original))
+            show(
+                group_table(problem.network.groups, self.original, problem.budget.limits.words(problem.network.groups))
+            )
             show(_dense_line(problem))
         if choices.relative and problem.evaluator.dense.score == 0:
             raise AmcError(f"{task.name}: the dense network gets no validation image right; give it trained weights")
@@ -68,7 +70,10 @@ class NetworkSearch:
         self.env = self._env(start)
         self._recorder = None
         if run.folder is not None:
-            fingerprint = {**problem.fingerprint, "precision": str(problem.evaluator.dtype)}
+            # As text: the order of constraints says which of them win, which a comparison of dicts overlooks.
+            bounds = {name: (b.lowest, b.highest, b.unit) for name, b in problem.budget.bounds.items()}
+            own = {"precision": str(problem.evaluator.dtype), "bounds of the groups": str(bounds)}
+            fingerprint = {**problem.fingerprint, **own}
             self._recorder = Recorder(run.folder, problem.network.groups, self.original, fingerprint, task.metric.name)
         self._episodes: list[Episode] = []
         self._best: Episode | None = None

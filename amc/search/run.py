@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def search(
     seed: int = 0,
     device: str | torch.device = "auto",
     settings: Settings | None = None,
+    constraints: Mapping[str, Mapping[str, float]] | None = None,
     policy: str | Path | None = None,
     cache_dir: str | Path | None = None,
     run_dir: str | Path | RunDir | None = None,
@@ -65,6 +67,8 @@ def search(
         seed: of everything that is random.
         device: ``auto``: CUDA if there is any.
         settings: everything else.
+        constraints: bounds of single layers, in place of ``settings.constraints``, see
+            :class:`amc.task.settings.Settings`: ``{"layer1.*": {"min_keep": 0.5, "max_keep": 0.9}}``.
         policy: folder of a learned policy, or of the run that learned it, to start from; it must be ``agent``'s. Its
             observation and hidden layers are taken over, the warm-up plays each heuristic and the policy's plans at
             four strengths once, and there is little exploration, unless ``settings`` say otherwise. A resumed run
@@ -80,6 +84,8 @@ def search(
         AmcError: wrong input; nothing on disk is lost.
     """
     settings = settings or Settings()
+    if constraints is not None:
+        settings = replace(settings, constraints=constraints)
     method = method_of(settings, importance, recovery, seed)
     choices = Choices(budget, resolved(reward), name_of(reward), agent, episodes, method, settings)
     facts = {**(facts or {}), **choices.facts}

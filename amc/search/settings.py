@@ -66,7 +66,7 @@ class Choices:
             "reward": self.reward_name,
             "importance": method.importance,
             "recovery": method.recovery,
-            "budget": {"cost": self.settings.cost, "keep": self.budget},
+            **self.settings.limit_facts(self.budget),
             "seed": method.seed,
         }
 

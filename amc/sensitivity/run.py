@@ -78,7 +78,7 @@ def sensitivity(
     method = Method(importance, recovery, seed, settings.calibration_images, settings.recovery)
     check_budget(questions, settings.cost, budget)
     task = Task.make(type(model).__name__, model, train, val, test).on(resolve_device(device))
-    asked = {"importance": importance, "recovery": recovery, "budget": {"cost": settings.cost, "keep": budget}}
+    asked = {"importance": importance, "recovery": recovery, **settings.limit_facts(budget)}
     facts = {"command": "sensitivity", **(facts or {}), **asked, "seed": seed}
     described = {"settings": asdict(settings), "questions": asdict(questions)}
     with Run(run_dir, cache_dir, resume, verbose).opened({**facts, **described}) as run:

@@ -17,7 +17,8 @@ from amc.core.types import Metrics, PruningPlan
 from amc.evaluation.evaluator import Evaluation, Evaluator
 from amc.evaluation.metrics import CLASSIFICATION, loss_name
 from amc.importance import rank_groups
-from amc.pruning.budget import Budget, check_rounding
+from amc.pruning.budget import Budget
+from amc.pruning.constraints import Limits
 from amc.pruning.latency import LatencyCostModel, read_table
 from amc.pruning.network import Network, trace_network
 from amc.pruning.pruner import Pruner
@@ -161,10 +162,10 @@ def assemble(
     """
     run = run or Run()
     network = _traced(task, settings, settings.cost == LATENCY_MS or LATENCY_MS in needs, run)
-    check_rounding(network.groups, settings.channel_round)
+    Limits(**settings.limits).check_rounding(network.groups)
     if run.verbose and network.uncounted:
         show(Text(f"{task.name}: {uncounted_note(network.uncounted)}"))
-    limit = Budget(network.cost_model, settings.cost, budget, settings.min_keep, settings.channel_round)
+    limit = Budget(network.cost_model, settings.cost, budget, **settings.limits)
     # Where bf16 is a close call, ``auto`` might settle differently on resume.
     precision = stored_precision(run.folder)
     settings = settings if precision is None else replace(settings, precision=precision)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from amc import recovery as recoveries
 from amc.core.checks import refuse_unknown
 from amc.core.errors import AmcError
+from amc.core.files import plain
 from amc.core.values import LARGEST_SEED, Flag, Kind, Many, Nullable, OneOf, Text, Whole, check_all
 from amc.evaluation.evaluator import PRECISIONS
 from amc.evaluation.racing import KINDS as STOP_KINDS
 from amc.evaluation.racing import StopRule
 from amc.pruning.budget import KINDS as BUDGET_KINDS
+from amc.pruning.constraints import CONSTRAINTS, Limits
 from envs.observations import MEASURED
 
 AUTO_FLAG = Flag(also=("auto",))
@@ -24,6 +26,7 @@ KINDS: dict[str, Kind] = {
     "observation": OneOf(names=("amc", "portable", *MEASURED)),
     "prune_residual": Flag(),
     "freeze": FREEZE,
+    "constraints": CONSTRAINTS,
     "curves": AUTO_FLAG,
     "prior": Flag(),
     "responses": AUTO_FLAG,
@@ -49,7 +52,9 @@ class Settings:
     Attributes:
         cost: what the budget limits: ``macs``, ``params`` or ``latency_ms`` (measures a table first).
         min_keep: smallest keep ratio of any group.
-        channel_round: kept counts are multiples of it.
+        min_channels: fewest channels of any group; one that has no more stays whole.
+        channel_round: kept counts are multiples of it; or kind of layer, by name or pattern → such a number, 1 for the
+            other kinds: ``{"linear": 8, "conv*": 4}``.
         rule: enforcement of the budget. ``project``: the finished walk is moved onto it by one common shift of the
             actions' logits; ``clip``: each action, so that later groups can still meet it (AMC, Algorithm 1).
         observation: ``amc`` (as in the paper), ``portable`` (the same meaning on every network), or each group's
@@ -57,6 +62,10 @@ class Settings:
             budget, :mod:`amc.analysis.prices`).
         prune_residual: ``False`` keeps residual streams whole.
         freeze: names or patterns of layers that keep all input and output channels.
+        constraints: name or pattern of layers → what holds for their groups alone, in place of the three above:
+            ``min_keep``, ``max_keep``, ``min_channels``, ``channel_round``, or ``keep``, which gives the keep ratio
+            itself, without a search: ``{"layer1.*": {"min_keep": 0.5, "max_keep": 0.9}, "conv1": {"keep": 0.75}}``. Of
+            several patterns that match, later ones win key by key.
         calibration_images: training images for importance and recovery.
         images: validation images that each plan is scored on; ``None``: all.
         batch_size: images in one forward pass.
@@ -80,11 +89,13 @@ class Settings:
 
     cost: str = "macs"
     min_keep: float = 0.1
-    channel_round: int = 1
+    min_channels: int = 1
+    channel_round: int | Mapping[str, int] = 1
     rule: Literal["clip", "project"] = "project"
     observation: Literal["amc", "portable", "response", "price"] = "amc"
     prune_residual: bool = True
     freeze: Sequence[str] = ()
+    constraints: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     calibration_images: int = 512
     images: int | None = 1000
     batch_size: int = 125
@@ -112,6 +123,19 @@ class Settings:
             raise AmcError("prior=true: is made of the sensitivity curves; give curves=auto or true")
         refuse_unknown("recovery", self.recovery, recoveries.KINDS)
         check_all("recovery", self.recovery, recoveries.KINDS)
+        # From a file or a command line, a layer's name may be a number, and none of them null.
+        object.__setattr__(self, "constraints", plain(self.constraints or {}))
+        object.__setattr__(self, "channel_round", plain(self.channel_round))
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What bounds each group's channels, as arguments of :class:`amc.pruning.budget.Budget`."""
+        return {f.name: getattr(self, f.name) for f in fields(Limits)}
+
+    def limit_facts(self, keep: float | None) -> dict[str, Any]:
+        """Entries of ``summary.json``: the budget, and the bounds of single layers if there are any."""
+        facts = {"budget": {"cost": self.cost, "keep": keep}}
+        return {**facts, "constraints": self.constraints} if self.constraints else facts
 
     def needs(self, what: str, agent: str | None) -> bool:
         """Whether ``what``, ``response`` or ``price``, must be measured; ``agent``: the one that will play, if any."""

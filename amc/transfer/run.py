@@ -96,8 +96,9 @@ def transfer(
     if layout == "amc":
         log.warning("the policy reads the observation 'amc', scaled to each network; 'portable' is meant for new ones")
     asked = {"importance": importance, "recovery": recovery}
-    limit = {"cost": settings.cost, "keep": budget, "rule": settings.rule}
-    facts = {**(facts or {}), "learned": origin(learned), **asked, "budget": limit, "seed": seed}
+    limits = settings.limit_facts(budget)
+    limits["budget"] |= {"rule": settings.rule}
+    facts = {**(facts or {}), "learned": origin(learned), **asked, **limits, "seed": seed}
     task = Task.make(type(model).__name__, model, train, val, test, description=description)
     task = task.on(resolve_device(device))
     with Run(run_dir, verbose=verbose).opened({"command": "transfer", **facts}) as run:

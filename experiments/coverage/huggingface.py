@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from experiments.coverage.inputs import Built, Example, call, scaled_images, tokens
+from amc.pruning.inputs import Example
+from experiments.coverage.inputs import Built, call, scaled_images, tokens
 
 VOCABULARY, LENGTH, IMAGE = 128, 16, 64
 TEXT = {"vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,

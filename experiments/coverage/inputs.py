@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Example = Tensor | tuple[Any, ...] | Mapping[str, Any]  # one tensor, positional inputs, or inputs by name
+from amc.pruning.inputs import Example, mapped, run
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,7 @@ def tokens(length: int, vocabulary: int) -> Tensor:
 @torch.no_grad()
 def call(model: nn.Module, example: Example) -> Any:
     """What the network returns for the example."""
-    if isinstance(example, Tensor):
-        return model(example)
-    return model(**example) if isinstance(example, Mapping) else model(*example)
+    return run(model, example)
 
 
 def shape_of(example: Any) -> str:
@@ -49,12 +47,6 @@ def shape_of(example: Any) -> str:
     return f"[{inside}]" if isinstance(example, list) else inside
 
 
-def in_double(example: Any) -> Any:
+def in_double(example: Example) -> Example:
     """The example with its fractions in float64."""
-    if isinstance(example, Tensor):
-        return example.double() if example.is_floating_point() else example
-    if isinstance(example, Mapping):
-        return {name: in_double(value) for name, value in example.items()}
-    if isinstance(example, (list, tuple)):
-        return type(example)(map(in_double, example))
-    return example
+    return mapped(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor, example)

@@ -25,6 +25,10 @@ from torch import Tensor, nn
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.counting import count_by_item, count_macs
+from amc.pruning.coupling import couplings
+from amc.pruning.inputs import first
+from amc.pruning.layers import record_calls, unfused
+from amc.pruning.masked import Masked
 from amc.pruning.network import Network, trace_network
 from amc.pruning.surgery import Surgeon, rank_channels, select_channels
 from experiments.coverage.inputs import Built, call, in_double, shape_of
@@ -108,9 +112,10 @@ def _head_macs(model: nn.Module, built: Built) -> int:
 
 
 def _difference(built: Built, groups: Iterable[LayerGroup], kept: Mapping[str, Any]) -> float | None:
-    """Largest difference of the cut network to the proof's, relative to the largest output; ``None``: neither runs.
+    """Largest difference of the cut network to the one that the proof compares with, relative to the largest output.
 
     Both come from a copy in which no weight is a constant: a layer that starts at zero hides whatever is wrong.
+    ``None`` if the network gives no fractions.
     """
     lively = copy.deepcopy(built.model)
     _stir(lively)
@@ -121,12 +126,25 @@ def _difference(built: Built, groups: Iterable[LayerGroup], kept: Mapping[str, A
     except Exception:  # some networks run in float32 alone
         pass
     surgeon = Surgeon(lively, tuple(groups))
-    expected, actual = (_numbers(call(m.eval(), example)) for m in (surgeon.zeroed(kept), surgeon.cut(kept)))
+    with unfused():
+        with _masked(built, groups, kept):
+            expected = _numbers(call(surgeon.zeroed(kept).eval(), example))
+        actual = _numbers(call(surgeon.cut(kept).eval(), example))
     if expected.shape != actual.shape:
         return float("inf")
     if not expected.numel():
         return None
     return float((actual - expected).abs().max()) / max(float(expected.abs().max()), 1e-30)
+
+
+def _masked(built: Built, groups: Iterable[LayerGroup], kept: Mapping[str, Any]) -> Masked:
+    """Keeps what reckons with all channels at once, such as a layer norm, from seeing those that are gone."""
+    found = couplings(built.model, first(built.example), record_calls(built.model, built.example))
+    removed: set[int] = set()
+    for group, coupling in zip(groups, found.all, strict=True):
+        if group.name in kept:
+            removed |= set(np.delete(np.array(list(coupling.atoms or ())), kept[group.name]).tolist())
+    return Masked(found.selections, removed)
 
 
 @torch.no_grad()

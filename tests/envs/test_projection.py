@@ -42,7 +42,7 @@ def test_within_the_budget_and_nothing_more_fits(data: st.DataObject, widths: li
     assert model.macs(model.counts(kept)) <= budget.limit
     for group in budget.groups:
         assert budget.floor[group.name] <= kept[group.name] <= group.channels
-        more = min(group.channels, kept[group.name] + group.unit(budget.channel_round))
+        more = budget.bounds[group.name].more(kept[group.name])
         assert more == kept[group.name] or model.macs(model.counts({**kept, group.name: more})) > budget.limit
 
 

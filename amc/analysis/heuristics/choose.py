@@ -115,6 +115,5 @@ def choose(curves: Curves, questions: Questions, budget: Budget, cost_model: Cos
         )
     if questions.accuracy_drop is None:
         return Chosen("threshold", *threshold_plan_for_budget(curves, budget, cost_model))
-    limits = {"min_keep": budget.min_keep, "channel_round": budget.channel_round}
-    plan = threshold_plan(curves, cost_model.groups, questions.accuracy_drop, **limits)  # type: ignore[arg-type]
+    plan = threshold_plan(curves, cost_model.groups, questions.accuracy_drop, budget.limits)
     return Chosen("threshold", plan, questions.accuracy_drop)

@@ -7,36 +7,36 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from amc.core.types import LayerGroup
 from amc.pruning.bisect import last_real, last_whole
+from amc.pruning.bounds import Bounds, Counts
 from amc.pruning.cost import CostModel
 
-Counts = npt.NDArray[np.int64]
 HALVINGS = 30
 ROUNDING = 1e-6
 
 
-def allowed_counts(group: LayerGroup, min_keep: float, channel_round: int = 1, most: int | None = None) -> Counts:
-    """Counts that ``group`` may keep, ascending: from its minimum to all of its channels, in whole rounding units.
+def allowed_counts(bounds: Bounds, most: int | None = None) -> Counts:
+    """Counts that a group may keep, ascending.
 
     Args:
-        group: one that can be pruned.
-        min_keep: smallest keep ratio.
-        channel_round: counts are multiples of it.
+        bounds: of the group.
         most: at most so many counts (at least two), spread evenly, the smallest and the largest among them.
     """
-    unit, floor = group.unit(channel_round), group.min_channels(min_keep, channel_round)
-    counts = np.unique(np.append(np.arange(floor, group.channels, unit), group.channels))
+    counts = bounds.counts()
     if most is not None and len(counts) > most:
         counts = counts[np.unique(np.rint(np.linspace(0, len(counts) - 1, max(most, 2))).astype(int))]
-    return counts.astype(np.int64)
+    return counts
 
 
 def fewest_within(
     counts: Mapping[str, Counts], harm: Mapping[str, npt.NDArray[np.float64]], limit: float
 ) -> dict[str, int]:
-    """Of each group the fewest channels whose ``harm``, falling with the count, is no more than ``limit``."""
-    return {name: int(options[np.argmax(harm[name] <= limit)]) for name, options in counts.items()}
+    """Of each group the fewest channels whose ``harm``, falling with the count, is no more than ``limit``.
+
+    The most, if even that does more harm.
+    """
+    worse = {name: int(np.count_nonzero(harm[name] > limit)) for name in counts}
+    return {name: int(options[min(worse[name], len(options) - 1)]) for name, options in counts.items()}
 
 
 def smallest_limit(

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from amc.analysis.curves import Curves
-from amc.analysis.heuristics.counts import Counts, allowed_counts, fewest_within, smallest_limit
+from amc.analysis.heuristics.counts import allowed_counts, fewest_within, smallest_limit
 from amc.analysis.heuristics.integer_program import Program, Solution, solve
 from amc.core.checks import Interval, require
 from amc.core.errors import AmcError
 from amc.core.types import PruningPlan
+from amc.pruning.bounds import Counts
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel, CostTerms
 
@@ -65,7 +66,7 @@ def size_aware_plan(
 
     Args:
         curves: of the network; interpolated and made monotone.
-        budget: in MACs or parameters, with its smallest keep ratio and rounding.
+        budget: in MACs or parameters, with the groups' bounds.
         cost_model: of the network.
         choices: counts that each group may choose from, evenly spread from its minimum to all channels.
         time_limit_seconds: for the solver.
@@ -80,7 +81,7 @@ def size_aware_plan(
     started = time.perf_counter()
     terms = cost_model.terms(budget.cost)
     choices = _affordable(choices, terms, budget, cost_model)
-    counts = {g.name: allowed_counts(g, budget.min_keep, budget.channel_round, choices) for g in budget.groups}
+    counts = {g.name: allowed_counts(budget.bounds[g.name], choices) for g in budget.groups}
     harm = {g.name: curves.loss_increase(g.name, counts[g.name] / g.channels) for g in budget.groups}
     kept, bound = _best(counts, harm, terms, budget, cost_model, time_limit_seconds)
     predicted = _summed(kept, counts, harm)
@@ -159,7 +160,7 @@ def _affordable(choices: int, terms: CostTerms, budget: Budget, cost_model: Cost
     """As many counts per group as keep the variables of all coupled pairs within ``PAIR_VARIABLES``, at least 3."""
     free = [i for i, g in enumerate(cost_model.groups) if g.frozen is None]
     coupled = int((np.triu(terms.pairwise[np.ix_(free, free)], 1) != 0).sum())
-    sizes: Sequence[int] = [len(allowed_counts(g, budget.min_keep, budget.channel_round)) for g in budget.groups]
+    sizes: Sequence[int] = [len(bounds.counts()) for bounds in budget.bounds.values()]
     most = min(choices, max(sizes))
     while most > 3 and coupled * most**2 > PAIR_VARIABLES:
         most -= 1

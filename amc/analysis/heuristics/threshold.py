@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from amc.analysis.curves import Curves, prunable
-from amc.analysis.heuristics.counts import allowed_counts, fewest_within, largest_between, smallest_limit
+from amc.analysis.heuristics.counts import fewest_within, largest_between, smallest_limit
 from amc.core.checks import Interval, require
 from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.budget import Budget
+from amc.pruning.constraints import Limits
 from amc.pruning.cost import CostModel
 
 TOLERANCE = 1e-9  # of the accuracy drop: exactly the threshold is within it
@@ -20,11 +21,11 @@ def threshold_plan(
     curves: Curves,
     groups: Sequence[LayerGroup],
     accuracy_drop: float,
-    *,
-    min_keep: float = 0.1,
-    channel_round: int = 1,
+    limits: Limits | None = None,
 ) -> PruningPlan:
     """Each group keeps the fewest channels with which it alone would lose no more than ``accuracy_drop``.
+
+    Or the most that ``limits`` allow, if it loses more even so.
 
     The curves are made monotone and interpolated linearly between measured values. Drops at least add up (see
     :mod:`amc.analysis.interactions`): the plan's own drop is larger.
@@ -33,15 +34,15 @@ def threshold_plan(
         curves: of the network.
         groups: of the network; a group without a curve keeps everything.
         accuracy_drop: as a fraction in [0, 1]: 0.01 is one point.
-        min_keep: smallest keep ratio of any group.
-        channel_round: kept counts are multiples of it.
+        limits: what bounds the counts; by default no group keeps less than a tenth.
 
     Raises:
-        AmcError: impossible numbers.
+        AmcError: impossible numbers, or limits that contradict each other.
     """
     require("accuracy_drop", accuracy_drop, float, Interval(0, 1))
-    counts = {g.name: allowed_counts(g, min_keep, channel_round) for g in prunable(groups)}
-    drops = {g.name: curves.score_drop(g.name, counts[g.name] / g.channels) for g in prunable(groups)}
+    free = prunable(groups)
+    counts = {name: bounds.counts() for name, bounds in (limits or Limits()).of(groups).items()}
+    drops = {g.name: curves.score_drop(g.name, counts[g.name] / g.channels) for g in free}
     return PruningPlan.make(groups, fewest_within(counts, drops, accuracy_drop + TOLERANCE))
 
 
@@ -53,10 +54,10 @@ def threshold_plan_for_budget(curves: Curves, budget: Budget, cost_model: CostMo
 
     Args:
         curves: of the network.
-        budget: largest cost, with its smallest keep ratio and rounding.
+        budget: largest cost, with the groups' bounds.
         cost_model: of the network.
     """
-    counts = {g.name: allowed_counts(g, budget.min_keep, budget.channel_round) for g in budget.groups}
+    counts = {name: bounds.counts() for name, bounds in budget.bounds.items()}
     drops = {g.name: curves.score_drop(g.name, counts[g.name] / g.channels) for g in budget.groups}
     drop = smallest_limit(counts, drops, budget.fits)
     smaller = [d for d in np.concatenate(list(drops.values())) if d < drop]

@@ -1,5 +1,6 @@
 """Which channels hang together, found by following them through a forward pass."""
 
-from amc.pruning.coupling.couplings import Coupling, couplings
+from amc.pruning.coupling.couplings import Coupling, Couplings, couplings
+from amc.pruning.coupling.products import Product
 
-__all__ = ["Coupling", "couplings"]
+__all__ = ["Coupling", "Couplings", "Product", "couplings"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from amc.pruning.coupling.atoms import Atoms, Ids
-from amc.pruning.coupling.planes import Planes, compressed, kept, varies
+from amc.pruning.coupling.planes import Planes, kept, varies
 
 
 class Labels:
@@ -26,6 +26,15 @@ class Labels:
         super().__init__()
         self.atoms = Atoms()
         self._planes: Any = WeakIdKeyDictionary()
+        self._names: Any = WeakIdKeyDictionary()  # of parameters and buffers
+
+    @abstractmethod
+    def _here(self, func: Any) -> str:
+        """The module that runs now, and the operation, as a reason."""
+
+    @abstractmethod
+    def _place(self) -> str:
+        """The module and operation that run now, to be named in a reason."""
 
     def _of(self, tensor: Tensor) -> Planes:
         found: Planes = self._planes.get(tensor, ())
@@ -34,31 +43,6 @@ class Labels:
     def _freeze(self, planes: Planes, reason: str) -> None:
         for plane in planes:
             self.atoms.freeze(plane, reason)
-
-    def _regular(self, before: Ids, parts: list[Ids | None], anchor: int | None = None) -> list[Ids | None]:
-        """Ties what must be removed alike for an even division of an axis to stay one: the n-th channel of each part.
-
-        A channel shuffle or a GLU then takes as many from every part. ``anchor`` is the dimension along which a part's
-        channels lie, by default the last. What is cut off at a fixed place is frozen.
-        """
-        live = [part for part in parts if part is not None]
-        if len(varies(before)) != 1 or not live:
-            return parts
-        if not all(varies(part) for part in live):
-            self._freeze((before,), "a single one of its channels is picked")
-        elif len(parts) > 1:
-            if len(live) < len(parts) or len({part.shape for part in live}) > 1:
-                self._freeze((before,), "it is split into unequal parts")
-                return parts
-            for part in live[1:]:
-                self._join(live[0], part)
-        elif len(parts) == 1 and len(varies(live[0])) > 1:
-            for lead in set(varies(live[0])) - {anchor if anchor is not None else varies(live[0])[-1]}:
-                self._join(live[0], live[0].take([0], axis=lead))
-            return [compressed(torch.from_numpy(self.atoms.roots(live[0])))]
-        elif len(parts) == 1 and _fewer(before, live[0]):
-            self._freeze((before,), "it is cut off at a fixed channel")
-        return parts
 
     def _together(self, operands: Sequence[tuple[Sequence[int], Planes]], dims: int) -> Planes:
         """Planes of an element-wise result; what meets is joined, what meets something fixed is frozen."""
@@ -72,7 +56,7 @@ class Labels:
             fixed = any(shape[dim] > 1 and not any(dim in varies(p) for p in planes) for shape, planes in aligned)
             for plane in here:
                 if fixed:
-                    self._freeze((plane,), "its channels meet a tensor of fixed size")
+                    self._freeze((plane,), f"its channels meet a tensor of fixed size in {self._place()}")
             for first, second in pairwise(here):
                 self._join(first, second)
             if here and not fixed and not any(p is here[0] for p in found):
@@ -84,28 +68,8 @@ class Labels:
         a, b = np.broadcast_arrays(first, second)
         alone = (a == 0) != (b == 0)
         if alone.any():
-            self.atoms.freeze(np.where(alone, a + b, 0), "its channels meet padding")
+            self.atoms.freeze(np.where(alone, a + b, 0), f"its channels meet padding in {self._place()}")
         self.atoms.join(a, b)
-
-    def _bias(self, made: Ids, bias: Tensor | None) -> None:
-        if bias is not None:
-            own = at(self._of(bias), 0)
-            if own is not None:
-                self.atoms.join(made, own)
-
-    def _contract(self, coming: Ids | None, inner: Ids | None, size: int) -> None:
-        """Channels that come in meet a weight's inputs."""
-        if coming is not None and inner is not None:
-            self.atoms.join(coming, inner)
-        elif size > 1:
-            for atoms in (coming, inner):
-                if atoms is not None:
-                    self.atoms.freeze(atoms, "its channels are multiplied with a tensor of fixed size")
-
-
-def _fewer(before: Ids, after: Ids) -> bool:
-    """Whether some channels are left out."""
-    return len(np.setdiff1d(before[before != 0], after)) > 0
 
 
 def at(planes: Planes, dim: int) -> Ids | None:

@@ -34,6 +34,13 @@ def full(plane: Ids, shape: Sequence[int]) -> torch.Tensor:
     return torch.from_numpy(np.array(np.broadcast_to(plane, tuple(shape))))
 
 
+def wide(plane: Ids, dim: int, size: int) -> torch.Tensor:
+    """The plane, element by element along one dimension alone."""
+    shape = list(plane.shape)
+    shape[dim] = size
+    return full(plane, shape)
+
+
 def compressed(moved: torch.Tensor) -> Ids | None:
     """Back from :func:`full`; ``None`` if no element belongs to an atom."""
     plane: Ids = moved.contiguous().numpy()
@@ -44,6 +51,47 @@ def compressed(moved: torch.Tensor) -> Ids | None:
         if plane.shape[dim] > 1 and (plane == first).all():
             plane = first
     return np.ascontiguousarray(plane)
+
+
+def reshaped(plane: Ids, before: Sequence[int], after: Sequence[int]) -> torch.Tensor:
+    """The plane of a tensor of shape ``before`` after a view as ``after``.
+
+    Dimensions that a view merges or splits among themselves are reshaped by themselves, so that a plane stays as small
+    as it was along all others.
+    """
+    sizes_in: list[int] = []
+    sizes_out: list[int] = []
+    for inner, outer in _blocks(before, after):
+        block = [before[d] for d in inner]
+        if any(plane.shape[d] > 1 for d in inner):
+            sizes_in += block
+            sizes_out += [after[d] for d in outer]
+        else:
+            sizes_in += [1] * len(inner)
+            sizes_out += [1] * len(outer)
+    return full(plane, sizes_in).reshape(sizes_out)
+
+
+def _blocks(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Runs of dimensions of both shapes that hold the same elements; every dimension is in one of them."""
+    blocks = []
+    i = j = 0
+    while i < len(before) or j < len(after):
+        inner, outer = [], []
+        volume_in = volume_out = 1
+        while i < len(before) or j < len(after):
+            if i < len(before) and (volume_in < volume_out or not inner or j >= len(after)):
+                inner.append(i)
+                volume_in *= before[i]
+                i += 1
+            elif j < len(after):
+                outer.append(j)
+                volume_out *= after[j]
+                j += 1
+            if volume_in == volume_out and inner and outer:
+                break
+        blocks.append((inner, outer))
+    return blocks
 
 
 def kept(found: Sequence[Ids | None]) -> Planes:

@@ -22,7 +22,7 @@ FLAGS = re.compile(
 )
 TEXTS = re.compile(r"(model|reward)\.name|model\.checkpoint|dataset\.root|cache_dir|resume")
 NULLS = re.compile(
-    r"model\.checkpoint|cache_dir|resume|trust|policy|rule|accuracy_drop|finals_recovery|evaluate\.images|network"
+    r"model\.checkpoint|cache_dir|resume|trust|policy|constraints|rule|accuracy_drop|finals_recovery|evaluate\.images|network"
     r"|training\.\w+|finetuning\.\w+|dataset\.(root|train_images|val_images|test_images|image_size|mean|std)"
     r"|recovery\.positions|agent\.(population|spread|keep_ratio|steps|warmup_episodes)"
 )
@@ -32,6 +32,8 @@ ALLOWED = [
     (TEXTS, {"text", "number as text"}),
     (NULLS, {"null"}),
     (EMPTY_LISTS, {"empty list"}),
+    (re.compile(r"constraints"), {"empty section"}),
+    (re.compile(r"budget\.channel_round"), {"section", "empty section"}),
     (re.compile(r"agent\.ent_coef"), {"number as text"}),
 ]
 
@@ -172,6 +174,7 @@ def test_recipes_are_valid() -> None:
     [
         ("search", ["model.stem=small", "seed=9223372036854775807"]),
         ("search", ["freeze=[conv1,'layer1.*']", "finals_recovery=sequential", "prior=true", "episodes=1"]),
+        ("search", ["constraints={layer1.*: {min_keep: 0.5, channel_round: 8}}", "budget.channel_round={conv*: 4}"]),
         ("search", ["agent=sac", "agent.ent_coef=0.2"]),
         ("search", ["agent=cma_es", "agent.start=price", "agent.population=8"]),
         ("search", ["agent.warmup_episodes=null", "evaluate.images=null", "observation=price"]),

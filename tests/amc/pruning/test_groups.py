@@ -123,9 +123,10 @@ def test_channels_in_another_order_are_followed() -> None:
 
 def test_group_and_instance_norms() -> None:
     first, second, _ = trace(nets.chain(nn.GroupNorm(2, 8)), IMAGE)
-    assert first.frozen is not None
-    assert first.frozen.startswith("layer features.1 (GroupNorm) can't be cut: ")
+    assert (first.frozen, first.channels, first.kind) == (None, 2, "conv3x3 x4")  # whole groups of the norm
     assert second.frozen is None
+    (one, *_) = trace(nets.chain(nn.GroupNorm(1, 8)), IMAGE)
+    assert (one.frozen, one.channels) == (None, 8)
     assert prunable(trace(nets.chain(nn.InstanceNorm2d(8, affine=True)), IMAGE)) == ["features.0.0", "features.2.0"]
 
 
@@ -148,7 +149,7 @@ def test_frozen_batch_norms_are_cut_with_their_layer() -> None:
     assert small(IMAGE).shape == (1, 4)
 
 
-def test_a_free_parameter_freezes_its_channels() -> None:
+def test_free_parameters_are_cut_with_their_channels() -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -157,10 +158,12 @@ def test_a_free_parameter_freezes_its_channels() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x * self.gamma
 
-    first, second, _ = trace(nets.chain(Scaled()), IMAGE)
-    assert first.frozen is not None
-    assert "gamma" in first.frozen
-    assert second.frozen is None
+    model = nets.chain(Scaled())
+    groups = trace(model, IMAGE)
+    assert [g.frozen for g in groups] == [None, None, OUTPUT]
+    small = Surgeon(model, groups).cut({groups[0].name: np.array([1, 4, 6])})
+    assert small.get_parameter("features.1.gamma").shape == (3, 1, 1)
+    assert small(IMAGE).shape == (1, 4)
 
 
 def test_one_channel_cannot_be_cut() -> None:

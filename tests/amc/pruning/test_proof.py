@@ -10,12 +10,12 @@ from amc.core.errors import AmcError
 from amc.pruning import proof
 from amc.pruning.groups import trace
 from amc.pruning.proof import OUTPUT
-from amc.pruning.surgery import Surgeon
+from amc.pruning.surgery import Kept
 from tests.support import nets
 from tests.support.groups import IMAGE, by_name, prunable
 
 
-@pytest.mark.parametrize("between", [nets.Permutes(8), nn.Softmax(dim=1), nets.ChannelNorm(8)])
+@pytest.mark.parametrize("between", [nets.Permutes(8), nn.Softmax(dim=1)])
 def test_wrong_couplings_are_proved_wrong(between: nn.Module) -> None:
     groups = by_name(nets.chain(between))
     first, second, output = groups.values()
@@ -26,14 +26,12 @@ def test_wrong_couplings_are_proved_wrong(between: nn.Module) -> None:
 
 
 def test_a_clash_of_two_groups_freezes_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = proof._trial_cut
+    real = proof._Trials.failure
 
-    def clashes(surgeon: Surgeon, kept: dict[str, object], example: Tensor) -> str | None:
-        if {"features.0.0", "features.1.0"} <= set(kept):
-            return "they clash"
-        return real(surgeon, kept, example)  # type: ignore[arg-type]
+    def clashes(self: proof._Trials, kept: Kept) -> str | None:
+        return "they clash" if {"features.0.0", "features.1.0"} <= set(kept) else real(self, kept)
 
-    monkeypatch.setattr(proof, "_trial_cut", clashes)
+    monkeypatch.setattr(proof._Trials, "failure", clashes)
     first, second, _ = trace(nets.chain(), IMAGE)
     assert first.frozen is None
     assert second.frozen == "together with other groups they clash"
@@ -84,12 +82,12 @@ def test_a_network_that_cannot_be_proved_is_one_line() -> None:
 
 def test_one_cut_proves_a_network_without_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     cuts: list[int] = []
-    real = proof._trial_cut
+    real = proof._Trials.failure
 
-    def count(surgeon: Surgeon, kept: dict[str, object], example: Tensor) -> str | None:
+    def count(self: proof._Trials, kept: Kept) -> str | None:
         cuts.append(len(kept))
-        return real(surgeon, kept, example)  # type: ignore[arg-type]
+        return real(self, kept)
 
-    monkeypatch.setattr(proof, "_trial_cut", count)
+    monkeypatch.setattr(proof._Trials, "failure", count)
     trace(nets.residual(), IMAGE)
     assert cuts == [3]

@@ -13,11 +13,9 @@ from torch import Tensor, nn
 
 from amc.core.errors import AmcError
 from amc.pruning.budget import Budget
-from amc.pruning.cost import CostModel
 from amc.pruning.counting import count_macs
-from amc.pruning.layers import layer_shapes, record_calls
 from amc.pruning.network import Network, trace_network
-from amc.pruning.rest import IrregularError, rest_macs
+from amc.pruning.rest import IRREGULAR
 from amc.pruning.surgery import Surgeon
 from tests.support.costly import NETWORKS, Stem
 
@@ -79,10 +77,7 @@ class Cubic(nn.Module):
         return self.fc(x + 0 * (wide @ x[0]).mean())  # type: ignore[no-any-return]
 
 
-def test_what_can_not_be_predicted_names_groups_and_module() -> None:
-    like = traced("auxiliary")  # the same layers, with whose groups the network is cut
-    model = Stem(Cubic()).eval()
-    layers, _ = layer_shapes(model, record_calls(model, X))
-    with pytest.raises(IrregularError, match="the MACs of head depend on it in a way") as caught:
-        rest_macs(model, CostModel(like.groups, layers), X)
-    assert caught.value.groups == ("second",)
+def test_what_can_not_be_predicted_stays_whole() -> None:
+    groups = {g.name: g.frozen for g in trace_network(Stem(Cubic()).eval(), X).groups}
+    assert groups["first"] is None
+    assert groups["second"] == IRREGULAR

@@ -22,7 +22,7 @@ from tests.support import toys
 
 def brute_force(curves: Curves, budget: Budget, model: CostModel, most: int) -> float:
     """The least summed loss of all plans on the grid."""
-    grids = [allowed_counts(g, budget.min_keep, budget.channel_round, most) for g in budget.groups]
+    grids = [allowed_counts(budget.bounds[g.name], most) for g in budget.groups]
     best = float("inf")
     for counts in product(*grids):
         kept = {g.name: int(n) for g, n in zip(budget.groups, counts, strict=True)}
@@ -50,7 +50,7 @@ def test_a_coarse_grid_on_a_longer_chain() -> None:
     coarse, fine = (size_aware_plan(curves, budget, model, choices=n) for n in (4, 16))
     assert coarse.predicted_loss == pytest.approx(brute_force(curves, budget, model, 4))
     assert fine.predicted_loss <= coarse.predicted_loss
-    assert all(coarse.plan[g.name] in allowed_counts(g, 0.1, 1, 4) for g in model.groups)
+    assert all(coarse.plan[g.name] in allowed_counts(budget.bounds[g.name], 4) for g in model.groups)
 
 
 def test_it_cuts_what_saves_much_before_what_loses_little() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from amc.analysis.heuristics.threshold import threshold_plan, threshold_plan_for_budget
 from amc.core.errors import AmcError
 from amc.pruning.budget import Budget
+from amc.pruning.constraints import Limits
 from tests.support import toys
 
 MODEL = toys.chain([10, 10])
@@ -23,10 +24,15 @@ def test_fewest_channels_within_the_drop(drop: float, kept: list[int]) -> None:
 
 
 def test_smallest_keep_ratio_and_rounding_are_respected() -> None:
-    plan = threshold_plan(CURVES, MODEL.groups, 1.0, min_keep=0.3)
+    plan = threshold_plan(CURVES, MODEL.groups, 1.0, Limits(min_keep=0.3))
     assert [plan["l0"], plan["l1"]] == [3, 3]
-    plan = threshold_plan(CURVES, MODEL.groups, 0.1, channel_round=4)
+    plan = threshold_plan(CURVES, MODEL.groups, 0.1, Limits(channel_round=4))
     assert [plan["l0"], plan["l1"]] == [10, 8]
+
+
+def test_a_group_that_may_not_keep_enough_keeps_the_most_it_may() -> None:
+    plan = threshold_plan(CURVES, MODEL.groups, 0.0, Limits(constraints={"l0": {"max_keep": 0.6}}))
+    assert [plan["l0"], plan["l1"]] == [6, 5]
 
 
 def test_a_bump_is_not_skipped() -> None:

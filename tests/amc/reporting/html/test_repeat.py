@@ -32,6 +32,7 @@ def composed(command: str, arguments: Sequence[str]) -> dict[str, Any]:
         ["model=resnet20", "dataset=digits", "episodes=30", "training.epochs=3", "seed=7"],
         ["agent=cma_es", "budget=latency", "budget.keep=0.3", "recovery=sequential", "importance=taylor"],
         ["agent.hidden=[64,32]", "freeze=[conv1,'layer1.*']", "curves=true", "policy=null", "device=cpu"],
+        ["constraints={layer1.*: {min_keep: 0.5}, layer\\[23\\].*: {keep: 1}}", "budget.channel_round={linear: 8}"],
         ["model=resnet101", "budget=none"],
         ["model=tests.support.own.OwnNet", "++model.net.width=0.5", "reward=my_package.my_reward"],
         ["model=[resnet20,plain20]", "reward=accuracy", "observation=portable"],
