@@ -88,7 +88,7 @@ def _distances(model: nn.Module, group: LayerGroup) -> npt.NDArray[np.float64]:
             filters = (module.weight.transpose(0, 1) if is_transposed(module) else module.weight).flatten(1).double()
             filters = filters[torch.as_tensor(s.positions, device=filters.device)]
             sums = torch.cdist(filters, filters, compute_mode="donot_use_mm_for_euclid_dist").sum(1)
-            total[s.channels] += (sums / sums.mean().clamp(min=1e-30)).numpy(force=True)
+            np.add.at(total, s.channels, (sums / sums.mean().clamp(min=1e-30)).numpy(force=True))
     return total
 
 

@@ -7,7 +7,7 @@ the mean over its layers, and divides by the mean over its channels.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from amc.data import ImageSet
 from amc.pruning.layers import Mixing, is_depthwise, is_transposed
 
 Scores = dict[str, npt.NDArray[np.float64]]
+Piece = tuple[Tensor, npt.NDArray[np.int64], npt.NDArray[np.int64]]  # values along an axis, positions, channels
 Value = Callable[[Tensor], Tensor]  # of each weight
 
 
@@ -49,7 +50,8 @@ def magnitude_scores(name: str, model: nn.Module, groups: Sequence[LayerGroup]) 
     """
     scores = {}
     for group in groups:
-        found = next(f for f in (_score(model, group, *MAGNITUDES[n]) for n in (name, "l1")) if f is not None)
+        tries = (_score(model, group, *MAGNITUDES[n]) for n in (name, "l1"))
+        found = next((f for f in tries if f is not None), torch.ones(group.channels))
         # a group of nothing but zeros is divided by its mean there: 0 / 0
         scores[group.name] = np.nan_to_num(found.double().numpy(force=True))
     return scores
@@ -61,23 +63,41 @@ def gradients(model: nn.Module, images: ImageSet, batch_size: int, loss: Loss) -
     twin.zero_grad()
     for x, y in images.batches(batch_size):
         (loss(twin(x), y, reduction="sum") / len(images)).backward()
+    for parameter in twin.parameters():
+        if parameter.grad is None:  # the loss doesn't depend on it
+            parameter.grad = torch.zeros_like(parameter)
     return twin
 
 
 def _score(model: nn.Module, group: LayerGroup, value: Value, layers: bool, norms: bool) -> Tensor | None:
-    total, count = torch.zeros(group.channels, device=next(model.parameters()).device), 0
+    pieces = [*_of_layers(model, group, value, layers, norms), *_of_tensors(model, group, value, layers, norms)]
+    if not pieces:
+        return None
+    total = torch.zeros(group.channels, device=next(model.parameters()).device)
+    for own, positions, channels in pieces:
+        index, places = (torch.as_tensor(i, device=total.device) for i in (positions, channels))
+        total.index_add_(0, places, own.to(total)[index])
+    return total / len(pieces) / (total / len(pieces)).mean()
+
+
+def _of_layers(model: nn.Module, group: LayerGroup, value: Value, layers: bool, norms: bool) -> Iterator[Piece]:
     for s in group.slices:
         module = model.get_submodule(s.layer)
         if layers and isinstance(module, Mixing) and not is_depthwise(module):
-            own = _by_channel(module, value, s)
+            yield _by_channel(module, value, s), s.positions, s.channels
         elif norms and isinstance(module, _BatchNorm) and module.affine:
-            own = value(module.weight)
-        else:
+            yield value(module.weight), s.positions, s.channels
+
+
+def _of_tensors(model: nn.Module, group: LayerGroup, value: Value, layers: bool, norms: bool) -> Iterator[Piece]:
+    """Matrices count as layers, and vectors called weight as scales of norms."""
+    parameters = dict(model.named_parameters(remove_duplicate=False)) if group.tensors else {}
+    for t in group.tensors:
+        parameter = parameters.get(t.tensor)
+        if parameter is None or parameter.dim() == 0:
             continue
-        index = torch.as_tensor(s.positions, device=own.device)
-        total.index_add_(0, torch.as_tensor(s.channels, device=own.device), own[index].to(total))
-        count += 1
-    return None if count == 0 else total / count / (total / count).mean()
+        if layers if parameter.dim() > 1 else norms and t.tensor.endswith("weight"):
+            yield value(parameter).movedim(t.dim, 0).flatten(1).sum(1), t.positions, t.channels
 
 
 def _by_channel(module: nn.Module, value: Value, s: ChannelSlice) -> Tensor:

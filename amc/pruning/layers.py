@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.hooks import RemovableHandle
 
+from amc.pruning.attention import sized_attention
 from amc.pruning.inputs import Example, first, run
 
 Mixing = (_ConvNd, nn.Linear)
@@ -39,8 +40,8 @@ def is_transposed(module: nn.Module) -> bool:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """A convolution with one input and one output channel per convolution group."""
-    return isinstance(module, _ConvNd) and 1 < module.groups == module.in_channels == module.out_channels
+    """A convolution with one input channel per convolution group, and one output channel or several."""
+    return isinstance(module, _ConvNd) and 1 < module.groups == module.in_channels
 
 
 def is_frozen_norm(module: nn.Module) -> bool:
@@ -136,9 +137,12 @@ def unfused() -> Iterator[None]:
 
 @contextmanager
 def watched(model: nn.Module, handles: Iterable[RemovableHandle]) -> Iterator[None]:
-    """Evaluation mode with these hooks for the block; both are taken back afterwards."""
+    """Evaluation mode with these hooks for the block; both are taken back afterwards.
+
+    ``nn.MultiheadAttention`` calls its output projection as the layer that it is.
+    """
     try:
-        with frozen_eval(model):
+        with frozen_eval(model), sized_attention(model):
             yield
     finally:
         for handle in handles:

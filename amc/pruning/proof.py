@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from amc.core.errors import AmcError, first_line
 from amc.core.types import LayerGroup
+from amc.pruning.attention import sized_attention
 from amc.pruning.coupling.follow import Selections
 from amc.pruning.inputs import Example, described, mapped, outputs_of, run
 from amc.pruning.layers import Mixing, unfused
@@ -178,7 +179,7 @@ class _Trials:
         except Exception as error:
             return f"a trial cut does not run: {first_line(error)[:120]}"
         if [t.shape for t in actual] != [t.shape for t in expected]:
-            return OUTPUT
+            return OUTPUT if actual[-1].shape != expected[-1].shape else f"{WRONG} (in shape)"
         tolerance = TOLERANCE if masked.lowest == torch.float64 else ROUGH
         worst = max((_difference(a, b) for a, b in zip(actual, expected, strict=True)), default=0.0)
         return None if worst <= tolerance else f"{WRONG} (they differ by {worst:.0e})"
@@ -197,7 +198,7 @@ def _outputs(model: nn.Module, example: Example, layers: Sequence[str], masked: 
         for name in layers
     ]
     try:
-        with masked or nullcontext():
+        with sized_attention(model), masked or nullcontext():
             output = run(model, example)
     finally:
         for handle in handles:

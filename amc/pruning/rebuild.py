@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from amc.core.checks import number, text, whole
 from amc.core.errors import AmcError, first_line
@@ -21,9 +22,9 @@ from amc.models.arguments import TORCHVISION
 from amc.models.build import skeleton
 from amc.models.stem import run_once
 from amc.pruning.layers import is_cuttable
-from amc.pruning.surgery import Surgeon, resized
+from amc.pruning.surgery import Surgeon, follow_tensors, resized, set_known_numbers
 
-FORMAT = 1
+FORMAT = 2  # 1 had no numbers
 WEIGHTS, PLAN, MODEL = "weights.safetensors", "plan.json", "model.json"
 # What a description may not give as an argument: build() has its own, and weights come from the folder.
 RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "checkpoint", "seed")
@@ -41,6 +42,7 @@ class PrunedInfo:
         num_classes: length of the output.
         mean, std: of the images scaled to [0, 1], per channel; the network wants ``(image - mean) / std``.
         layers: layer → its channels (out, in), of all layers that can be cut.
+        numbers: module → the whole numbers that it keeps (``num_heads`` …), some of which follow channels.
         channels_last: names of the tensors that lay in memory that way.
         facts: measured results of the network, such as its accuracy.
         files: name → SHA-256 of the other files in the folder.
@@ -52,6 +54,7 @@ class PrunedInfo:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     layers: Mapping[str, tuple[int, int]]
+    numbers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     channels_last: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +81,10 @@ class PrunedInfo:
             mean=tuple(number(value) for value in data["mean"]),
             std=tuple(number(value) for value in data["std"]),
             layers={name: (whole(out, 1), whole(inp, 1)) for name, (out, inp) in data["layers"].items()},
+            numbers={
+                module: {text(name): whole(value) for name, value in own.items()}
+                for module, own in data.get("numbers", {}).items()
+            },
             channels_last=tuple(text(name) for name in data["channels_last"]),
             facts=dict(data["facts"]),
             files={name: text(digest) for name, digest in data["files"].items()},
@@ -161,6 +168,9 @@ def _shrunk(uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedI
     for name, module in small.named_modules():
         if isinstance(module, _NormBase) and not module.state_dict() and name in info.layers:
             module.num_features = info.layers[name][0]  # no tensor tells its size
+    for name, module in small.named_modules():
+        follow_tensors(module)
+        set_known_numbers(module, info.numbers.get(name, {}))
     if _layers(small) != info.layers:
         raise ValueError("its layers have other sizes")
     small = small.cpu().eval()
@@ -189,7 +199,7 @@ def own_network(info: PrunedInfo) -> bool:
 def _check_kernels(uncut: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     """Channels may be fewer than in the dense network; nothing else may differ."""
     for name, tensor in uncut.state_dict().items():
-        free = 2 if is_cuttable(uncut.get_submodule(name.rpartition(".")[0])) else 0
+        free = 2 if isinstance(uncut.get_submodule(name.rpartition(".")[0]), _ConvNd) else tensor.dim()
         large, small = tensor.shape, state[name].shape
         if small[free:] != large[free:] or any(s > n for s, n in zip(small, large, strict=True)):
             raise ValueError(f"tensor {name!r} is {tuple(small)}, no cut of {tuple(large)}")

@@ -37,6 +37,7 @@ from amc.pruning.rebuild import (
     _unsaved_buffers,
     architecture,
 )
+from amc.pruning.surgery import numbers_of
 
 
 def save_pruned(
@@ -81,6 +82,7 @@ def save_pruned(
         mean=tuple(mean),
         std=tuple(std),
         layers=_layers(model),
+        numbers={name: own for name, module in model.named_modules() if (own := numbers_of(module))},
         channels_last=tuple(name for name, tensor in tensors.items() if _is_channels_last(tensor)),
         facts=facts,
     )

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from amc.core.types import LayerGroup, PruningPlan, TensorSlice
+from amc.pruning.attention import fit_to_weights
 from amc.pruning.layers import is_cuttable, is_depthwise, is_per_channel, is_transposed, per_channel_size
 
 Kept = Mapping[str, npt.NDArray[np.int64]]
@@ -109,7 +110,7 @@ class Surgeon:
         for path, numbers in self._numbers(kept).items():
             set_numbers(small.get_submodule(path), numbers)
         for name in self._tensor_uses:
-            _follow_tensors(small.get_submodule(name.rpartition(".")[0]))
+            follow_tensors(small.get_submodule(name.rpartition(".")[0]))
         return small
 
     def _numbers(self, kept: Kept) -> dict[str, dict[str, int]]:
@@ -176,17 +177,46 @@ def set_numbers(module: nn.Module, numbers: Mapping[str, int]) -> None:
             setattr(module, own, type(before)(value if i == index else old for i, old in enumerate(before)))
 
 
+def numbers_of(module: nn.Module) -> dict[str, int]:
+    """The positive whole numbers that a module keeps, by ``name`` or ``name[i]``; some may follow channels.
+
+    Layers that the surgery knows keep none: their tensors tell.
+    """
+    found: dict[str, int] = {}
+    if is_cuttable(module):
+        return found
+    for name, value in module.__dict__.items():
+        if name.startswith("_") or name == "training":
+            continue
+        if type(value) is int and value > 0:
+            found[name] = value
+        elif type(value) in (tuple, list) and value and all(type(v) is int for v in value):
+            found.update({f"{name}[{i}]": v for i, v in enumerate(value)})
+    return found
+
+
+def set_known_numbers(module: nn.Module, numbers: Mapping[str, int]) -> None:
+    """Sets numbers that a module keeps to what they were in a cut one. ``ValueError`` if it keeps no such number."""
+    own = numbers_of(module)
+    unknown = sorted(set(numbers) - set(own))
+    if unknown:
+        raise ValueError(f"{type(module).__name__} keeps no whole number {unknown[0]!r}")
+    set_numbers(module, {name: value for name, value in numbers.items() if value != own[name]})
+
+
 def _indexed(name: str) -> tuple[str, int | None]:
     own, bracket, index = name.partition("[")
     return own, int(index[:-1]) if bracket else None
 
 
-def _follow_tensors(module: nn.Module) -> None:
+def follow_tensors(module: nn.Module) -> None:
     """Numbers of torch's own modules that nothing but their tensors tells."""
     if isinstance(module, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
     elif isinstance(module, nn.GroupNorm) and module.affine:
         module.num_channels = len(module.weight)
+    elif isinstance(module, nn.MultiheadAttention):
+        fit_to_weights(module)
 
 
 @torch.no_grad()
@@ -309,7 +339,9 @@ def _resize(module: nn.Module, n_out: int | None, n_in: int | None) -> None:
         module.in_features = n_in or module.in_features
     elif isinstance(module, _ConvNd):
         if is_depthwise(module):
-            module.groups = module.in_channels = module.out_channels = n_out or module.out_channels
+            each = module.out_channels // module.in_channels
+            module.out_channels = n_out or module.out_channels
+            module.groups = module.in_channels = module.out_channels // each
         else:
             module.out_channels = n_out or module.out_channels
             module.in_channels = n_in or module.in_channels

@@ -30,6 +30,7 @@ class Gatherer:
         self._model, self._layers, self._positions = model, layers, positions
         self._generator = torch.Generator().manual_seed(seed)
         self._data: dict[str, list[torch.Tensor]] = {}
+        self._batch = 0
 
     @torch.no_grad()
     def run(self, images: torch.Tensor, batch_size: int) -> dict[str, list[torch.Tensor]]:
@@ -40,11 +41,12 @@ class Gatherer:
         ]
         with watched(self._model, handles):
             for batch in images.split(batch_size):
+                self._batch = len(batch)
                 self._model(batch)
         return self._data
 
     def _add(self, name: str, module: nn.Module, inputs: torch.Tensor, output: torch.Tensor) -> None:
-        flat = flat_outputs(module, output)
+        flat = flat_outputs(module, output, self._batch)
         picks = pick_positions(flat.shape[0], flat.shape[1], self._positions, self._generator)
         rows = sample_rows(module, inputs, picks).float()
         groups = getattr(module, "groups", 1)

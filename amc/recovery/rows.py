@@ -28,11 +28,14 @@ def can_reconstruct(module: nn.Module) -> bool:
     return isinstance(module, Reconstructible) and getattr(module, "padding_mode", "zeros") == "zeros"
 
 
-def flat_outputs(module: nn.Module, output: torch.Tensor) -> torch.Tensor:
-    """A layer's output as ``[n, positions, out]``."""
-    if isinstance(module, nn.Linear):
-        return output.reshape(output.shape[0], -1, output.shape[-1])
-    return output.flatten(2).transpose(1, 2)
+def flat_outputs(module: nn.Module, output: torch.Tensor, images: int) -> torch.Tensor:
+    """A layer's output as ``[images, positions, out]``.
+
+    Tokens are positions. Windows, frames or tokens that were put in the place of a batch are an image's again.
+    """
+    if not isinstance(module, nn.Linear):
+        output = output.flatten(2).transpose(1, 2)
+    return output.reshape(images, -1, output.shape[-1])
 
 
 def pick_positions(images: int, positions: int, most: int, generator: torch.Generator) -> torch.Tensor:
@@ -44,7 +47,7 @@ def pick_positions(images: int, positions: int, most: int, generator: torch.Gene
 
 def sample_outputs(module: nn.Module, output: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
     """``output`` at the picked positions, ``[n · picks, out]``."""
-    flat = flat_outputs(module, output)
+    flat = flat_outputs(module, output, len(picks))
     return flat.gather(1, picks.to(flat.device)[:, :, None].expand(-1, -1, flat.shape[2])).flatten(0, 1)
 
 
@@ -53,7 +56,7 @@ def sample_rows(module: nn.Module, inputs: torch.Tensor, picks: torch.Tensor) ->
 
     Args:
         module: a layer that :func:`can_reconstruct` accepts.
-        inputs: its input, ``[n, c, *size]``, or ``[n, …, c]`` for linear layers.
+        inputs: its input, ``[n, c, *size]``, or ``[n, …, c]`` for linear layers; or of ``n`` images' parts in turn.
         picks: flat output positions ``[n, s]``.
 
     Returns:
@@ -67,15 +70,17 @@ def sample_rows(module: nn.Module, inputs: torch.Tensor, picks: torch.Tensor) ->
     x = inputs if inputs.dim() == 4 else inputs[:, :, None]  # [n, c, h, w]
     kernel, stride, dilation = (_pair(v) for v in (module.kernel_size, module.stride, module.dilation))
     x = F.pad(x, _padding(module))
-    width_out = (x.shape[3] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
+    height_out, width_out = ((x.shape[2 + i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in (0, 1))
+    each = x.shape[0] // len(picks)  # frames of an image
+    frame, picks = picks // (height_out * width_out), picks % (height_out * width_out)
     top = (picks // width_out) * stride[0]  # [n, s]
     left = (picks % width_out) * stride[1]
     down = torch.arange(kernel[0], device=x.device) * dilation[0]
     right = torch.arange(kernel[1], device=x.device) * dilation[1]
     ys = top[:, :, None, None] + down[:, None]  # [n, s, kh, 1]
     xs = left[:, :, None, None] + right  # [n, s, 1, kw]
-    image = torch.arange(x.shape[0], device=x.device)[:, None, None, None]
-    patches = x.permute(0, 2, 3, 1)[image, ys, xs]  # [n, s, kh, kw, c]
+    image = torch.arange(len(picks), device=x.device)[:, None] * each + frame  # [n, s]
+    patches = x.permute(0, 2, 3, 1)[image[:, :, None, None], ys, xs]  # [n, s, kh, kw, c]
     return patches.permute(0, 1, 4, 2, 3).reshape(picks.numel(), -1)
 
 

@@ -60,20 +60,22 @@ class SequentialLeastSquares:
         """Fills in, for every layer, the sampled positions and the dense values where its output ends."""
         goals: dict[str, list[torch.Tensor]] = {name: [] for name in self._ends}
         layer_at = {end.event: name for name, end in self._ends.items()}
+        images = 0
 
         def on_call(call: Call) -> None:
             name = layer_at.get(call.event)
             if name is not None:
                 module = model.get_submodule(name)
                 if name not in self._picks:
-                    size = flat_outputs(module, call.result).shape[1]
+                    size = flat_outputs(module, call.result, images).shape[1]
                     self._picks[name] = pick_positions(len(self._images), size, positions, generator)
                 done = sum(map(len, goals[name])) // self._picks[name].shape[1]
-                picks = self._picks[name][done : done + len(call.result)]
+                picks = self._picks[name][done : done + images]
                 goals[name].append(sample_outputs(module, call.result, picks).float())
 
         with watched(model, ()):
             for batch in self._images.split(self._batch_size):
+                images = len(batch)
                 with Events(on_call):
                     model(batch)
         self._goals = {name: torch.cat(parts) for name, parts in goals.items()}

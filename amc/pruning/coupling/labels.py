@@ -42,7 +42,7 @@ class Labels:
 
     def _freeze(self, planes: Planes, reason: str) -> None:
         for plane in planes:
-            self.atoms.freeze(plane, reason)
+            self.atoms.freeze(plane, reason if varies(plane) else "its channels all hang together: none can go alone")
 
     def _together(self, operands: Sequence[tuple[Sequence[int], Planes]], dims: int) -> Planes:
         """Planes of an element-wise result; what meets is joined, what meets something fixed is frozen."""

@@ -89,11 +89,11 @@ class Products(Labels):
         if made is None:
             return None
         self._bias(made, bias)
-        if groups == x.shape[1] == result.shape[1]:
+        if groups == x.shape[1]:
             if coming is None:
                 self.atoms.freeze(made, "it carries on channels that are fixed")
             else:
-                self._join(coming, made)
+                self._join(coming[:, None], made.reshape(groups, -1))
         else:
             name = self._names[weight]
             atoms = self.atoms.new(x.shape[1]) if coming is None else coming

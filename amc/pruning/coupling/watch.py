@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from amc.pruning.coupling.atoms import Ids
 from amc.pruning.coupling.labels import at
 from amc.pruning.coupling.lengths import Attribute, Axis, Length, Reckoned
 
@@ -112,17 +113,29 @@ class Watch(TorchFunctionMode):
                 where = follower._module() or "the network itself"
                 follower.atoms.freeze(source.atoms, f"its number of channels is the size of something else in {where}")
             else:
-                own, others = (np.sort(follower.atoms.roots(a)) for a in (source.atoms, atoms))
-                if not np.array_equal(own, others):  # the same channels in another order are as many anyhow
-                    follower.atoms.join(source.atoms, atoms)
+                self._as_many(source.atoms, atoms)
         elif isinstance(source, Attribute):
             if atoms is None and made:
                 atoms = follower.atoms.new(int(size))
                 follower.label(tensor, dim, atoms)
             if atoms is not None:
-                follower.sizes.append((source, int(size), atoms))
+                self._numbers(source, int(size), atoms)
         elif isinstance(source, Reckoned) and len(source.attributes) == 1 and atoms is not None:
-            follower.sizes.append((next(iter(source.attributes)), int(size), atoms))
+            self._numbers(next(iter(source.attributes)), int(size), atoms)
+
+    def _numbers(self, attribute: Attribute, value: int, atoms: Ids) -> None:
+        """One number for two axes ties their channels."""
+        before = next((a for key, size, a in self._follower.sizes if key == attribute and size == value), None)
+        if before is None:
+            self._follower.sizes.append((attribute, value, atoms))
+        elif len(before) == len(atoms):
+            self._as_many(before, atoms)
+
+    def _as_many(self, first: Ids, second: Ids) -> None:
+        """Ties the channels of two axes; the same ones in another order are as many anyhow."""
+        one, other = (np.sort(self._follower.atoms.roots(a)) for a in (first, second))
+        if not np.array_equal(one, other):
+            self._follower.atoms.join(first, second)
 
     def _unflattened(self, args: tuple[Any, ...], kwargs: Any, result: Tensor) -> None:
         dim = (args[1] if len(args) > 1 else kwargs["dim"]) % args[0].dim()
@@ -133,7 +146,7 @@ class Watch(TorchFunctionMode):
     def _groups(self, groups: Any) -> None:
         units = self._follower.units.get(self._follower._module())
         if self._own(groups) and isinstance(groups.source, Attribute) and units is not None:
-            self._follower.sizes.append((groups.source, int(groups), units))
+            self._numbers(groups.source, int(groups), units)
 
     def _sliced(self, source: Tensor, places: tuple[Any, ...], result: Tensor) -> None:
         """An axis that is cut off at one of the module's numbers."""

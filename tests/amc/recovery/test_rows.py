@@ -33,7 +33,7 @@ def outputs_of(layer: nn.Module, weight: torch.Tensor, rows: torch.Tensor) -> to
 def test_rows_times_weights_are_the_layers_outputs(layer: nn.Module, shape: tuple[int, ...], most: int) -> None:
     x = torch.randn(4, *shape)
     output = layer(x)
-    positions = flat_outputs(layer, output).shape[1]
+    positions = flat_outputs(layer, output, len(output)).shape[1]
     picks = pick_positions(4, positions, most, torch.Generator().manual_seed(0))
     assert picks.shape == (4, min(most, positions))
     rows = sample_rows(layer, x, picks)
