@@ -141,6 +141,14 @@ def test_a_pruned_one_comes_back_without_the_folder(folder: Path, tmp_path: Path
     assert torch.equal(outputs(again, SHAPE), outputs(small, SHAPE))
 
 
+def test_a_pruned_transformer_comes_back(tmp_path: Path) -> None:
+    arguments = {"source": str(Path(__file__).parents[2] / "data" / "tiny_vit")}
+    model = build(TRANSFORMERS.target, 10, SHAPE, **arguments)
+    small, plan = randomly_cut(model, trace(model, torch.randn(2, *SHAPE)))
+    save(tmp_path, small, plan, description=described(TRANSFORMERS.target, "auto", arguments, model), image_shape=SHAPE)
+    assert torch.equal(outputs(load(tmp_path), SHAPE), outputs(small, SHAPE))
+
+
 def test_a_configuration_that_is_none_is_one_line() -> None:
     for text in ("", "[]", "{}", '{"model_type": 3}', "{" * 1000):
         with pytest.raises(AmcError):
