@@ -31,6 +31,8 @@ MODEL = ["model.name=mine", "model.net._target_=torchvision.models.resnet101"]
 GIVEN = {
     ("model", "custom"): MODEL,
     ("model", "torchvision"): MODEL,
+    ("model", "timm"): ["model.name=mine", "model.net.architecture=resnet10t"],
+    ("model", "hf"): ["model.name=mine", "model.net.source=my_vit"],
     ("reward", "custom"): ["reward.name=mine", "reward._target_=amc.rewards.accuracy"],
 }
 

@@ -17,6 +17,7 @@ from amc.cli.trust import named
 from amc.core.conf import config_folder, quoted
 from amc.core.errors import AmcError
 from amc.core.files import read_json
+from amc.models.libraries import named_by
 from amc.policies.start import _gentle, read
 from amc.tracking.run_dir import CONFIG
 from amc.tracking.seal import check_sealed
@@ -42,14 +43,19 @@ def _named_callables(arguments: Sequence[str]) -> list[str]:
 
 def _named_model(name: str) -> list[str]:
     """Overrides for a network without a configuration file. Raises ``AmcError`` if there is no such network."""
+    found = named_by(name)
+    if found is not None:
+        library, own, short = found
+        values = {"name": short, f"net.{library.argument}": own}
+        return [f"model={library.prefix}", *(f"model.{key}={quoted(literal(value))}" for key, value in values.items())]
     if "." in name:
         return ["model=custom", f"model.name={name.rpartition('.')[2]}", f"model.net._target_={name}"]
     if name in torchvision.models.list_models(module=torchvision.models):
         return ["model=torchvision", f"model.name={name}", f"model.net._target_=torchvision.models.{name}"]
     models = sorted(p.stem for p in (config_folder() / "model").glob("*.yaml"))
     raise AmcError(
-        f"model={name}: unknown; give one of {', '.join(models)}, a classifier of torchvision.models, or a dotted path "
-        "to your own callable (my_pkg.my_net)"
+        f"model={name}: unknown; give one of {', '.join(models)}, a classifier of torchvision.models, timm/NAME, "
+        "hf/FOLDER, or a dotted path to your own callable (my_pkg.my_net)"
     )
 
 

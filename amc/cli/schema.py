@@ -32,7 +32,7 @@ from amc.core.values import (
     require_section,
 )
 from amc.data.load import KINDS as DATASET
-from amc.models.arguments import check_arguments, check_pretrained
+from amc.models.arguments import PRETRAINED, check_arguments, check_pretrained
 from amc.models.build import STEMS
 from amc.pruning.constraints import CONSTRAINTS
 from amc.rewards import get_reward
@@ -110,7 +110,7 @@ class Model:
         "net": Anything(),
         "checkpoint": FILE,
         "stem": OneOf(names=STEMS),
-        "pretrained": Flag(also=("auto",)),
+        "pretrained": PRETRAINED,
     }
 
     def check(self, name: str, value: Any) -> None:

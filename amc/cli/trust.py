@@ -39,7 +39,7 @@ def named(arguments: Sequence[str]) -> set[str]:
     for argument in arguments:
         key, _, value = argument.lstrip("+").partition("=")
         if key in NAMING or key.endswith(TARGET):
-            found |= {path for path in re.split(r"[\[\],\s'\"]+", value) if "." in path}
+            found |= {path for path in re.split(r"[\[\],\s'\"]+", value) if "." in path and is_dotted(path)}
     return found
 
 

@@ -1,7 +1,8 @@
 """What a file may name: the one rule by which dotted paths from files become code.
 
 A run folder, a pruned network or a policy may come from anywhere. Of what its files name only torchvision's classifiers
-and this project's own networks and rewards are ever imported. Anything else must be named on the command line
+and this project's own networks and rewards are ever imported, and networks of timm and transformers by what builds
+those here. Anything else must be named on the command line
 (``trust=my_pkg.my_net``) or given as an object.
 """
 
@@ -18,6 +19,12 @@ from torch import nn
 from amc.core.errors import AmcError
 
 CLASSIFIERS, NETWORKS, REWARDS = "torchvision.models", "amc.models", "amc.rewards"
+# What builds networks of other libraries by name: never a stranger's code, and from a hub only where the user asks.
+BUILDERS = (
+    "amc.models.from_timm.network",
+    "amc.models.from_transformers.network",
+    "amc.models.from_transformers.from_config",
+)
 # They take weights from the internet or from a file of somebody's choice.
 FETCHING = ("weights", "weights_backbone", "pretrained", "progress")
 LARGEST = 1_000_000  # number among a file's arguments; no width, depth or size is larger
@@ -55,7 +62,7 @@ def listed(trust: str | Collection[str]) -> tuple[str, ...]:
 
 
 def own_callable(path: str) -> Maker | None:
-    """The classifier of torchvision, or the network or reward of this project, at ``path``; ``None``: neither.
+    """The classifier of torchvision, or the network, builder or reward of this project, at ``path``; ``None``: neither.
 
     Exactly these: what lies beside them in the same modules may download, or import what it is told.
     """
@@ -68,6 +75,9 @@ def own_callable(path: str) -> Maker | None:
     if module_name == REWARDS:
         found: Maker | None = importlib.import_module(REWARDS).REWARDS.get(name)
         return found
+    if path in BUILDERS:
+        builder: Maker = getattr(importlib.import_module(module_name), name)
+        return builder
     if not re.fullmatch(rf"{re.escape(NETWORKS)}\.[a-z][a-z0-9_]*", module_name) or name.startswith("_"):
         return None
     try:

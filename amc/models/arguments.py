@@ -10,7 +10,21 @@ from typing import Any, Union, get_args, get_origin
 from amc.core.callables import find_callable
 from amc.core.checks import shown
 from amc.core.errors import AmcError
-from amc.core.values import LARGEST_REAL, LARGEST_WHOLE, Flag, Kind, Real, Text, Whole, check_all, refuse_unknown_keys
+from amc.core.trust import BUILDERS
+from amc.core.values import (
+    LARGEST_REAL,
+    LARGEST_WHOLE,
+    Flag,
+    Kind,
+    OneOf,
+    Real,
+    Text,
+    Whole,
+    check_all,
+    refuse_unknown_keys,
+)
+from amc.models import from_timm, from_transformers
+from amc.models.libraries import HUB, TIMM, TRANSFORMERS
 
 TORCHVISION = "torchvision.models."
 OURS = "amc.models."
@@ -18,6 +32,7 @@ ADVICE = "give a dotted path, such as my_pkg.my_net or torchvision.models.resnet
 CLASSES = {"digits": 10, "cifar10": 10}  # of the data sets that have always as many
 IMAGENET_CLASSES = 1000
 IMAGENET = "IMAGENET1K_V1"
+PRETRAINED = Flag(also=("auto", HUB))  # model.pretrained
 SIMPLE: Mapping[Any, Kind] = {
     int: Whole(low=-LARGEST_WHOLE),
     float: Real(low=-LARGEST_REAL),
@@ -25,8 +40,16 @@ SIMPLE: Mapping[Any, Kind] = {
     str: Text(),
 }
 
+ONLY_HUB = f"only model={TRANSFORMERS.prefix}/NAME has it; give true or false"
+APART = ("num_classes", "image_shape", "weights", "pretrained", "progress")  # set in another way
+
 # Arguments of this project's networks whose types don't say enough.
 KNOWN: Mapping[str, Mapping[str, Kind]] = {
+    TIMM.target: {"architecture": from_timm.Architecture()},
+    TRANSFORMERS.target: {
+        "source": Text(what="a folder, or a name"),
+        "task": OneOf(names=tuple(from_transformers.TASKS)),
+    },
     "amc.models.mobilenet_v1.mobilenet_v1": {"width": Real(high=16, ends="(]")},
 }
 
@@ -44,7 +67,7 @@ def check_arguments(target: str, given: Mapping[str, Any]) -> None:
     maker = find_callable("model", target, ADVICE)
     parameters = parameters_of(maker, target)
     if parameters is not None:
-        own = {name: p for name, p in parameters.items() if name not in ("num_classes", "weights", "progress")}
+        own = {name: p for name, p in parameters.items() if name not in APART}
         refuse_unknown_keys("model.net", given, tuple(own), whose=target)
         for name, value in given.items():
             _check_type(f"model.net.{name}", value, own[name])
@@ -59,15 +82,29 @@ def check_pretrained(model: Mapping[str, Any], dataset: str) -> None:
         dataset: name of the data set.
 
     Raises:
-        AmcError: this project's networks have none, and torchvision's are for ImageNet's classes.
+        AmcError: this project's networks have none, torchvision's are for ImageNet's classes, and only transformers
+            tells the local cache from the hub.
     """
-    target = model["net"]["_target_"]
-    if model["pretrained"] is not True:
-        return
-    if target.startswith(OURS):
+    target, pretrained = model["net"]["_target_"], model["pretrained"]
+    if target in BUILDERS:
+        replaced = pretrained is True and model.get("checkpoint") is not None
+        _check_library(model["net"], not replaced and pretrained, CLASSES.get(dataset))
+    elif pretrained == HUB:
+        raise AmcError(f"model.pretrained={HUB}: {ONLY_HUB}")
+    elif pretrained is True and target.startswith(OURS):
         raise AmcError(f"model.pretrained=true: {model['name']} has no trained weights to fetch; give model.checkpoint")
-    if target.startswith(TORCHVISION):
+    elif pretrained is True and target.startswith(TORCHVISION):
         imagenet_weights(target, CLASSES.get(dataset, IMAGENET_CLASSES))
+
+
+def _check_library(net: Mapping[str, Any], pretrained: bool | str, num_classes: int | None) -> None:
+    """The same of another library's network, as far as the data set's classes are known already."""
+    if net["_target_"] == TRANSFORMERS.target:
+        from_transformers.check_source(net.get(TRANSFORMERS.argument, "???"), pretrained, num_classes)
+    elif pretrained == HUB:
+        raise AmcError(f"model.pretrained={HUB}: {ONLY_HUB}")
+    elif pretrained is True and num_classes is not None:
+        from_timm.check_classes(net[TIMM.argument], num_classes)
 
 
 def imagenet_weights(target: str, num_classes: int = IMAGENET_CLASSES) -> Any:

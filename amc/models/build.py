@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -14,16 +15,20 @@ from torch import Tensor, nn
 from amc.core.callables import find_callable
 from amc.core.checks import one_of
 from amc.core.errors import WRONG_VALUES, AmcError, first_line
-from amc.core.trust import own_callable
+from amc.core.trust import BUILDERS, own_callable
+from amc.models import from_transformers
 from amc.models.arguments import ADVICE, OURS, TORCHVISION, imagenet_weights
 from amc.models.checkpoint import load_checkpoint
 from amc.models.given import own_copy
+from amc.models.libraries import TRANSFORMERS, name_of
 from amc.models.sizes import Counted, WithoutValues
 from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
 
 STEMS = ("auto", "imagenet", "small")
 IMAGENET_CLASSES = 1000
+LONGEST = 100  # characters of an argument in a message
 MANY_CLASSES, LARGE_IMAGE = 10_000, 1024  # beyond, the size is estimated first
+log = logging.getLogger(__name__)
 
 
 def build(
@@ -32,7 +37,7 @@ def build(
     image_shape: tuple[int, int, int],
     *,
     stem: str = "auto",
-    pretrained: bool = False,
+    pretrained: bool | str = False,
     checkpoint: str | Path | None = None,
     seed: int = 0,
     **kwargs: Any,
@@ -47,7 +52,8 @@ def build(
         stem: ``small``: the first convolution keeps the resolution; ``imagenet``: the network as its authors made
             it; ``auto``: ``small`` for images of at most 64 pixels, except in networks that are neither
             torchvision's nor this project's.
-        pretrained: torchvision's ImageNet weights. For any other callable: that it returns trained weights itself.
+        pretrained: torchvision's ImageNet weights; timm's; those of a folder for transformers (``"hub"``: they may be
+            fetched). For any other callable: that it returns trained weights itself.
         checkpoint: weights to load afterwards, see :func:`load_checkpoint`.
         seed: of the initial weights; the global random state is left alone.
         **kwargs: passed to the callable.
@@ -60,18 +66,34 @@ def build(
     maker = find_callable("model", target, ADVICE)
     if kwargs or num_classes > MANY_CLASSES or max(image_shape) > LARGE_IMAGE:
         check_size(target, num_classes, image_shape, stem=stem, **kwargs)
-    arguments = {**_defaults(maker, target), "num_classes": num_classes, **kwargs}
-    if pretrained and target.startswith(TORCHVISION):
+    arguments = {**_defaults(maker, target, image_shape), "num_classes": num_classes, **kwargs}
+    if pretrained and target.startswith((TORCHVISION, *BUILDERS)):
         if stem == "small":
-            raise AmcError("model.stem=small: torchvision's weights need their own stem; give model.pretrained=false")
-        arguments["weights"] = imagenet_weights(target, num_classes)
+            raise AmcError("model.stem=small: trained weights need their own stem; give model.pretrained=false")
+        known = target.startswith(TORCHVISION)
+        arguments |= {"weights": imagenet_weights(target, num_classes)} if known else {"pretrained": pretrained}
         stem = "imagenet"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
-        model = _fitted(own_copy(_call(maker, target, arguments)), target, num_classes, image_shape, stem)
+        who = name_of({"_target_": target, **kwargs}) or target
+        small = _wants_small_stem(stem, target, image_shape)
+        model = _fitted(own_copy(_call(maker, who, arguments)), who, num_classes, image_shape, small)
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     return model.eval()
+
+
+def described(target: str, stem: str, arguments: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """What a file says of a network that :func:`build` made, so that it makes the same one again elsewhere.
+
+    Args:
+        target, stem, arguments: as :func:`build` was given them.
+        model: the network. What a folder or a hub said of it is in there.
+    """
+    if target == TRANSFORMERS.target:
+        task = {"task": arguments["task"]} if "task" in arguments else {}
+        target, arguments = from_transformers.FROM_CONFIG, {"config": from_transformers.config_of(model), **task}
+    return {"target": target, "stem": stem, "arguments": dict(arguments)}
 
 
 def skeleton(
@@ -84,12 +106,13 @@ def skeleton(
     """
     one_of("model.stem", stem, STEMS)
     maker = find_callable("model", target, "give a dotted path, such as my_pkg.my_net or torchvision.models.resnet50")
-    arguments = {**_defaults(maker, target), "num_classes": num_classes, **kwargs}
+    arguments = {**_defaults(maker, target, image_shape), "num_classes": num_classes, **kwargs}
     with torch.random.fork_rng(devices=[]), Counted(f"model {target!r} with {_shown(arguments)}") as counted:
         with WithoutValues():
             model = _call(maker, target, arguments).to("meta")
         with torch.device("meta"):
-            model = _fitted(model, target, num_classes, image_shape, stem)
+            small = _wants_small_stem(stem, target, image_shape)
+            model = _fitted(model, target, num_classes, image_shape, small)
             counted.forward(model, image_shape)
     return model.eval()
 
@@ -100,22 +123,48 @@ def check_size(target: str, num_classes: int, image_shape: tuple[int, int, int],
     Raises:
         AmcError: with the estimated size and the limit.
     """
-    if own_callable(target) is not None:
+    if target in BUILDERS:
+        _check_library_size(target, num_classes, image_shape, **kwargs)
+    elif own_callable(target) is not None:
         skeleton(target, num_classes, image_shape, stem=stem, **kwargs)
 
 
-def _fitted(model: nn.Module, target: str, num_classes: int, image_shape: tuple[int, int, int], stem: str) -> nn.Module:
+def _check_library_size(target: str, num_classes: int, image_shape: tuple[int, int, int], **kwargs: Any) -> None:
+    """The same for another library's network, as far as it can be made, and run, without values."""
+    maker = find_callable("model", target, ADVICE)
+    what = f"model {target!r} with {_shown(kwargs)}"
+    arguments = {**_defaults(maker, target, image_shape), "num_classes": num_classes, **kwargs}
+    with torch.random.fork_rng(devices=[]), Counted(what) as counted:
+        try:
+            with WithoutValues():
+                model = maker(**arguments).to("meta")
+            with torch.device("meta"):
+                counted.forward(model, image_shape)
+        except AmcError:
+            raise
+        except Exception:  # it reads its own numbers; what is wrong with it is seen when it is made for real
+            log.debug("%s: its size is not known before it is made", what, exc_info=True)
+
+
+def _fitted(
+    model: nn.Module, who: str, num_classes: int, image_shape: tuple[int, int, int], small_stem: bool
+) -> nn.Module:
     """``model`` with the stem that suits the images, proved on one."""
     _drop_auxiliary_heads(model)
-    if _wants_small_stem(stem, target, image_shape):
+    if small_stem:
         use_small_stem(model, image_shape)
-        _check(model, target, image_shape, fit_pools)
-    _check(model, target, image_shape, _check_output, num_classes)
+        _check(model, who, image_shape, fit_pools)
+    _check(model, who, image_shape, _check_output, num_classes)
     return model
 
 
-def _defaults(maker: Callable[..., Any], target: str) -> dict[str, Any]:
-    """Defaults for torchvision's networks: residual branches start at zero, weights are initialised the quick way."""
+def _defaults(maker: Callable[..., Any], target: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Defaults for torchvision's networks: residual branches start at zero, weights are initialised the quick way.
+
+    Other libraries' networks are told the images' shape.
+    """
+    if target in BUILDERS:
+        return {"image_shape": image_shape} if "image_shape" in inspect.signature(maker).parameters else {}
     network = inspect.signature(maker).return_annotation if target.startswith(TORCHVISION) else None
     if not inspect.isclass(network):
         return {}
@@ -129,24 +178,24 @@ def _defaults(maker: Callable[..., Any], target: str) -> dict[str, Any]:
     return defaults
 
 
-def _call(maker: Callable[..., Any], target: str, arguments: dict[str, Any]) -> nn.Module:
+def _call(maker: Callable[..., Any], who: str, arguments: dict[str, Any]) -> nn.Module:
     try:
         model = maker(**arguments)
     except URLError as error:
         raise AmcError(
-            f"model {target!r}: its weights can't be downloaded ({error.reason}); give model.checkpoint=FILE"
+            f"model {who!r}: its weights can't be downloaded ({error.reason}); give model.checkpoint=FILE"
         ) from error
     except AmcError:
         raise
     except Exception as error:  # whatever the arguments make of it
-        raise AmcError(f"model {target!r}: can't be built with {_shown(arguments)}: {first_line(error)}") from error
+        raise AmcError(f"model {who!r}: can't be built with {_shown(arguments)}: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
-        raise AmcError(f"model {target!r}: returned a {type(model).__name__}; it must return an nn.Module")
+        raise AmcError(f"model {who!r}: returned a {type(model).__name__}; it must return an nn.Module")
     return model
 
 
 def _shown(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in arguments.items())
+    return ", ".join(f"{key}={str(value)[:LONGEST]}" for key, value in arguments.items())
 
 
 def _drop_auxiliary_heads(model: nn.Module) -> None:
@@ -159,19 +208,19 @@ def _drop_auxiliary_heads(model: nn.Module) -> None:
 
 
 def _wants_small_stem(stem: str, target: str, image_shape: tuple[int, int, int]) -> bool:
-    ours = target.startswith((TORCHVISION, OURS))
+    ours = target.startswith((TORCHVISION, OURS)) and target not in BUILDERS
     return stem == "small" or (stem == "auto" and ours and max(image_shape[1:]) <= SMALL_IMAGE)
 
 
 def _check(
-    model: nn.Module, target: str, image_shape: tuple[int, int, int], step: Callable[..., None], *more: Any
+    model: nn.Module, who: str, image_shape: tuple[int, int, int], step: Callable[..., None], *more: Any
 ) -> None:
     try:
         step(model, image_shape, *more)
     except WRONG_VALUES as error:
         size = "×".join(str(n) for n in image_shape)
         raise AmcError(
-            f"model {target!r}: can't run on {size} images: {first_line(error)}; change dataset.image_size, "
+            f"model {who!r}: can't run on {size} images: {first_line(error)}; change dataset.image_size, "
             "model.stem or the network"
         ) from error
 

@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from amc.core.checks import number, text, whole
 from amc.core.errors import AmcError, first_line
 from amc.core.files import plain
-from amc.core.trust import check_arguments, own_callable, trusted
+from amc.core.trust import BUILDERS, check_arguments, own_callable, trusted
 from amc.models import build
 from amc.models.arguments import TORCHVISION
 from amc.models.build import skeleton
@@ -115,7 +115,7 @@ def build_uncut(folder: str | Path, info: PrunedInfo, trust: Collection[str] = (
 def architecture(folder: str | Path, info: PrunedInfo, trust: Collection[str] = ()) -> nn.Module:
     """The same for taking a stored network's weights: of own networks a skeleton, which takes no memory."""
     network = _checked(folder, info, trust)
-    if own_callable(network["target"]) is None:
+    if own_callable(network["target"]) is None or network["target"] in BUILDERS:
         return build_uncut(folder, info, trust)
     return skeleton(network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"])
 
@@ -184,7 +184,7 @@ def _check_output(small: nn.Module, info: PrunedInfo) -> None:
         with torch.device("meta"):
             output = run_once(copy.deepcopy(small).to("meta"), info.image_shape)
     except Exception as error:  # a network of the user's own may not run without values, which is no fault of the file
-        if own_network(info):
+        if own_network(info) and info.network is not None and info.network["target"] not in BUILDERS:
             raise ValueError(f"can't run on its images ({first_line(error)})") from error
         return
     if isinstance(output, torch.Tensor) and tuple(output.shape) != (1, info.num_classes):

@@ -10,16 +10,18 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import nn
 
-from amc.core.checks import require
 from amc.core.conf import config_folder
 from amc.core.device import resolve_device
 from amc.core.errors import AmcError
 from amc.core.progress import Progress
+from amc.core.trust import BUILDERS
 from amc.data import Splits, load_dataset
 from amc.data.load import NAMES as DATASETS
 from amc.models import build
-from amc.models.arguments import TORCHVISION, check_pretrained
+from amc.models.arguments import PRETRAINED, TORCHVISION, check_pretrained
+from amc.models.build import described
 from amc.models.checkpoint import read_notes
+from amc.models.libraries import TRANSFORMERS
 from amc.pruning.network import Network, trace_network
 from amc.task.task import Task
 from amc.training.baseline import baseline
@@ -138,9 +140,9 @@ def load_untrained(config: Mapping[str, Any]) -> Loaded:
     source = "pretrained" if pretrained else "untrained"
     if wanted["checkpoint"] is not None:
         source = f"checkpoint {Path(wanted['checkpoint']).name}"
-    # torchvision's weights come with their own stem
-    stem = "imagenet" if pretrained and target.startswith(TORCHVISION) else wanted["stem"]
-    description = {"target": target, "stem": stem, "arguments": kwargs}
+    # trained weights come with their own stem
+    stem = "imagenet" if pretrained and target.startswith((TORCHVISION, *BUILDERS)) else wanted["stem"]
+    description = described(target, stem, kwargs, model)
     return Loaded(model.to(device), splits.to(device), imported, source, description)
 
 
@@ -161,23 +163,26 @@ def load_recipe(config: Mapping[str, Any]) -> Recipe:
     return Recipe(**settings)
 
 
-def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool:
+def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool | str:
     setting = wanted["pretrained"]
     if setting == "auto":
-        return dataset == "imagenet" and target.startswith(TORCHVISION) and wanted["checkpoint"] is None
-    require("model.pretrained", setting, bool, hint=", or auto")
+        ready = target == TRANSFORMERS.target or (dataset == "imagenet" and target.startswith(TORCHVISION))
+        return ready and wanted["checkpoint"] is None
+    PRETRAINED.check("model.pretrained", setting)
     check_pretrained(wanted, dataset)
-    return bool(setting)
+    if target in BUILDERS and setting is True and wanted["checkpoint"] is not None:  # it takes their place
+        return False
+    return setting  # type: ignore[no-any-return]
 
 
-def _splits(config: Mapping[str, Any], pretrained: bool) -> tuple[Splits, bool]:
+def _splits(config: Mapping[str, Any], pretrained: bool | str) -> tuple[Splits, bool]:
     """The images, and whether the weights may have seen all training images.
 
     A checkpoint of ``amc.train`` notes which images it saw. If these are the training images of its own split, its
     validation images are unseen, so that split is kept.
     """
     dataset, checkpoint = dict(config["dataset"]), config["model"]["checkpoint"]
-    imported = pretrained or checkpoint is not None
+    imported = bool(pretrained) or checkpoint is not None
     notes = {} if checkpoint is None else read_notes(checkpoint)
     with Progress("decoding images", config["verbose"]) as progress:
         common: dict[str, Any] = {"cache_dir": config.get("cache_dir"), "progress": progress.update}

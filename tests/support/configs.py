@@ -34,6 +34,12 @@ MODEL = ["model.name=mine", "model.net._target_=torchvision.models.resnet101"]
 GIVEN = {
     ("model", "custom"): MODEL,
     ("model", "torchvision"): MODEL,
+    ("model", "timm"): ["model.name=mine", "model.net.architecture=resnet10t"],
+    ("model", "hf"): [
+        "model.name=mine",
+        f"model.net.source={Path(__file__).parents[1] / 'data' / 'tiny_vit'}",
+        "model.pretrained=false",
+    ],
     ("reward", "custom"): ["reward.name=mine", "reward._target_=amc.rewards.accuracy"],
 }
 WRONG: dict[str, Any] = {

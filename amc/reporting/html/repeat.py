@@ -11,6 +11,7 @@ import yaml
 
 from amc.core.conf import config_folder, quoted
 from amc.core.errors import AmcError
+from amc.models.libraries import LIBRARIES, name_of
 from amc.reporting.html.runs import StoredRun
 
 ALWAYS = ("model", "dataset", "agent")  # given even where they are the defaults
@@ -43,7 +44,7 @@ def command_line(config: Mapping[str, Any]) -> str:
     words = [word for key, value in config.items() if key not in APART for word in _words(key, value, ready, groups)]
     networks = config.get("networks") or []
     if networks:
-        names = ",".join(str(network.get("name")) for network in networks)
+        names = ",".join(_of_library(network.get("net")) or str(network.get("name")) for network in networks)
         words = [f"model=[{names}]", *(word for word in words if not word.startswith("model"))]
     return " ".join(map(shlex.quote, ["python", "-m", f"amc.{config['command']}", *words]))
 
@@ -89,7 +90,10 @@ def _option(group: str, value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any
         return name, {"name": name, **(yaml.safe_load(file.read_text(encoding="utf-8")) or {})}
     net = value.get("net")
     target = str((net.get("_target_") if isinstance(net, Mapping) else None) or value.get("_target_") or name)
-    if target == f"torchvision.models.{name}":
+    of_library = _of_library(net)
+    if of_library is not None:
+        target, base = of_library, of_library.partition("/")[0]
+    elif target == f"torchvision.models.{name}":
         target, base = name, "torchvision"
     else:
         base = "custom"
@@ -97,8 +101,15 @@ def _option(group: str, value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any
     content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     named = {"_target_": value.get("_target_")}
     if isinstance(net, Mapping):
-        named = {"net": {**(content.get("net") or {}), "_target_": net.get("_target_")}}
+        said = ("_target_", *(library.argument for library in LIBRARIES if library.target == net.get("_target_")))
+        named = {"net": {**(content.get("net") or {}), **{key: net.get(key) for key in said}}}
     return target, {**content, **named}
+
+
+def _of_library(net: object) -> str | None:
+    """``timm/NAME`` or ``hf/FOLDER/…`` for a network of another library."""
+    base, slash, own = ((name_of(net) if isinstance(net, Mapping) else None) or "").partition("/")
+    return f"{base}/{without_folders(own, 'FOLDER')}" if slash else None
 
 
 def _differences(key: str, value: Any, ready: Any) -> Iterator[str]:

@@ -100,6 +100,7 @@ def test_settings_of_an_export(saved: tuple[Path, nn.Module]) -> None:
     assert try_all("export", composed("export", f"run={saved[0]}")) == 4 * len(WRONG)
 
 
+PACKAGES = {"timm": "timm", "hf": "transformers"}  # that networks come from
 CHOICES = [
     ("finetune" if group == "regulariser" else "search", group, path.stem)
     for group in ("agent", "budget", "dataset", "importance", "model", "recovery", "regulariser", "reward", "training")
@@ -109,6 +110,8 @@ CHOICES = [
 
 @pytest.mark.parametrize(("command", "group", "name"), CHOICES)
 def test_every_choice_refuses_what_it_cannot_be(command: str, group: str, name: str, tmp_path: Path) -> None:
+    if group == "model":
+        pytest.importorskip(PACKAGES.get(name, "torch"))
     more = GIVEN.get((group, name), [])
     assert try_all(command, composed(command, f"{group}={name}", *more, *needed(command, tmp_path)), group) > 0
 
@@ -194,7 +197,8 @@ def test_what_can_be_passes(command: str, overrides: list[str], tmp_path: Path) 
 REPO = Path(__file__).resolve().parents[3]
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 DOCUMENTED = re.compile(r"python -m amc\.(\w+)([^`\n#]*)")
-GIVEN_HERE = ("policy=", "plan=", "run=", "resume=")  # folders that a reader has
+# Folders and packages that a reader has.
+GIVEN_HERE = ("policy=", "plan=", "run=", "resume=", "model=timm/", "model=hf/")
 
 
 def test_every_documented_command_passes(tmp_path: Path) -> None:

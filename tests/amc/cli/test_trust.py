@@ -174,6 +174,7 @@ def test_a_report_runs_nothing_and_takes_trust_all_the_same(folder: Path, capsys
 def test_what_the_command_line_names() -> None:
     given = ["model=[my.a,resnet20]", "reward=my.r", "+model.net._target_='my.b'", "trust=[my.c, my.d]", "seed=1.5"]
     assert named(given) == {"my.a", "my.r", "my.b", "my.c", "my.d"}
+    assert named(["model=timm/resnet10t.c3_in1k", "model=hf/./my.net"]) == set()
     assert trust_of({"trust": "a.b"}) == ("a.b",)
     assert trust_of({}) == ()
     with pytest.raises(AmcError, match="give a dotted path"):

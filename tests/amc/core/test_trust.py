@@ -12,6 +12,7 @@ from amc.core.trust import check_arguments, own_callable, parameters_of, trusted
 OWN = (
     "torchvision.models.resnet50", "torchvision.models.vit_b_16", "amc.models.cifar_resnet.CifarResNet",
     "amc.models.cifar_resnet.resnet20", "amc.models.mobilenet_v1.mobilenet_v1", "amc.rewards.accuracy",
+    "amc.models.from_timm.network", "amc.models.from_transformers.network", "amc.models.from_transformers.from_config",
 )  # fmt: skip
 # Each of these would download, import what it is told, or run what a folder holds.
 FOREIGN = (
@@ -21,7 +22,9 @@ FOREIGN = (
     "amc.models.build.build",
     "amc.models.build.find_callable", "amc.models.checkpoint.load_checkpoint", "amc.models.cifar_resnet.torch.hub.load",
     "amc.models.cifar_resnet.nn", "amc.models.cifar_resnet.PadShortcut", "amc.rewards.get_reward",
-    "amc.rewards.os.system", "amc.models..", "amc.search.run.search", "amc", "",
+    "amc.models.from_timm.import_library", "amc.models.from_transformers.read_config", "timm.create_model",
+    "transformers.AutoModel.from_pretrained", "amc.rewards.os.system", "amc.models..", "amc.search.run.search", "amc",
+    "",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from amc.training.fit import evaluate, train
 from amc.training.recipe import Recipe
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "model"
-TEMPLATES = ("custom", "torchvision")
+TEMPLATES = ("custom", "torchvision", "timm", "hf")
 READY = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem not in TEMPLATES)
 SMALL = (3, 8, 8)
 

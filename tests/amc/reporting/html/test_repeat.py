@@ -36,7 +36,10 @@ def composed(command: str, arguments: Sequence[str]) -> dict[str, Any]:
         ["model=resnet101", "budget=none"],
         ["model=tests.support.own.OwnNet", "++model.net.width=0.5", "reward=my_package.my_reward"],
         ["model=[resnet20,plain20]", "reward=accuracy", "observation=portable"],
+        ["model=[timm/resnet10t,hf/my_vit]", "reward=accuracy", "observation=portable"],
         ["experiment=resnet20_cifar10"],
+        ["model=timm/resnet10t.c3_in1k", "budget=none"],
+        ["model=hf/my_vit", "model.pretrained=false", "model.net.task=causal-lm"],
         ["model=resnet20", "model.checkpoint='a b/it\\'s.pt'", "evaluate.images=null"],
     ],
 )
@@ -58,6 +61,8 @@ def test_files_outside_of_the_run_are_named_without_folders() -> None:
     config = composed("search", ["model=resnet20", "model.checkpoint=/data/nets/best.pt", "cache_dir=/tmp/cache"])
     assert "model.checkpoint=FOLDER/best.pt" in command_line(config)
     assert "cache" not in command_line(config)
+    config = composed("search", ["model=hf//data/my vit"])
+    assert shlex.split(command_line(config))[3] == "model=hf/FOLDER/my vit"
 
 
 def test_a_run_from_python_is_a_call(tmp_path: Path) -> None:
