@@ -102,7 +102,8 @@ def traced(
             groups[i] = replace(group, frozen=_unwanted(group, patterns, prune_residual))
     atoms = {g.name: list(c.atoms or ()) for g, c in zip(groups, found.all, strict=True)}
     proved = prove(model, groups, atoms, found.selections, example_input)
-    return Traced(proved, _terms(found.products, atoms), shapes, other_params)
+    alone = tuple(replace(s, macs_per_pair=0.0) if s.name in found.moving else s for s in shapes)
+    return Traced(proved, _terms(found.products, atoms), alone, other_params)
 
 
 def _unwanted(group: LayerGroup, patterns: Sequence[str], prune_residual: bool) -> str | None:

@@ -101,7 +101,7 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def without_gradients(model: nn.Module) -> Iterator[None]:
     """Parameters that need no gradient for the block: torch's trackers of modules stumble over those that do."""
-    learning = [p for p in model.parameters() if p.requires_grad]
+    learning = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
     for parameter in learning:
         parameter.requires_grad_(False)
     try:

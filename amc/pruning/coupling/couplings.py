@@ -55,12 +55,14 @@ class Couplings:
     Attributes:
         all: in forward order.
         selections: operations that reckon with all channels at once.
-        products: matrix products outside of layers; their axes hold roots.
+        products: matrix products outside of layers, and those of ``moving`` ones; their axes hold roots.
+        moving: layers whose number of positions follows channels.
     """
 
     all: tuple[Coupling, ...]
     selections: Selections
     products: tuple[Product, ...]
+    moving: frozenset[str]
 
 
 def couplings(model: nn.Module, example: Example, calls: Iterable[str]) -> Couplings:
@@ -77,8 +79,13 @@ def couplings(model: nn.Module, example: Example, calls: Iterable[str]) -> Coupl
         key: tuple((argument, dim, roots(atoms)) for argument, dim, atoms in choices)
         for key, choices in follower.selections.items()
     }
-    products = tuple(Product(p.module, p.constant, tuple(roots(a) for a in p.axes)) for p in follower.products)
-    return Couplings(tuple(_Found(model, follower, list(calls)).all()), selections, products)
+    products = tuple(
+        Product(p.module, p.constant, tuple(roots(a) for a in p.axes))
+        for p in follower.products
+        if p.module in follower.moving or not isinstance(model.get_submodule(p.module), Mixing)
+    )
+    found = tuple(_Found(model, follower, list(calls)).all())
+    return Couplings(found, selections, products, frozenset(follower.moving))
 
 
 Key = tuple[str, Axis] | tuple[str, int] | Attribute  # an axis of a layer or of a tensor, or a number

@@ -33,6 +33,7 @@ class Follower(Rules, TorchDispatchMode):
         parameters: planes of parameters and buffers, by name.
         selections: operations that reckon with all channels at once.
         sizes: a module's number, and the atoms along an axis whose length it was.
+        quotients: atoms along an axis whose length was divided by one of these numbers, for a length that stays.
         order: parameter → when it was first used.
     """
 
@@ -41,6 +42,7 @@ class Follower(Rules, TorchDispatchMode):
         self.parameters: dict[str, Planes] = {}
         self.selections: Selections = {}
         self.sizes: list[tuple[Attribute, int, Ids]] = []
+        self.quotients: list[tuple[Ids, tuple[Attribute, ...]]] = []
         self.order: dict[str, int] = {}
         self._model = model
         self._modules = dict(model.named_modules())
@@ -73,9 +75,18 @@ class Follower(Rules, TorchDispatchMode):
             stack.enter_context(self)
             stack.enter_context(Watch(self))
             output = run(model, example)
+        self._keep_quotients()
         for leaf in outputs_of(output):
             for plane in self._of(leaf):
                 self.atoms.freeze(plane, "its channels are the network's output")
+
+    def _keep_quotients(self) -> None:
+        """Ties an axis to the channels that its divisor follows: both lose in proportion, and the quotient stays."""
+        known = {attribute: atoms for attribute, _, atoms in reversed(self.sizes)}
+        for atoms, numbers in self.quotients:
+            divisor = next((known[n] for n in numbers if n in known and len(atoms) % len(known[n]) == 0), None)
+            if divisor is not None:
+                self.atoms.join(atoms.reshape(len(divisor), -1), divisor[:, None])
 
     def label(self, tensor: Tensor, dim: int, atoms: Ids) -> None:
         """Says that these channels lie along an axis of a tensor that was made in this size."""

@@ -35,11 +35,12 @@ class Axis:
     atoms: Ids
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reckoned:
-    """A number made of others."""
+    """A number made of others: of modules' numbers, each with its value, and of lengths of axes."""
 
-    attributes: frozenset[Attribute]
+    numbers: tuple[tuple[Attribute, int], ...]
+    axes: tuple[Axis, ...]
 
 
 Source = Attribute | Axis | Reckoned
@@ -70,11 +71,18 @@ def _reckoning(operation: Callable[[Any, Any], Any], *, swapped: bool) -> Callab
             return NotImplemented
         own, given = int(self), int(other)
         value = operation(given, own) if swapped else operation(own, given)
-        sources = [x.source for x in (self, other) if isinstance(x, Length) and x.owner is self.owner]
-        found = [{s} if isinstance(s, Attribute) else s.attributes for s in sources if not isinstance(s, Axis)]
-        return Length.of(value, Reckoned(frozenset().union(*found)), self.owner)
+        parts = [_parts(x) for x in (self, other) if isinstance(x, Length) and x.owner is self.owner]
+        numbers = tuple(dict(number for found, _ in parts for number in found).items())
+        return Length.of(value, Reckoned(numbers, tuple(axis for _, axes in parts for axis in axes)), self.owner)
 
     return reckon
+
+
+def _parts(length: Length) -> tuple[tuple[tuple[Attribute, int], ...], tuple[Axis, ...]]:
+    source = length.source
+    if isinstance(source, Attribute):
+        return ((source, int(length)),), ()
+    return ((), (source,)) if isinstance(source, Axis) else (source.numbers, source.axes)
 
 
 for _name in ("add", "sub", "mul", "floordiv"):

@@ -186,8 +186,8 @@ def _moved(func: Any, args: Any, kwargs: Any, plane: Ids, outputs: Sequence[Tens
         pads = [p if plane.shape[-1 - i // 2] > 1 else 0 for i, p in enumerate(args[1])]
         moved = func(torch.from_numpy(plane), pads)
     else:
-        moved = func(full(plane, source.shape), *args[1:], **kwargs)
-    return [moved] if isinstance(moved, Tensor) else list(moved)
+        moved = func(full(plane, source.shape).double(), *args[1:], **kwargs)  # not all can move whole numbers
+    return [piece.long() for piece in ([moved] if isinstance(moved, Tensor) else moved)]
 
 
 def along_left(plane: Ids, dims: int) -> Ids:

@@ -26,7 +26,9 @@ MOVES = {
     aten.diagonal, aten.rot90, aten.reflection_pad1d, aten.reflection_pad2d, aten.replication_pad1d,
     aten.replication_pad2d, aten.im2col,
 }  # fmt: skip
-PRODUCTS = {aten.mm, aten.bmm, aten.addmm, aten.baddbmm, aten.convolution, aten._convolution}
+PRODUCTS = {
+    aten.mm, aten.bmm, aten.addmm, aten.baddbmm, aten.convolution, aten._convolution, aten.mv, aten.dot,
+}  # fmt: skip
 JOINED = {aten.cat, aten.stack}
 # Along their last dimensions only: dimensions that a plane must not vary along.
 LOCAL = {

@@ -16,7 +16,7 @@ from amc.pruning.coupling.planes import Planes, along, kept, varies
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product outside the layers that are counted by themselves.
+    """A matrix product.
 
     Attributes:
         module: where it runs.
@@ -35,7 +35,8 @@ class Products(Labels):
     Attributes:
         inputs: atoms of the input channels: of grouped convolutions, by the name of the weight, and of norms without
             tensors, by their own.
-        products: those outside of known layers.
+        products: matrix products, and convolutions outside of known layers.
+        moving: layers that are applied at as many positions as there are channels of something else.
         batched: planes that vary along the batch dimension of a product: what is cut there are whole heads.
     """
 
@@ -43,6 +44,7 @@ class Products(Labels):
         super().__init__()
         self.inputs: dict[str, Ids] = {}
         self.products: list[Product] = []
+        self.moving: set[str] = set()
         self.batched: list[Ids] = []
 
     @abstractmethod
@@ -124,15 +126,29 @@ class Products(Labels):
         coming, inner = at(mine, columns), at(theirs, rows)
         self._contract(coming, inner, a.shape[-1])
         made, other = at(mine, rows), at(theirs, columns)
-        if self._layer() is None:
-            lengths = [(made, a.shape[rows]), (coming, a.shape[columns]), (other, b.shape[columns])]
-            both = None if heads[0] is None else heads[0].reshape(-1)
-            self._note(1, *lengths, *([(both, a.shape[0])] if batch else []))
-            if coming is not None and inner is not None:
-                self._selected(func, (first, columns, coming), (first + 1, rows, inner))
+        lengths = [(made, a.shape[rows]), (coming, a.shape[columns]), (other, b.shape[columns])]
+        both = None if heads[0] is None else heads[0].reshape(-1)
+        self._note(1, *lengths, *([(both, a.shape[0])] if batch else []))
+        layer = self._layer()
+        if layer is None and coming is not None and inner is not None:
+            self._selected(func, (first, columns, coming), (first + 1, rows, inner))
+        elif layer is not None and made is not None:
+            self.moving.add(layer)
         found = [plane for plane in mine if varies(plane) == (rows,)]
         found += [plane for plane in theirs if varies(plane) == (columns,)]
         return [kept([*found, heads[0]])]
+
+    def _vector(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        """A matrix, or a vector, times a vector."""
+        a, v = args[:2]
+        last = a.dim() - 1
+        coming, inner = at(self._of(a), last), at(self._of(v), 0)
+        self._contract(coming, inner, len(v))
+        made = at(self._of(a), 0) if last else None
+        self._note(1, (coming, len(v)), *([(made, len(a))] if last else []))
+        if coming is not None and inner is not None:
+            self._selected(func, (0, last, coming), (1, 0, inner))
+        return [() if made is None else (made,)]
 
     def _heads(self, func: Any, tensor: Tensor, batch: tuple[int, ...]) -> Ids | None:
         """The plane along the batch of matrices; one that varies along others too can't be followed any further."""

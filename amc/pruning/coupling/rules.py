@@ -41,6 +41,7 @@ class Rules(Moves, Norms):
             **dict.fromkeys((aten.view_as_real, aten.view_as_complex), self._complex),
             **dict.fromkeys((aten.convolution, aten._convolution), self._convolution),
             **dict.fromkeys((aten.mm, aten.bmm), self._multiply),
+            **dict.fromkeys((aten.mv, aten.dot), self._vector),
             **dict.fromkeys((aten.addmm, aten.baddbmm), self._affine),
             **dict.fromkeys((aten.as_strided, aten.resize), self._layout),
             **dict.fromkeys(ops.LIKE, self._like),

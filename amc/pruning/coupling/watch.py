@@ -41,7 +41,7 @@ class Watch(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         ends = self._ends(name, args)
         if ends:
-            self._follower.even_parts = all(isinstance(e.source, Reckoned) and not e.source.attributes for e in ends)
+            self._follower.even_parts = all(isinstance(e.source, Reckoned) and not e.source.numbers for e in ends)
             self._follower.unequal_parts = not self._follower.even_parts
         result = func(*args, **kwargs)
         self._follower.unequal_parts = self._follower.even_parts = False
@@ -120,8 +120,19 @@ class Watch(TorchFunctionMode):
                 follower.label(tensor, dim, atoms)
             if atoms is not None:
                 self._numbers(source, int(size), atoms)
-        elif isinstance(source, Reckoned) and len(source.attributes) == 1 and atoms is not None:
-            self._numbers(next(iter(source.attributes)), int(size), atoms)
+        elif isinstance(source, Reckoned) and atoms is not None:
+            self._reckoned(source, atoms)
+        elif isinstance(source, Reckoned) and source.axes and source.numbers:
+            follower.quotients.append((source.axes[0].atoms, tuple(number for number, _ in source.numbers)))
+
+    def _reckoned(self, source: Reckoned, atoms: Ids) -> None:
+        """Which of several numbers follows the channels: not the one that says how often each occurs; the largest."""
+        if source.axes:
+            return
+        each = len(atoms) // max(1, len(np.unique(self._follower.atoms.roots(atoms))))
+        numbers = [n for n in source.numbers if n[1] != each or len(source.numbers) == 1]
+        if numbers:
+            self._numbers(*max(numbers, key=lambda number: number[1]), atoms)
 
     def _numbers(self, attribute: Attribute, value: int, atoms: Ids) -> None:
         """One number for two axes ties their channels."""
