@@ -134,7 +134,10 @@ def _lively(model: nn.Module, example: Example, dtype: torch.dtype) -> tuple[nn.
         norm.momentum = 1.0
         norm.train()
     inputs = _random(example, dtype, generator)
-    run(twin, inputs)
+    try:
+        run(twin, inputs)
+    except ValueError:  # a single value has no variance: then by the statistics that they have
+        run(twin.eval(), inputs)
     return twin.eval(), inputs
 
 

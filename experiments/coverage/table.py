@@ -19,8 +19,9 @@ from experiments.coverage.measure import TOLERANCE
 from experiments.coverage.networks import SOURCES, cases
 from experiments.coverage.run import read_rows
 
-FAR = 0.25  # of a network's MACs or less are left
-TARGETS = {"ended": "100%", "prunable": "≥ 95%", "far": "≥ 80%", "median": "", "wrong": "0"}
+# Of a network's MACs so much or less are left: what counts as cut far, and how many networks should be.
+FAR = {"torchvision": 0.15, "segmentation": 0.2, "detection": 0.2, "timm": 0.2, "hf": 0.3}
+TARGETS = {"torchvision": "75 of 80", "segmentation": "5 of 6", "detection": "5 of 6", "timm": "55 of 60", "hf": "all"}
 ENDED = ("prunable", "frozen", "refused")
 HEADS = ("network", "family", "input", "outcome", "groups", "frozen", "MACs", "reachable", "trace s", "GiB", "wrong?",
          "why not")  # fmt: skip
@@ -57,28 +58,26 @@ def summary(rows: Sequence[Row]) -> str:
     totals = Counter(case.source for case in cases())
     for source, title in SOURCES.items():
         own = [row for row in rows if row["name"].startswith(f"{source}/")]
-        lines.append([title, totals[source], *_shares(own)])
-    lines.append(["**all**", sum(totals.values()), *_shares(rows)])
-    lines.append(["*target*", "", "all", *TARGETS.values()])
-    heads = ("networks", "listed", "looked at", "end in one line or a cut", "prunable", f"reachable ≤ {FAR}",
-             "reachable, median", "wrong")  # fmt: skip
+        lines.append([title, totals[source], *_shares(own, FAR[source]), FAR[source], TARGETS[source]])
+    heads = ("networks", "listed", "looked at", "end in one line or a cut", "prunable", "reachable, median", "wrong",
+             "cut far", "far is", "target")  # fmt: skip
     return table(heads, lines)
 
 
-def _shares(rows: Sequence[Row]) -> list[object]:
+def _shares(rows: Sequence[Row], far: float) -> list[object]:
     if not rows:
         return [0, "", "", "", "", ""]
     reachable = [row.get("reachable", 1.0) for row in rows]  # a network that can't be cut keeps all its MACs
-    ended, prunable, far = (
+    ended, prunable = (
         sum(row["outcome"] in ENDED for row in rows),
         sum(row["outcome"] == "prunable" for row in rows),
-        sum(value <= FAR for value in reachable),
     )
     return [
         len(rows),
-        *(f"{count} ({count / len(rows):.0%})" for count in (ended, prunable, far)),
+        *(f"{count} ({count / len(rows):.0%})" for count in (ended, prunable)),
         f"{median(reachable):.3f}",
         sum(bool(wrong(row)) for row in rows),
+        f"{sum(value <= far for value in reachable)} of {len(rows)}",
     ]
 
 
