@@ -25,7 +25,7 @@ SHAPE = (3, 16, 16)
 
 def ready_names() -> list[str]:
     named = {p.stem: yaml.safe_load(p.read_text()) for p in sorted(CONFIGS.glob("*.yaml"))}
-    ready = [name for name, config in named.items() if config["net"]["_target_"] != "???"]  # ???: the user's to give
+    ready = [name for name, config in named.items() if "???" not in config["net"].values()]  # ???: the user's to give
     assert ready, f"{CONFIGS} holds no ready configuration"
     return ready
 
