@@ -19,8 +19,8 @@ from amc.models.weights import all_zero, check_weights
 # Wrappers that compute what the network in them does.
 AROUND = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse.quantized")
-# Class of a hook that remakes a weight before each pass → the function of torch.nn.utils that takes it off.
-HOOKS = {"WeightNorm": "remove_weight_norm(layer, {!r})", "SpectralNorm": "remove_spectral_norm(layer, {!r})"}
+# Class of a hook that remakes a weight before each pass → what takes it off.
+HOOKS = {"WeightNorm": nn.utils.remove_weight_norm, "SpectralNorm": nn.utils.remove_spectral_norm}
 
 
 def check_model(model: object) -> nn.Module:
@@ -38,7 +38,7 @@ def check_layers(model: object) -> nn.Module:
     """The same without a look at the weights.
 
     Raises:
-        AmcError: no network, TorchScript, an exported or quantized one, or masks or a parametrization left on.
+        AmcError: no network, TorchScript, an exported or quantized one, or pruning masks left on.
     """
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise AmcError("model: {}; {}".format(*_not_a_network(model)))
@@ -51,9 +51,13 @@ def check_layers(model: object) -> nn.Module:
                 f"model: {where} is quantized ({type(module).__name__}); give the floating-point network it was made "
                 "from, and quantize the result"
             )
-        left_on = next(_remade(module), None)
-        if left_on is not None:
-            raise AmcError(f"model: {where} {left_on}")
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, prune.BasePruningMethod):
+                tensor = hook._tensor_name
+                raise AmcError(
+                    f"model: {where} has a pruning mask ({type(hook).__name__}) on its {tensor}; call "
+                    f"torch.nn.utils.prune.remove(layer, {tensor!r})"
+                )
     return model
 
 
@@ -80,7 +84,7 @@ def copied(model: nn.Module, device: torch.device | str = "cpu") -> nn.Module:
             for wrapper in reversed([module for module in model.modules() if _inner(module) is not None]):
                 memo[id(wrapper)] = copy.deepcopy(_inner(wrapper), memo)
             twin: nn.Module = copy.deepcopy(model, memo)
-            return twin.float().to(device).eval()
+            return materialise(twin.eval()).float().to(device)
     except Exception as error:  # the network's own code may raise anything
         raise AmcError(
             f"model: can't be copied, converted to float32 and put into evaluation mode ({type(error).__name__}: "
@@ -96,6 +100,12 @@ def remarks(model: nn.Module) -> list[str]:
     if types:
         names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))
         found.append(f"model: has weights in {names}; all work and the resulting network are in float32")
+    remade = [name for name, module in model.named_modules() if _is_remade(module)]
+    if remade:
+        found.append(
+            f"model: weight norm, spectral norm or another parametrization of {', '.join(remade[:3])}"
+            f"{' …' if len(remade) > 3 else ''}: their weights are taken as they are now"
+        )
     zero = all_zero(model)
     if zero is not None:
         found.append(f"model: all weights are zero in {zero}; check that the right checkpoint was loaded")
@@ -132,18 +142,22 @@ def _not_a_network(model: object) -> tuple[str, str]:
     return f"is of type {type(model).__name__}", "give an nn.Module from images [n, c, h, w] to logits [n, classes]"
 
 
-def _remade(module: nn.Module) -> Iterator[str]:
-    """What remakes a layer's weights before each pass, and how to take it off."""
-    for hook in module._forward_pre_hooks.values():
-        kind, tensor = type(hook).__name__, getattr(hook, "_tensor_name", getattr(hook, "name", "weight"))
-        if isinstance(hook, prune.BasePruningMethod):
-            yield f"has a pruning mask ({kind}) on its {tensor}; call torch.nn.utils.prune.remove(layer, {tensor!r})"
-        elif kind in HOOKS and type(hook).__module__.startswith("torch.nn.utils"):
-            yield f"has {kind} on its {tensor}; call torch.nn.utils.{HOOKS[kind].format(tensor)}"
-    if parametrize.is_parametrized(module):
-        tensor, chain = next(iter(module.parametrizations.items()))  # type: ignore[operator, union-attr]
-        kinds = ", ".join(type(step).__name__.lstrip("_") for step in chain)
-        yield (
-            f"has a parametrization ({kinds}) on its {tensor}; call "
-            f"torch.nn.utils.parametrize.remove_parametrizations(layer, {tensor!r})"
-        )
+def materialise(model: nn.Module) -> nn.Module:
+    """Makes weights that are remade before each pass (weight norm, spectral norm, parametrizations) plain, in place.
+
+    A cut would change what they are remade from. In evaluation mode the outputs stay the same.
+    """
+    for module in model.modules():
+        for hook in list(module._forward_pre_hooks.values()):
+            remove = HOOKS.get(type(hook).__name__)
+            if remove is not None and type(hook).__module__.startswith("torch.nn.utils"):
+                remove(module, hook.name)
+        if parametrize.is_parametrized(module):
+            for tensor in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, tensor, leave_parametrized=True)
+    return model
+
+
+def _is_remade(module: nn.Module) -> bool:
+    hooks = {type(hook).__name__ for hook in module._forward_pre_hooks.values()}
+    return bool(hooks & HOOKS.keys()) or parametrize.is_parametrized(module)

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from amc.pruning.coupling.follow import Selections
-from amc.pruning.coupling.operations import LAYER_NORMS, aten
+from amc.pruning.coupling.operations import AVERAGES, LAYER_NORMS, aten
 
 
 class Masked(TorchDispatchMode):
@@ -65,9 +65,14 @@ def _selected(func: Any, args: list[Any], kwargs: Mapping[str, Any], chosen: lis
     if packet is aten.native_group_norm:
         args[4] = args[0].shape[1]
     result = func(*args, **kwargs)
+    # Back to the full shape: what is gone is zero, and nobody reads it.
+    _, dim, places = chosen[0]
     if packet in LAYER_NORMS or packet is aten.native_group_norm:
-        # Back to the full shape: what is gone is zero, and nobody reads it.
-        _, dim, places = chosen[0]
         full = result[0].new_zeros(shape).index_copy(dim, torch.from_numpy(places), result[0])
         return (full, *result[1:])
+    if packet in AVERAGES:
+        before = shape[dim] - (args[0].shape[dim] - result.shape[dim])
+        around = (shape[dim] - before) // 2 + (shape[dim] - before) % 2
+        inside = torch.from_numpy(places[(places >= around) & (places < around + before)] - around)
+        return result.new_zeros((*result.shape[:dim], before, *result.shape[dim + 1 :])).index_copy(dim, inside, result)
     return result

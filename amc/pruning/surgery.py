@@ -217,6 +217,12 @@ def follow_tensors(module: nn.Module) -> None:
         module.num_channels = len(module.weight)
     elif isinstance(module, nn.MultiheadAttention):
         fit_to_weights(module)
+    elif isinstance(module, nn.Bilinear):
+        module.out_features, module.in1_features, module.in2_features = module.weight.shape
+    elif isinstance(module, nn.RNNBase):
+        module.input_size = module.weight_ih_l0.shape[1]
+    elif isinstance(module, nn.RNNCellBase):
+        module.input_size, module.hidden_size = module.weight_ih.shape[1], module.weight_hh.shape[1]
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ MOVES = {
     aten.replication_pad2d, aten.im2col,
 }  # fmt: skip
 PRODUCTS = {
-    aten.mm, aten.bmm, aten.addmm, aten.baddbmm, aten.convolution, aten._convolution, aten.mv, aten.dot,
+    aten.mm, aten.bmm, aten.addmm, aten.baddbmm, aten.convolution, aten._convolution, aten.mv, aten.dot, aten._trilinear,
 }  # fmt: skip
 JOINED = {aten.cat, aten.stack}
 # Along their last dimensions only: dimensions that a plane must not vary along.
@@ -39,6 +39,7 @@ LOCAL = {
     aten.upsample_linear1d: 1, aten.upsample_trilinear3d: 3, aten._upsample_bilinear2d_aa: 2,
     aten._upsample_bicubic2d_aa: 2, aten.grid_sampler_2d: 2,
 }  # fmt: skip
+AVERAGES = {aten.avg_pool2d, aten.avg_pool3d}
 # One number of many: over channels it is what those that are left give.
 REDUCTIONS = {
     aten.mean, aten.sum, aten.amax, aten.amin, aten.var, aten.std, aten.var_mean, aten.linalg_vector_norm, aten.norm,

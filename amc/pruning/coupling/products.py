@@ -150,6 +150,24 @@ class Products(Labels):
             self._selected(func, (0, last, coming), (1, 0, inner))
         return [() if made is None else (made,)]
 
+    def _bilinear(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        """``[n, a]`` · ``[out, a, b]`` · ``[n, b]``, as ``nn.Bilinear`` writes it."""
+        x, weight, y = args[:3]
+        if (x.dim(), weight.dim(), y.dim()) != (2, 3, 2) or tuple(args[6]) != (2, 3):
+            return None
+        made, inner = at(self._of(weight), 0), [at(self._of(weight), dim) for dim in (1, 2)]
+        coming = [at(self._of(t), 1) for t in (x, y)]
+        for place, (a, b) in enumerate(zip(coming, inner, strict=True)):
+            self._contract(a, b, weight.shape[1 + place])
+        lengths = zip((made, *inner), weight.shape, strict=True)
+        self._note(x.shape[0], *lengths)
+        self._selected(func, *self._seen((0, 1, coming[0]), (1, 1, inner[0]), (1, 2, inner[1]), (2, 1, coming[1])))
+        return [() if made is None else (along(made, 1, 2),)]
+
+    @staticmethod
+    def _seen(*choices: tuple[int, int, Ids | None]) -> list[tuple[int, int, Ids]]:
+        return [(argument, dim, atoms) for argument, dim, atoms in choices if atoms is not None]
+
     def _heads(self, func: Any, tensor: Tensor, batch: tuple[int, ...]) -> Ids | None:
         """The plane along the batch of matrices; one that varies along others too can't be followed any further."""
         found = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -12,7 +13,7 @@ from amc.pruning.coupling import operations as ops
 from amc.pruning.coupling.atoms import Ids
 from amc.pruning.coupling.moves import Moves
 from amc.pruning.coupling.norms import Norms
-from amc.pruning.coupling.operations import aten
+from amc.pruning.coupling.operations import aten, given
 from amc.pruning.coupling.planes import Planes, varies
 
 # (operation, its arguments, its result) → planes of each output; None: nothing is known
@@ -45,6 +46,7 @@ class Rules(Moves, Norms):
             **dict.fromkeys((aten.addmm, aten.baddbmm), self._affine),
             **dict.fromkeys((aten.as_strided, aten.resize), self._layout),
             **dict.fromkeys(ops.LIKE, self._like),
+            aten._trilinear: self._bilinear,
             aten.native_group_norm: self._group_norm,
             aten.embedding: self._embedding,
             aten.copy: self._copy,
@@ -62,10 +64,28 @@ class Rules(Moves, Norms):
     def _local(self, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Planes] | None:
         source, last = args[0], ops.LOCAL[func._overloadpacket]
         touched = set(range(source.dim() - last, source.dim()))
+        if func._overloadpacket in ops.AVERAGES and len(self._of(source)) == 1:
+            (plane,) = self._of(source)
+            if len(touched & set(varies(plane))) == len(varies(plane)) == 1:
+                return self._neighbours(func, args, kwargs, plane)
         for plane in self._of(source):
             if touched & set(varies(plane)):
                 self._freeze((plane,), self._here(func))
         return [tuple(plane for plane in self._of(source) if not touched & set(varies(plane)))]
+
+    def _neighbours(self, func: Any, args: Any, kwargs: Any, plane: Ids) -> Sequence[Planes] | None:
+        """An average over each channel's neighbours (local response normalisation): of those that are left."""
+        values, (dim,) = given(func, args, kwargs), varies(plane)
+        last = len(values["kernel_size"])
+        where = dim - (plane.ndim - last)
+        kernel, size = values["kernel_size"][where], plane.shape[dim] - values["kernel_size"][where] + 1
+        stride, padding = (values[name] or [0] * last for name in ("stride", "padding"))
+        # As many come out as there are channels, each in the middle of its neighbours; around them are zeros.
+        middle = plane.take(range(kernel // 2, kernel // 2 + size), axis=dim)
+        if stride[where] != 1 or padding[where % len(padding)] or np.count_nonzero(plane) != np.count_nonzero(middle):
+            return None
+        self._selected(func, (0, dim, plane.reshape(-1)))
+        return [(middle,)]
 
     def _layout(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
         """Another layout of the same elements."""

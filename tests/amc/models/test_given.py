@@ -118,14 +118,6 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         ),
         r"pruning mask \(PruningContainer\)",
     ),
-    "weight norm": (lambda: with_layer(parametrizations.weight_norm), r"WeightNorm\) .*remove_parametrizations"),
-    "spectral norm": (lambda: with_layer(parametrizations.spectral_norm, 5), r"layer '5' .*\(SpectralNorm\)"),
-    "own parametrization": (
-        lambda: with_layer(lambda m: parametrize.register_parametrization(m, "bias", Doubling())),
-        r"\(Doubling\) on its bias; .*remove_parametrizations\(layer, 'bias'\)",
-    ),
-    "old weight norm": (lambda: with_layer(nn.utils.weight_norm), r"remove_weight_norm\(layer, 'weight'\)"),
-    "old spectral norm": (lambda: with_layer(nn.utils.spectral_norm), r"remove_spectral_norm\(layer, 'weight'\)"),
     "lock": (lambda: holding(threading.Lock()), "can't be copied, .*; take off hooks and attributes"),
 }  # fmt: skip
 
@@ -138,6 +130,26 @@ def test_refused_in_one_line_that_names_it(kind: str) -> None:
         own_copy(make())  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("model: ")
+
+
+REMADE: dict[str, Callable[[], nn.Module]] = {
+    "weight norm": lambda: with_layer(parametrizations.weight_norm),
+    "spectral norm": lambda: with_layer(parametrizations.spectral_norm, 5),
+    "own parametrization": lambda: with_layer(lambda m: parametrize.register_parametrization(m, "bias", Doubling())),
+    "old weight norm": lambda: with_layer(nn.utils.weight_norm),
+    "old spectral norm": lambda: with_layer(nn.utils.spectral_norm),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", REMADE)
+def test_weights_that_are_remade_are_taken_as_they_are(kind: str) -> None:
+    model = REMADE[kind]().eval()
+    twin = own_copy(model)
+    torch.testing.assert_close(twin(IMAGES), model(IMAGES))
+    assert set(twin.state_dict()) == set(net().state_dict())
+    assert set(model.state_dict()) != set(net().state_dict())  # theirs stays
+    assert "taken as they are now" in remarks(model)[0]
 
 
 def inside(wrap: Callable[[nn.Module], Any]) -> nn.Module:
