@@ -147,12 +147,14 @@ def materialise(model: nn.Module) -> nn.Module:
 
     A cut would change what they are remade from. In evaluation mode the outputs stay the same.
     """
-    for module in model.modules():
+    for module in list(model.modules()):
         for hook in list(module._forward_pre_hooks.values()):
             remove = HOOKS.get(type(hook).__name__)
             if remove is not None and type(hook).__module__.startswith("torch.nn.utils"):
                 remove(module, hook.name)
         if parametrize.is_parametrized(module):
+            own = type(module)  # a copy shares it with its original, from which the tensor would be taken as well
+            module.__class__ = type(own.__name__, own.__bases__, dict(own.__dict__))
             for tensor in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, tensor, leave_parametrized=True)
     return model
