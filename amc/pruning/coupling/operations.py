@@ -56,6 +56,8 @@ POINTWISE = {
     aten.relu6, aten.celu, aten.softplus, aten.dropout, aten.native_dropout, aten.masked_fill, aten.where, aten.lerp,
     aten._prelu_kernel,
 }  # fmt: skip
+# Of other libraries: each channel of [n, c, …] by itself.
+BY_CHANNEL = {"torchvision.roi_align", "torchvision.roi_pool"}
 LIKE = {aten.zeros_like, aten.ones_like, aten.full_like, aten.empty_like, aten.rand_like, aten.randn_like}
 FACTORIES = {
     aten.zeros, aten.ones, aten.full, aten.empty, aten.arange, aten.rand, aten.randn, aten.scalar_tensor,

@@ -14,7 +14,7 @@ from amc.pruning.coupling.atoms import Ids
 from amc.pruning.coupling.moves import Moves
 from amc.pruning.coupling.norms import Norms
 from amc.pruning.coupling.operations import aten, given
-from amc.pruning.coupling.planes import Planes, varies
+from amc.pruning.coupling.planes import Planes, along, varies
 
 # (operation, its arguments, its result) → planes of each output; None: nothing is known
 Rule = Callable[[Any, Any, Any, Any], Sequence[Planes] | None]
@@ -51,6 +51,7 @@ class Rules(Moves, Norms):
             aten.embedding: self._embedding,
             aten.copy: self._copy,
             aten.index: self._index_rule,
+            aten.index_put: self._put,
             aten.glu: self._glu,
         }
 
@@ -58,6 +59,8 @@ class Rules(Moves, Norms):
         """The rule of an operation; one in place has that of the operation."""
         name = str(packet).removeprefix("aten.")
         plain = getattr(aten, name[:-1], None) if name.endswith("_") and not name.endswith("__") else packet
+        if str(packet) in ops.BY_CHANNEL:
+            return self._by_channel
         found = self._rules.get(plain)
         return self._pointwise if found is None and plain is not None and ops.is_pointwise(plain) else found
 
@@ -94,6 +97,20 @@ class Rules(Moves, Norms):
     def _like(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
         return [self._of(args[0])]
 
+    def _by_channel(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        """``[n, c, …]`` → ``[m, c, …]``, each channel by itself."""
+        if any(varies(plane) != (1,) for plane in self._of(args[0])):
+            return None
+        return [tuple(along(plane.reshape(-1), 1, result.dim()) for plane in self._of(args[0]))]
+
+    def _put(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        """Values written to places along the first dimension."""
+        target, indices, values = args[:3]
+        if len(indices) != 1 or self._of(indices[0]) or values.dim() not in (0, target.dim()):
+            return None
+        operands = [((1, *t.shape[1:]), self._of(t)) for t in (target, values) if t.dim()]
+        return [self._together(operands, target.dim())]
+
     def _copy(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
         return self._elementwise(args[:2], result)
 
@@ -101,8 +118,10 @@ class Rules(Moves, Norms):
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if func._overloadpacket in (aten.add, aten.add_, aten.sub, aten.sub_):
             labelled = [self._of(t)[0] for t in tensors if self._of(t) and t not in self._names]
-            if len(labelled) > 1:
-                self.added += [plane.reshape(-1) for plane in labelled]
+            roots = [self.atoms.roots(plane.reshape(-1)) for plane in labelled]
+            # A layer's own channels that meet again (rotary embeddings) are no sum of several layers'.
+            if len(roots) > 1 and not np.isin(roots[0], roots[1]).all():
+                self.added += roots
         return self._elementwise(tensors, result)
 
     def _elementwise(self, tensors: Sequence[Tensor], result: Tensor) -> Sequence[Planes] | None:
