@@ -20,7 +20,7 @@ from amc.models.weights import all_zero, check_weights
 AROUND = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse.quantized")
 # Class of a hook that remakes a weight before each pass → what takes it off.
-HOOKS = {"WeightNorm": nn.utils.remove_weight_norm, "SpectralNorm": nn.utils.remove_spectral_norm}
+HOOKS: dict[str, Any] = {"WeightNorm": nn.utils.remove_weight_norm, "SpectralNorm": nn.utils.remove_spectral_norm}
 
 
 def check_model(model: object) -> nn.Module:
@@ -151,7 +151,7 @@ def materialise(model: nn.Module) -> nn.Module:
         for hook in list(module._forward_pre_hooks.values()):
             remove = HOOKS.get(type(hook).__name__)
             if remove is not None and type(hook).__module__.startswith("torch.nn.utils"):
-                remove(module, hook.name)
+                remove(module, vars(hook)["name"])
         if parametrize.is_parametrized(module):
             own = type(module)  # a copy shares it with its original, from which the tensor would be taken as well
             module.__class__ = type(own.__name__, own.__bases__, dict(own.__dict__))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 class SizedAttention(nn.MultiheadAttention):
     """The same tensors, arguments and results as ``nn.MultiheadAttention``; made by changing a module's class."""
 
-    def forward(  # noqa: PLR0913 - torch's own signature
+    def forward(
         self,
         query: Tensor,
         key: Tensor,
@@ -53,10 +53,9 @@ class SizedAttention(nn.MultiheadAttention):
         return x[None] if single else x.transpose(0, 1) if swapped else x
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
-        if self.in_proj_weight is not None:
-            weights = self.in_proj_weight.chunk(3)
-        else:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        joint: Tensor | None = self.in_proj_weight
+        apart = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        weights = apart if joint is None else joint.chunk(3)
         biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         return [F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)]
 
@@ -66,7 +65,9 @@ class SizedAttention(nn.MultiheadAttention):
         found = None
         if mask is not None:
             found = _added(mask, q)
-            found = found.view(-1, found.shape[0] // len(q), *found.shape[1:]) if found.dim() == 3 else found[None, None]
+            found = (
+                found.view(-1, found.shape[0] // len(q), *found.shape[1:]) if found.dim() == 3 else found[None, None]
+            )
         if padding is not None:
             own = _added(padding, q).view(-1, 1, 1, k.shape[1])
             found = own if found is None else found + own

@@ -113,7 +113,7 @@ def _multiplied(
         if len(columns) == 1:
             terms.linear[columns[0]] += value
         else:
-            terms.pairwise[columns] += value  # type: ignore[index]
+            terms.pairwise[columns] += value
     return terms
 
 

@@ -21,6 +21,7 @@ from amc.core.errors import damaged
 from amc.core.files import read_json
 from amc.core.types import LayerGroup
 from amc.pruning.cost import CostModel, Rest
+from amc.pruning.inputs import Example, run, tensors
 from amc.pruning.layers import LayerShape, Mixing, frozen_eval, is_depthwise, watched
 
 GRID = (0.125, 0.25, 0.5, 0.75, 1.0)  # fractions of a layer's channels that are measured along each axis
@@ -42,13 +43,13 @@ def _median_ms(runs: Sequence[Callable[[], Any]], device: torch.device, repeats:
 
 
 @torch.inference_mode()
-def measure_ms(models: Sequence[nn.Module], example_input: torch.Tensor, repeats: int = REPEATS) -> list[float]:
+def measure_ms(models: Sequence[nn.Module], example_input: Example, repeats: int = REPEATS) -> list[float]:
     """Median wall time of a forward pass of ``example_input`` in each network's own precision, in ms."""
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(frozen_eval(model))
-        runs = [partial(model, example_input) for model in models]
-        return _median_ms(runs, example_input.device, repeats)
+        runs = [partial(run, model, example_input) for model in models]
+        return _median_ms(runs, tensors(example_input)[0].device, repeats)
 
 
 class LatencyCostModel(CostModel):
@@ -119,7 +120,7 @@ def _cell(
 
 
 @torch.inference_mode()
-def measure_tables(model: nn.Module, example_input: torch.Tensor) -> tuple[dict[str, list[list[float]]], float]:
+def measure_tables(model: nn.Module, example_input: Example) -> tuple[dict[str, list[list[float]]], float]:
     """Each mixing layer's latency over :data:`GRID`, and the whole network's latency, in ms.
 
     Layers of the same shape on inputs of the same size are measured once.
@@ -136,13 +137,14 @@ def measure_tables(model: nn.Module, example_input: torch.Tensor) -> tuple[dict[
     ]
     with watched(model, handles):
         (total,) = measure_ms([model], example_input)
+    like = next(t for t in (*tensors(example_input), *model.parameters()) if t.is_floating_point())
     measured: dict[tuple[str, torch.Size], list[list[float]]] = {}
     tables = {}
     for name, shape in inputs.items():
         module = model.get_submodule(name)
         key = (repr(module), shape)
         if key not in measured:
-            measured[key] = [[_layer_ms(module, shape, o, i, example_input) for i in GRID] for o in GRID]
+            measured[key] = [[_layer_ms(module, shape, o, i, like) for i in GRID] for o in GRID]
         tables[name] = measured[key]
     return tables, total
 
@@ -157,11 +159,14 @@ def _layer_ms(module: nn.Module, shape: torch.Size, out: float, inp: float, like
     else:
         assert isinstance(module, _ConvNd)
         depthwise = is_depthwise(module)
-        n_out = _part(module.out_channels, out, 1 if depthwise else module.groups)
-        size[1] = n_out if depthwise else _part(module.in_channels, inp, module.groups)
+        n_out = _part(
+            module.out_channels, out, module.out_channels // module.in_channels if depthwise else module.groups
+        )
+        size[1] = n_out * module.in_channels // module.out_channels
+        size[1] = size[1] if depthwise else _part(module.in_channels, inp, module.groups)
         layer = type(module)(
             size[1], n_out, module.kernel_size, module.stride, module.padding,
-            dilation=module.dilation, groups=n_out if depthwise else module.groups, bias=bias,
+            dilation=module.dilation, groups=size[1] if depthwise else module.groups, bias=bias,
         )  # type: ignore[call-arg] # fmt: skip
     layer = layer.to(like).to(memory_format=torch.channels_last)
     x = torch.zeros(size, device=like.device, dtype=like.dtype)

@@ -45,10 +45,8 @@ class Masked(TorchDispatchMode):
         packet = str(func._overloadpacket)
         chosen = self._kept.get((packet, self._ran[packet]))
         self._ran[packet] += 1
-        if chosen is None:
-            result = func(*args, **(kwargs or {}))
-        else:
-            result = _selected(func, list(args), kwargs or {}, chosen)
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs) if chosen is None else _selected(func, list(args), kwargs, chosen)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.dim() and leaf.dtype != torch.float64:
                 self.lowest = leaf.dtype

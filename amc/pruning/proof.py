@@ -31,13 +31,15 @@ WRONG = "a trial cut does not agree with the network whose consumers' weights ar
 
 
 def cannot_run(example: Example, error: Exception) -> AmcError:
-    return AmcError(
-        f"model: can't run on inputs of {described(example)} ({type(error).__name__}: {first_line(error)}); change either"
-    )
+    said = f"{type(error).__name__}: {first_line(error)}"
+    return AmcError(f"model: can't run on inputs of {described(example)} ({said}); change either")
 
 
 def prove(
-    model: nn.Module, groups: Sequence[LayerGroup], atoms: Mapping[str, Sequence[int]], selections: Selections,
+    model: nn.Module,
+    groups: Sequence[LayerGroup],
+    atoms: Mapping[str, Sequence[int]],
+    selections: Selections,
     example: Example,
 ) -> tuple[LayerGroup, ...]:
     """Freezes the groups whose trial cut is wrong. All at once first; halves of a failing set until it is found.
@@ -125,7 +127,11 @@ def _lively(model: nn.Module, example: Example, dtype: torch.dtype) -> tuple[nn.
     twin = copy.deepcopy(model).to(dtype).eval()
     norms = [m for m in twin.modules() if isinstance(m, _BatchNorm)]
     for parameter in twin.parameters():
-        if parameter.is_floating_point() and parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
+        if (
+            parameter.is_floating_point()
+            and parameter.numel() > 1
+            and bool((parameter == parameter.flatten()[0]).all())
+        ):
             parameter.copy_(_drawn(parameter, generator))
     for norm in norms:
         if norm.affine:

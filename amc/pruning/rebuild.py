@@ -22,7 +22,8 @@ from amc.models.arguments import TORCHVISION
 from amc.models.build import skeleton
 from amc.models.stem import run_once
 from amc.pruning.layers import is_cuttable
-from amc.pruning.surgery import Surgeon, follow_tensors, resized, set_known_numbers
+from amc.pruning.numbers import follow_tensors, set_known_numbers
+from amc.pruning.surgery import Surgeon, resized
 
 FORMAT = 2  # 1 had no numbers
 WEIGHTS, PLAN, MODEL = "weights.safetensors", "plan.json", "model.json"

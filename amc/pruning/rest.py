@@ -114,7 +114,9 @@ def _varying(model: nn.Module, example: Example) -> set[str]:
     generator = torch.Generator().manual_seed(0)
     counts = [count_by_item(model, example)]
     for _ in range(2):
-        other = mapped(lambda t: torch.rand(t.shape, generator=generator).to(t) if t.is_floating_point() else t, example)
+        other = mapped(
+            lambda t: torch.rand(t.shape, generator=generator).to(t) if t.is_floating_point() else t, example
+        )
         counts.append(count_by_item(model, other))
     return {module for c in counts for module, op in c if any(c[module, op] != d[module, op] for d in counts)}
 

@@ -23,6 +23,7 @@ from amc.core.trust import listed
 from amc.core.types import PruningPlan, Scored
 from amc.data import ImageSet
 from amc.models.given import check_layers, copied
+from amc.pruning.numbers import numbers_of
 from amc.pruning.rebuild import (
     FORMAT,
     MODEL,
@@ -37,7 +38,6 @@ from amc.pruning.rebuild import (
     _unsaved_buffers,
     architecture,
 )
-from amc.pruning.surgery import numbers_of
 
 
 def save_pruned(

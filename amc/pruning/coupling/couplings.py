@@ -129,8 +129,11 @@ class _Found:
         }
         self._tensors = self._other_tensors()
         self._sizes = {a: (value, roots(atoms)) for a, value, atoms in reversed(follower.sizes)}  # the first counts
-        numbers = {attribute: found for attribute, (_, found) in self._sizes.items()}
-        self._everywhere = Occurrences({**self._axes, **self._tensors, **numbers})
+        numbers = {attribute: at for attribute, (_, at) in self._sizes.items()}
+        everywhere: dict[Key, Ids] = {}
+        for found in (self._axes, self._tensors, numbers):
+            everywhere.update(found)  # type: ignore[arg-type]
+        self._everywhere = Occurrences(everywhere)
         self._reasons = follower.atoms.reasons()
         added = follower.added
         self._added = set(roots(np.concatenate(added)).tolist()) if added else set()
@@ -232,10 +235,8 @@ class _Found:
             for tensor in _own(name, module)
         }
         found, seen = {}, set()
-        for name, planes in self._follower.parameters.items():
-            tensor = _tensor(self._model, name)
-            if name in known:
-                seen.add(id(tensor))
+        for name in known & self._follower.parameters.keys():
+            seen.add(id(_tensor(self._model, name)))
         for name, planes in self._follower.parameters.items():
             tensor = _tensor(self._model, name)
             if id(tensor) in seen or name in known or name not in self._follower.order:
@@ -248,7 +249,7 @@ class _Found:
 
 
 def _named_apart(found: Sequence[Coupling]) -> list[Coupling]:
-    """Several couplings with one first producer get numbers: ``qkv``, ``qkv:2`` …"""
+    """Several couplings with one first producer get numbers, as ``qkv`` and ``qkv:2``."""
     if len(found) == 1:
         return list(found)
     names: dict[str, int] = {}

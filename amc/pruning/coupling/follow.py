@@ -59,7 +59,7 @@ class Follower(Rules, TorchDispatchMode):
         """Follows one forward pass; what the network returns is frozen."""
         model = self._model
         handles = [
-            module.register_forward_pre_hook(lambda _, args, name=name: self._note_input(name, args[0]))  # type: ignore[misc]
+            module.register_forward_pre_hook(lambda _, args, name=name: self._note_input(name, args[0]))
             for name, module in model.named_modules()
             if is_per_channel(module) and not any(True for _ in _tensors(module))
         ]

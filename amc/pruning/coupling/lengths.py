@@ -1,8 +1,8 @@
 """Lengths: sizes that remember where they are from, while a network is followed.
 
 A network's own code asks for shapes (``b, n, c = x.shape``), keeps numbers (``self.num_heads``), reckons with both and
-gives the result to ``view``, ``expand``, ``split`` or ``zeros``. After a cut these numbers must be others. So each is a
-:class:`Length` while a forward pass is followed: an ``int`` that also knows the axis or the attribute that it came from.
+gives the result to ``view``, ``expand``, ``split`` or ``zeros``. After a cut these numbers must be others. So each is
+a :class:`Length` while a forward pass is followed: an ``int`` that also knows the axis or attribute it came from.
 """
 
 from __future__ import annotations

@@ -109,14 +109,12 @@ class Moves(Labels):
             self._freeze((before,), f"it is cut off at a fixed channel in {self._place()}")
         return parts
 
-    def _cut_off(
-        self, func: Any, args: Any, kwargs: Any, plane: Ids, outputs: Sequence[Tensor]
-    ) -> list[Ids | None]:
+    def _cut_off(self, func: Any, args: Any, kwargs: Any, plane: Ids, outputs: Sequence[Tensor]) -> list[Ids | None]:
         """A slice: channels that its fixed ends are counted by stay; where ends are reckoned, parts stay even."""
         values = given(func, args, kwargs)
         dim, size = values["dim"] % args[0].dim(), args[0].shape[values["dim"]]
         part = compressed(_moved(func, args, kwargs, plane, outputs)[0])
-        if dim not in varies(plane) or outputs[0].dim() == args[0].dim() and outputs[0].shape[dim] == size:
+        if dim not in varies(plane) or (outputs[0].dim() == args[0].dim() and outputs[0].shape[dim] == size):
             return [part]
         length = 1 if func._overloadpacket is aten.select else outputs[0].shape[dim]
         if self.even_parts:
@@ -212,4 +210,3 @@ def _joined(planes: Sequence[Ids | None], sizes: Sequence[int], dim: int, dims: 
 def _fewer(before: Ids, after: Ids) -> bool:
     """Whether some channels are left out."""
     return len(np.setdiff1d(before[before != 0], after)) > 0
-

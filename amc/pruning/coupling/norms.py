@@ -125,5 +125,3 @@ class Norms(Products):
         if rows is not None:
             self.atoms.freeze(rows, "its entries are picked by the input")
         return None if self._of(indices) else [() if made is None else (along(made, result.dim() - 1, result.dim()),)]
-
-

@@ -27,7 +27,8 @@ MOVES = {
     aten.replication_pad2d, aten.im2col,
 }  # fmt: skip
 PRODUCTS = {
-    aten.mm, aten.bmm, aten.addmm, aten.baddbmm, aten.convolution, aten._convolution, aten.mv, aten.dot, aten._trilinear,
+    aten.mm, aten.bmm, aten.addmm, aten.baddbmm, aten.convolution, aten._convolution, aten.mv, aten.dot,
+    aten._trilinear,
 }  # fmt: skip
 JOINED = {aten.cat, aten.stack}
 # Along their last dimensions only: dimensions that a plane must not vary along.

@@ -77,7 +77,8 @@ def _blocks(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int]
     blocks = []
     i = j = 0
     while i < len(before) or j < len(after):
-        inner, outer = [], []
+        inner: list[int] = []
+        outer: list[int] = []
         volume_in = volume_out = 1
         while i < len(before) or j < len(after):
             if i < len(before) and (volume_in < volume_out or not inner or j >= len(after)):

@@ -118,7 +118,9 @@ class Products(Labels):
         batch = tuple(range(a.dim() - 2))
         heads = [self._heads(func, t, batch) for t in (a, b)]
         if batch and (heads[0] is None) != (heads[1] is None) and a.shape[0] > 1:
-            self._freeze(tuple(h for h in heads if h is not None), f"its channels meet a tensor of fixed size in {self._place()}")
+            self._freeze(
+                tuple(h for h in heads if h is not None), f"its channels meet a tensor of fixed size in {self._place()}"
+            )
         elif heads[0] is not None and heads[1] is not None:
             self._join(heads[0], heads[1])
         rows, columns = a.dim() - 2, a.dim() - 1
@@ -202,4 +204,6 @@ class Products(Labels):
         elif size > 1:
             for atoms in (coming, inner):
                 if atoms is not None:
-                    self.atoms.freeze(atoms, f"its channels are multiplied with a tensor of fixed size in {self._place()}")
+                    self.atoms.freeze(
+                        atoms, f"its channels are multiplied with a tensor of fixed size in {self._place()}"
+                    )

@@ -1,4 +1,4 @@
-"""Networks with heads, streams, norms over channels and several inputs: cut at random plans, and proved from outside."""
+"""Networks with heads, streams, norms over channels and several inputs, cut at random plans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from amc.pruning.inputs import outputs_of, run
 from amc.pruning.layers import record_calls, unfused
 from amc.pruning.masked import Masked
 from amc.pruning.network import Network, trace_network
-from amc.pruning.surgery import Kept, Surgeon, numbers_of, resized, set_known_numbers
+from amc.pruning.numbers import numbers_of, set_known_numbers
+from amc.pruning.surgery import Kept, Surgeon, resized
 from tests.support.attentive import IDS, NETWORKS, Decoder, two_stages
 
 
@@ -57,11 +58,9 @@ def masked_outputs(network: Network, kept: Kept) -> list[Tensor]:
 @torch.no_grad()
 def test_cut_is_masked_and_costs_what_was_predicted(name: str, seed: int) -> None:
     network = traced(name)
-    kept = {group: channels for group, channels in a_plan(network, seed).items()}
+    kept = a_plan(network, seed)
     small = Surgeon(network.model, network.groups).cut(kept).eval()
-    for actual, expected in zip(
-        outputs_of(run(small, network.example)), masked_outputs(network, kept), strict=True
-    ):
+    for actual, expected in zip(outputs_of(run(small, network.example)), masked_outputs(network, kept), strict=True):
         assert (actual - expected).abs().max() <= 1e-4 * expected.abs().max()
     check_costs(network, kept, small)
 
@@ -141,7 +140,11 @@ MASKS = torch.tensor([[False, False, True], [False, True, True]])
         {"average_attn_weights": False},
         {"key_padding_mask": MASKS},
         {"attn_mask": torch.randn(4, 3)},
-        {"attn_mask": torch.triu(torch.ones(4, 3, dtype=torch.bool), 1), "key_padding_mask": MASKS, "need_weights": False},
+        {
+            "attn_mask": torch.triu(torch.ones(4, 3, dtype=torch.bool), 1),
+            "key_padding_mask": MASKS,
+            "need_weights": False,
+        },
         {"attn_mask": torch.randn(4, 4, 3)},
     ],
 )
