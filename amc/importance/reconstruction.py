@@ -51,6 +51,7 @@ def reconstruction_scores(
     layers = consumers(model, groups)
     norms = following_norms(model, images)
     gathered = Gatherer(model, layers, positions, seed).run(images, batch_size)
+    layers = [n for n in layers if n in gathered]
     read = {n: _Consumer(model, n, norms.get(n), gathered.pop(n), damping) for n in layers}
     scores = {}
     for group in groups:

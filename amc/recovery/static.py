@@ -58,11 +58,11 @@ class StaticLeastSquares:
         damping = calibration.damping
         self._surgeon = surgeon
         self._norms = following_norms(surgeon.model, images)
-        self._layers = consumers(surgeon.model, groups)
-        rows = Gatherer(surgeon.model, self._layers, calibration.positions, calibration.seed).run(
+        rows = Gatherer(surgeon.model, consumers(surgeon.model, groups), calibration.positions, calibration.seed).run(
             images, calibration.batch_size
         )
-        self._blocks = {layer: self._factor(layer, rows.pop(layer), groups, ranking, damping) for layer in self._layers}
+        # A layer whose weight the network uses without calling it has no rows, and is left alone.
+        self._blocks = {layer: self._factor(layer, rows.pop(layer), groups, ranking, damping) for layer in list(rows)}
 
     def _has_bias(self, layer: str) -> bool:
         """Whether a refitted bias has a place to go: the layer's own bias or the batch norm behind it."""
