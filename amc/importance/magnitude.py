@@ -97,7 +97,7 @@ def _of_tensors(model: nn.Module, group: LayerGroup, value: Value, layers: bool,
         if parameter is None or parameter.dim() == 0:
             continue
         if layers if parameter.dim() > 1 else norms and t.tensor.endswith("weight"):
-            yield value(parameter).movedim(t.dim, 0).flatten(1).sum(1), t.positions, t.channels
+            yield value(parameter).movedim(t.dim, 0).reshape(parameter.shape[t.dim], -1).sum(1), t.positions, t.channels
 
 
 def _by_channel(module: nn.Module, value: Value, s: ChannelSlice) -> Tensor:

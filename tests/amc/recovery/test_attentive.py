@@ -137,3 +137,15 @@ def test_heads_are_scored_as_blocks() -> None:
     np.testing.assert_allclose(magnitudes, expected.double().numpy(), rtol=1e-5)
     order = reconstruction_scores(network.model, [heads], inputs, Calibration(positions=16))[heads.name]
     assert sorted(rank_channels(heads, order)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "bn_scale"])
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_every_group_has_scores(name: str, criterion: str) -> None:
+    network, _ = traced(name)
+    groups = [g for g in network.groups if g.frozen is None]
+    for group in groups:
+        scores = magnitude_scores(criterion, network.model, groups)[group.name]
+        assert scores.shape == (group.channels,)
+        assert np.isfinite(scores).all()
+        assert len(np.unique(scores)) == group.channels  # tokens, scales and embeddings count, too
