@@ -69,8 +69,9 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     for entry in Path(torch.__file__).parent.parent.iterdir():
-        # An editable install is a .pth file and a record under the project's name: both stay behind.
-        if entry.suffix != ".pth" and not entry.name.lower().startswith(("amc_pruning", "__pycache__", "_virtualenv")):
+        # An editable install is a .pth file, a record under the project's name and the configuration: they stay behind,
+        # or the wheel would be installed through the links.
+        if entry.suffix != ".pth" and not entry.name.lower().startswith(("amc", "__pycache__", "_virtualenv")):
             (packages / entry.name).symlink_to(entry)
     interpreter = folder / "bin" / "python"
     run(sys.executable, "-m", "pip", "--python", interpreter, "install", "--no-deps", "--no-index", wheel, cwd=folder)

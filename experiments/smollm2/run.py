@@ -125,7 +125,7 @@ def main() -> None:
             rankings[importance] = {g.name: rank_channels(g, scores[g.name]) for g in groups}
         ranking = rankings[importance]
         ranked = time.perf_counter() - began
-        recover = make_recovery(recovery, surgeon, network.groups, ranking, text, positions=128, batch_size=4)
+        recover = make_recovery(recovery, surgeon, groups, ranking, text, positions=128, batch_size=4)
         kept = select_channels(plan, ranking)
         small = surgeon.cut(kept)
         recover(small, kept)

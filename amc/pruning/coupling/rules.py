@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -50,6 +51,8 @@ class Rules(Moves, Norms):
             aten.native_group_norm: self._group_norm,
             aten.embedding: self._embedding,
             aten.copy: self._copy,
+            **dict.fromkeys((aten.sort, aten.topk), self._ordered),
+            aten.gather: self._gather,
             aten.index: self._index_rule,
             aten.index_put: self._put,
             aten.glu: self._glu,
@@ -103,6 +106,22 @@ class Rules(Moves, Norms):
             return None
         return [tuple(along(plane.reshape(-1), 1, result.dim()) for plane in self._of(args[0]))]
 
+    def _ordered(self, func: Any, args: Any, kwargs: Any, result: Any) -> Sequence[Planes] | None:
+        """Sorting, or the largest few, along a dimension without channels."""
+        source = args[0]
+        dim = given(func, args, kwargs)["dim"] % source.dim()
+        for plane in self._of(source):
+            if dim in varies(plane):
+                self._freeze((plane,), self._here(func))
+        return [tuple(plane for plane in self._of(source) if dim not in varies(plane))] * 2
+
+    def _gather(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
+        source, dim, index = args[0], args[1] % args[0].dim(), args[2]
+        if any(dim in varies(plane) for plane in (*self._of(source), *self._of(index))):
+            return None
+        operands = [((*t.shape[:dim], 1, *t.shape[dim + 1 :]), self._of(t)) for t in (source, index)]
+        return [self._together(operands, result.dim())]
+
     def _put(self, func: Any, args: Any, kwargs: Any, result: Tensor) -> Sequence[Planes] | None:
         """Values written to places along the first dimension."""
         target, indices, values = args[:3]
@@ -125,4 +144,11 @@ class Rules(Moves, Norms):
         return self._elementwise(tensors, result)
 
     def _elementwise(self, tensors: Sequence[Tensor], result: Tensor) -> Sequence[Planes] | None:
-        return [self._together([(t.shape, self._of(t)) for t in tensors], result.dim())]
+        return [self._together([(_extent(t), self._of(t)) for t in tensors], result.dim())]
+
+
+def _extent(tensor: Tensor) -> tuple[int, ...]:
+    """Its shape; of one that was expanded, as it was before: a cut network's own code expands it to fewer channels."""
+    if tensor.layout != torch.strided:
+        return tuple(tensor.shape)
+    return tuple(1 if stride == 0 else size for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RESHAPING = {"view", "reshape", "expand", "broadcast_to"}
 MAKING = {"zeros", "ones", "empty", "full", "rand", "randn", "new_zeros", "new_ones", "new_full", "new_empty"}
+SHAPED_LIKE = {"expand_as", "view_as", "reshape_as"}
 NORMS = {"layer_norm", "rms_norm"}
 SPLITS = {"split", "split_with_sizes", "unsafe_split"}
 
@@ -49,13 +50,17 @@ class Watch(TorchFunctionMode):
             return self._shape(args, kwargs, result)
         if name in RESHAPING:
             self._given(_sizes(args[1:], kwargs, "shape", "size"), result, repeated=name in ("expand", "broadcast_to"))
+        elif name in SHAPED_LIKE:
+            other = args[1] if len(args) > 1 else kwargs["other"]
+            self._given([self._length(other, dim) for dim in range(other.dim())], result, repeated=name == "expand_as")
         elif name in MAKING:
             self._given(_sizes(args[1:] if name.startswith("new_") else args, kwargs, "size"), result, made=True)
         elif name == "unflatten":
             self._unflattened(args, kwargs, result)
         elif name in NORMS:
             sizes = args[1] if len(args) > 1 else kwargs.get("normalized_shape", ())
-            self._given([*[-1] * (args[0].dim() - len(sizes)), *sizes], args[0])
+            source = _subject(args, kwargs)
+            self._given([*[-1] * (source.dim() - len(sizes)), *sizes], source)
         elif name == "group_norm":
             self._groups(args[1] if len(args) > 1 else kwargs["num_groups"])
         elif name == "__getitem__" and ends:
@@ -79,7 +84,7 @@ class Watch(TorchFunctionMode):
 
     def _shape(self, args: tuple[Any, ...], kwargs: Any, result: Any) -> Any:
         """The result with lengths for the axes along which channels lie."""
-        tensor = args[0]
+        tensor = _subject(args, kwargs)
         planes = self._follower._of(tensor)
         if not planes:
             return result
@@ -149,7 +154,7 @@ class Watch(TorchFunctionMode):
             self._follower.atoms.join(first, second)
 
     def _unflattened(self, args: tuple[Any, ...], kwargs: Any, result: Tensor) -> None:
-        dim = (args[1] if len(args) > 1 else kwargs["dim"]) % args[0].dim()
+        dim = (args[1] if len(args) > 1 else kwargs["dim"]) % _subject(args, kwargs).dim()
         sizes = args[2] if len(args) > 2 else kwargs["sizes"]
         rest = result.dim() - dim - len(sizes)
         self._given([*[-1] * dim, *sizes, *[-1] * rest], result)
@@ -170,10 +175,15 @@ class Watch(TorchFunctionMode):
 
     def _parts(self, args: tuple[Any, ...], kwargs: Any, result: Sequence[Tensor]) -> None:
         sections = args[1] if len(args) > 1 else next(v for k, v in kwargs.items() if k.startswith("split"))
-        dim = (args[2] if len(args) > 2 else kwargs.get("dim", 0)) % args[0].dim()
+        dim = (args[2] if len(args) > 2 else kwargs.get("dim", 0)) % _subject(args, kwargs).dim()
         each = list(sections) if isinstance(sections, (tuple, list)) else [sections]
         for size, part in zip(each, result, strict=False):
             self._given([size if d == dim else -1 for d in range(part.dim())], part)
+
+
+def _subject(args: tuple[Any, ...], kwargs: Any) -> Tensor:
+    """The tensor that a function is about, by whatever name it is given."""
+    return next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
 
 
 def _sizes(args: tuple[Any, ...], kwargs: Any, *names: str) -> Sequence[Any]:
