@@ -37,6 +37,11 @@ def group_table(groups: Sequence[LayerGroup], total: Cost, bounds: Mapping[str, 
         table.add_row(*map(Text, cells), style="dim" if g.frozen else None)
     notes = [f"whole network: {count(total.macs)} MACs, {count(total.params)} parameters"]
     notes += ["+ marks a residual stream"] if any(g.residual for g in groups) else []
+    notes += (
+        ["x8: so many outputs of the layer are one channel, as of a head"]
+        if any(" x" in g.kind for g in groups)
+        else []
+    )
     notes += [f"({number}) can't be pruned: {reason}" for number, reason in enumerate(reasons, 1)]
     table.caption, table.caption_justify = Text("\n".join(notes)), "left"
     return table
