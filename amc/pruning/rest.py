@@ -8,21 +8,20 @@ are counted to confirm it.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from amc.core.types import LayerGroup
 from amc.pruning.cost import Axis, CostModel, Rest, Term, TooManyGroupsError, expanded
-from amc.pruning.counting import count_by_item, count_macs
+from amc.pruning.counting import count_macs
 from amc.pruning.groups import Traced
-from amc.pruning.inputs import Example, mapped
+from amc.pruning.inputs import Example
+from amc.pruning.layers import record_calls
 from amc.pruning.surgery import Surgeon
 
 IRREGULAR = "the network's MACs depend on it in a way that can't be predicted, or it does not run at every size"
@@ -83,21 +82,17 @@ def _irregular(model: nn.Module, cost_model: CostModel, example: Example) -> lis
     """Groups whose cuts cost something else than predicted."""
     free = [g for g in cost_model.groups if g.frozen is None and g.channels > g.step]
     surgeon = Surgeon(model, cost_model.groups)
-    varying = functools.cache(lambda: _varying(model, example))
 
     def right(counts: dict[str, int]) -> bool:
-        kept = {g.name: _spread(g, counts[g.name]) for g in free if g.name in counts}
+        small = surgeon.cut({g.name: _spread(g, counts[g.name]) for g in free if g.name in counts})
+        vector = cost_model.counts(counts)
         try:
-            found = count_by_item(surgeon.cut(kept), example)
+            found = count_macs(small, example)
+            return found == cost_model.macs(vector) or found == at_its_positions(
+                model, cost_model, vector, small, example
+            )
         except Exception:  # the network's own code may refuse some sizes
             return False
-        vector = cost_model.counts(counts)
-        difference = cost_model.macs(vector) - sum(found.values())
-        if difference:
-            layers = zip(cost_model.layers, cost_model.layer_macs(vector), strict=True)
-            difference -= round(sum(macs for layer, macs in layers if layer.name in varying()))
-            difference += sum(macs for (module, _), macs in found.items() if module in varying())
-        return difference == 0
 
     trials = [{g.name: g.round_channels(shares[i % len(shares)]) for i, g in enumerate(free)} for shares in SHARES]
     if not free or all(right(counts) for counts in trials):
@@ -106,19 +101,20 @@ def _irregular(model: nn.Module, cost_model: CostModel, example: Example) -> lis
     return alone or [g.name for g in free]
 
 
-def _varying(model: nn.Module, example: Example) -> set[str]:
-    """Modules whose MACs depend on the values of the input, as those of a detector that look at what it has found.
+def at_its_positions(
+    model: nn.Module, cost_model: CostModel, counts: npt.NDArray[np.float64], small: nn.Module, example: Example
+) -> int:
+    """MACs of a plan as predicted, but with its network's layers at as many positions as they really see.
 
-    Their price is that of the example.
+    A detector's second stage looks at as many regions as the first one has found, which depends on all weights.
     """
-    generator = torch.Generator().manual_seed(0)
-    counts = [count_by_item(model, example)]
-    for _ in range(2):
-        other = mapped(
-            lambda t: torch.rand(t.shape, generator=generator).to(t) if t.is_floating_point() else t, example
-        )
-        counts.append(count_by_item(model, other))
-    return {module for c in counts for module, op in c if any(c[module, op] != d[module, op] for d in counts)}
+    before, after = (record_calls(m, example) for m in (model, small))
+    total = float(cost_model.macs(counts))
+    for layer, macs in zip(cost_model.layers, cost_model.layer_macs(counts), strict=True):
+        if layer.name in before:
+            seen = after[layer.name].positions if layer.name in after else 0
+            total += macs * (seen / before[layer.name].positions - 1)
+    return round(total)
 
 
 def _frozen(groups: Sequence[LayerGroup], names: Iterable[str], reason: str) -> tuple[LayerGroup, ...]:

@@ -30,6 +30,7 @@ from amc.pruning.inputs import first
 from amc.pruning.layers import record_calls, unfused
 from amc.pruning.masked import Masked
 from amc.pruning.network import Network, trace_network
+from amc.pruning.rest import at_its_positions
 from amc.pruning.surgery import Surgeon, rank_channels, select_channels
 from experiments.coverage.inputs import Built, call, in_double, shape_of
 from experiments.coverage.networks import Case, cases
@@ -76,6 +77,9 @@ def _reached(built: Built, network: Network) -> dict[str, Any]:
     small = surgeon.cut(kept)
     dense, predicted = network.cost_model.cost().macs, network.cost_model.cost(plan).macs
     counted = count_macs(small, built.example)
+    if counted != predicted:  # a detector's second stage sees as many regions as the first one finds
+        counts = network.cost_model.counts(dict(plan.kept))
+        predicted = at_its_positions(built.model, network.cost_model, counts, small, built.example)
     heads = [_head_macs(model, built) for model in (built.model, small)]
     return {
         "outcome": "prunable" if predicted < dense else "frozen",
