@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -75,3 +76,10 @@ class Labels:
 def at(planes: Planes, dim: int) -> Ids | None:
     """Atoms of the plane that varies along ``dim`` alone."""
     return next((plane.reshape(-1) for plane in planes if varies(plane) == (dim,)), None)
+
+
+def extent(tensor: Tensor) -> tuple[int, ...]:
+    """Its shape; of one that was expanded, as it was before: a cut network's own code expands it to fewer channels."""
+    if tensor.layout != torch.strided:
+        return tuple(tensor.shape)
+    return tuple(1 if stride == 0 else size for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

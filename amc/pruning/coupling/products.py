@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from amc.pruning.coupling.atoms import Ids
-from amc.pruning.coupling.labels import Labels, at
+from amc.pruning.coupling.labels import Labels, at, extent
 from amc.pruning.coupling.planes import Planes, along, kept, varies
 
 
@@ -117,7 +117,8 @@ class Products(Labels):
         """``a`` and ``b`` are the arguments ``first`` and ``first + 1``."""
         batch = tuple(range(a.dim() - 2))
         heads = [self._heads(func, t, batch) for t in (a, b)]
-        if batch and (heads[0] is None) != (heads[1] is None) and a.shape[0] > 1:
+        alone = [t for t, found in zip((a, b), heads, strict=True) if found is None]
+        if len(alone) == 1 and extent(alone[0])[0] > 1:
             self._freeze(
                 tuple(h for h in heads if h is not None), f"its channels meet a tensor of fixed size in {self._place()}"
             )

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from amc.pruning.coupling import operations as ops
 from amc.pruning.coupling.atoms import Ids
+from amc.pruning.coupling.labels import extent
 from amc.pruning.coupling.moves import Moves
 from amc.pruning.coupling.norms import Norms
 from amc.pruning.coupling.operations import aten, given
@@ -144,11 +144,4 @@ class Rules(Moves, Norms):
         return self._elementwise(tensors, result)
 
     def _elementwise(self, tensors: Sequence[Tensor], result: Tensor) -> Sequence[Planes] | None:
-        return [self._together([(_extent(t), self._of(t)) for t in tensors], result.dim())]
-
-
-def _extent(tensor: Tensor) -> tuple[int, ...]:
-    """Its shape; of one that was expanded, as it was before: a cut network's own code expands it to fewer channels."""
-    if tensor.layout != torch.strided:
-        return tuple(tensor.shape)
-    return tuple(1 if stride == 0 else size for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        return [self._together([(extent(t), self._of(t)) for t in tensors], result.dim())]
