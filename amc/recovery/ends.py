@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from amc.pruning.layers import watched
 from amc.recovery.events import Call, Events, tensors_in
 from amc.recovery.norms import has_statistics
-from amc.recovery.rows import can_reconstruct
+from amc.recovery.rows import can_reconstruct, has_own_weight
 
 ADDITIONS = ("add", "__add__", "__iadd__", "add_", "__radd__")
 RECTIFIERS = ("relu", "relu_")
@@ -50,11 +50,11 @@ def find_ends(model: nn.Module, example: torch.Tensor) -> dict[str, End]:
     """
     record = _Record(model)
     record.run(example[:2])
-    shared = Counter(id(m.weight) for m in model.modules() if can_reconstruct(m))
+    own = has_own_weight(model)
     return {
         record.names[module]: _end(record, module)
         for module, times in record.times_called.items()
-        if can_reconstruct(module) and module in record.made and times == 1 and shared[id(module.weight)] == 1
+        if can_reconstruct(module) and module in record.made and times == 1 and own(module)
     }
 
 

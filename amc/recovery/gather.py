@@ -9,7 +9,7 @@ from torch import nn
 
 from amc.core.types import LayerGroup
 from amc.pruning.layers import is_depthwise, watched
-from amc.recovery.rows import can_reconstruct, flat_outputs, pick_positions, sample_rows
+from amc.recovery.rows import can_reconstruct, flat_outputs, has_own_weight, pick_positions, sample_rows
 
 MAX_GRAM_FEATURES = 6000  # above, the rows are kept instead: 6000² float32 are 144 MB
 MAX_ROWS = 2048
@@ -19,7 +19,8 @@ def consumers(model: nn.Module, groups: Sequence[LayerGroup]) -> list[str]:
     """Layers that lose inputs with a group and can be refitted; no channel of a depthwise layer sees another."""
     names = dict.fromkeys(s.layer for g in groups if g.frozen is None for s in g.slices if s.axis == "in")
     modules = {n: model.get_submodule(n) for n in names}
-    return [n for n, m in modules.items() if can_reconstruct(m) and not is_depthwise(m)]
+    own = has_own_weight(model)
+    return [n for n, m in modules.items() if can_reconstruct(m) and not is_depthwise(m) and own(m)]
 
 
 class Gatherer:

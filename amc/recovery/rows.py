@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -26,6 +28,15 @@ def bias_of(module: Reconstructible) -> torch.Tensor | None:
 def can_reconstruct(module: nn.Module) -> bool:
     """Zero-padded 1d/2d convolutions and linear layers."""
     return isinstance(module, Reconstructible) and getattr(module, "padding_mode", "zeros") == "zeros"
+
+
+def has_own_weight(model: nn.Module) -> Callable[[nn.Module], bool]:
+    """Whether no other module has a layer's weight, as an embedding has that of a language model's head.
+
+    What suits the one need not suit the other, so tied weights are not refitted.
+    """
+    owners = Counter(id(p) for module in model.modules() for p in module._parameters.values())
+    return lambda module: owners[id(getattr(module, "weight", None))] == 1
 
 
 def flat_outputs(module: nn.Module, output: torch.Tensor, images: int) -> torch.Tensor:

@@ -26,11 +26,13 @@ IDS = torch.randint(40, (24, 12), generator=torch.Generator().manual_seed(1))
 class FeedForward(nn.Module):
     """A language model with one gated feed-forward layer behind a norm, without biases."""
 
-    def __init__(self) -> None:
+    def __init__(self, tied: bool = False) -> None:
         super().__init__()
         self.embed, self.norm = nn.Embedding(40, 16), nn.RMSNorm(16)
         self.gate, self.up, self.down = (nn.Linear(*sizes, bias=False) for sizes in ((16, 24), (16, 24), (24, 16)))
         self.head = nn.Linear(16, 40, bias=False)
+        if tied:
+            self.head.weight = self.embed.weight
 
     def forward(self, ids: Tensor) -> Tensor:
         x = self.embed(ids)
@@ -44,6 +46,7 @@ NETWORKS = {
     "swin": (lambda: swin()[0], IMAGES),
     "decoder": (Decoder, IDS),
     "feed-forward": (FeedForward, IDS),
+    "tied": (lambda: FeedForward(tied=True), IDS),
 }
 
 
@@ -72,7 +75,7 @@ def half(network: Network, groups: list[LayerGroup]) -> tuple[dict[str, np.ndarr
 
 
 @pytest.mark.parametrize("recovery", ["least_squares", "sequential"])
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "tied"])
 @torch.no_grad()
 def test_it_comes_closer_to_the_dense_network(name: str, recovery: str) -> None:
     network, inputs = traced(name)
@@ -149,3 +152,16 @@ def test_every_group_has_scores(name: str, criterion: str) -> None:
         assert scores.shape == (group.channels,)
         assert np.isfinite(scores).all()
         assert len(np.unique(scores)) == group.channels  # tokens, scales and embeddings count, too
+
+
+@pytest.mark.parametrize("recovery", ["least_squares", "sequential"])
+@torch.no_grad()
+def test_tied_weights_are_left_alone(recovery: str) -> None:
+    network, inputs = traced("tied")
+    ranking, kept = half(network, [g for g in network.groups if g.frozen is None])
+    surgeon = Surgeon(network.model, network.groups)
+    small = surgeon.cut(kept)
+    before = small.get_parameter("embed.weight").clone()
+    make_recovery(recovery, surgeon, network.groups, ranking, inputs)(small, kept)
+    assert small.get_parameter("head.weight") is small.get_parameter("embed.weight")
+    assert torch.equal(small.get_parameter("embed.weight"), before)
