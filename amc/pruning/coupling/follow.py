@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -85,7 +86,7 @@ class Follower(Rules, TorchDispatchMode):
         known = {attribute: atoms for attribute, _, atoms in reversed(self.sizes)}
         for atoms, numbers in self.quotients:
             divisor = next((known[n] for n in numbers if n in known and len(atoms) % len(known[n]) == 0), None)
-            if divisor is not None:
+            if divisor is not None and not np.isin(self.atoms.roots(atoms), self.atoms.roots(divisor)).all():
                 self.atoms.join(atoms.reshape(len(divisor), -1), divisor[:, None])
 
     def label(self, tensor: Tensor, dim: int, atoms: Ids) -> None:
