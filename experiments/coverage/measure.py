@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup, PruningPlan
+from amc.pruning.attention import sized_attention
 from amc.pruning.counting import count_by_item, count_macs
 from amc.pruning.coupling import couplings
 from amc.pruning.inputs import first
@@ -131,8 +132,9 @@ def _difference(built: Built, groups: Iterable[LayerGroup], kept: Mapping[str, A
         pass
     surgeon = Surgeon(lively, tuple(groups))
     with unfused():
-        with _masked(built, groups, kept):
-            expected = _numbers(call(surgeon.zeroed(kept).eval(), example))
+        zeroed = surgeon.zeroed(kept).eval()
+        with sized_attention(zeroed), _masked(built, groups, kept):
+            expected = _numbers(call(zeroed, example))
         actual = _numbers(call(surgeon.cut(kept).eval(), example))
     if expected.shape != actual.shape:
         return float("inf")

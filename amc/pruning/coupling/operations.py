@@ -55,7 +55,7 @@ LAYER_NORMS = {aten.native_layer_norm, aten._fused_rms_norm}
 POINTWISE = {
     aten.hardswish, aten.hardsigmoid, aten.hardtanh, aten.silu, aten.mish, aten.gelu, aten.elu, aten.leaky_relu,
     aten.relu6, aten.celu, aten.softplus, aten.dropout, aten.native_dropout, aten.masked_fill, aten.where, aten.lerp,
-    aten._prelu_kernel,
+    aten._prelu_kernel, aten.zero, aten.fill,
 }  # fmt: skip
 # Of other libraries: each channel of [n, c, …] by itself.
 BY_CHANNEL = {"torchvision.roi_align", "torchvision.roi_pool"}

@@ -48,6 +48,8 @@ class Watch(TorchFunctionMode):
         self._follower.unequal_parts = self._follower.even_parts = False
         if getattr(func, "__self__", None) is Tensor.shape or name == "size":
             return self._shape(args, kwargs, result)
+        if name == "numel" and _subject(args, kwargs).dim() == 1:
+            return self._length(_subject(args, kwargs), 0)
         if name in RESHAPING:
             self._given(_sizes(args[1:], kwargs, "shape", "size"), result, repeated=name in ("expand", "broadcast_to"))
         elif name in SHAPED_LIKE:
