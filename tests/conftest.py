@@ -33,7 +33,9 @@ def _own_modules() -> Iterator[None]:
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        # An environment may itself lie in the folder for temporary files: what is installed stays.
+        if file.startswith(tempfile.gettempdir()) and not file.startswith(sys.prefix):
             del sys.modules[name]
 
 
