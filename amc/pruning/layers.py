@@ -65,6 +65,14 @@ def is_cuttable(module: nn.Module) -> bool:
     return isinstance(module, Mixing) or is_per_channel(module)
 
 
+def tensor_of(model: nn.Module, name: str) -> torch.Tensor:
+    """A parameter or buffer by its dotted path."""
+    path, _, own = name.rpartition(".")
+    found = getattr(model.get_submodule(path), own)
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
 def per_channel_size(module: nn.Module) -> int:
     """Channels of a layer that :func:`is_per_channel`."""
     if isinstance(module, nn.PReLU):

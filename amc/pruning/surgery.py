@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from amc.core.types import LayerGroup, PruningPlan, TensorSlice
-from amc.pruning.layers import is_cuttable, is_depthwise, is_per_channel, is_transposed, per_channel_size
+from amc.pruning.layers import is_cuttable, is_depthwise, is_per_channel, is_transposed, per_channel_size, tensor_of
 from amc.pruning.numbers import follow_tensors, get_number, set_numbers
 
 Kept = Mapping[str, npt.NDArray[np.int64]]
@@ -98,7 +98,7 @@ class Surgeon:
         for name, uses in self._tensor_uses.items():
             mine = [(group, t) for group, t in uses if group.name in kept]
             if mine:
-                tensor = _tensor(self.model, name)
+                tensor = tensor_of(self.model, name)
                 memo[id(tensor)] = _like(tensor, _without(tensor.detach(), mine, kept))
         # Deep-copying with the sliced tensors already in the memo copies the structure and never the full weights.
         for tensor in (*self.model.parameters(), *self.model.buffers()):
@@ -139,13 +139,6 @@ class Surgeon:
             removed = np.setdiff1d(np.arange(self.axis_size(layer, "in")), positions)
             _zero_inputs(module, removed)
         return twin
-
-
-def _tensor(model: nn.Module, name: str) -> torch.Tensor:
-    path, _, own = name.rpartition(".")
-    found = getattr(model.get_submodule(path), own)
-    assert isinstance(found, torch.Tensor)
-    return found
 
 
 def _without(value: torch.Tensor, uses: Sequence[tuple[LayerGroup, TensorSlice]], kept: Kept) -> torch.Tensor:

@@ -16,7 +16,7 @@ from amc.pruning.coupling.lengths import Attribute
 from amc.pruning.coupling.planes import varies
 from amc.pruning.coupling.products import Product
 from amc.pruning.inputs import Example
-from amc.pruning.layers import Mixing, is_cuttable, is_depthwise, is_per_channel, is_transposed
+from amc.pruning.layers import Mixing, is_cuttable, is_depthwise, is_per_channel, is_transposed, tensor_of
 
 ONE_CHANNEL = "has only 1 channel, the fewest that can be kept"
 Axis = Literal["out", "in"]
@@ -236,9 +236,9 @@ class _Found:
         }
         found, seen = {}, set()
         for name in known & self._follower.parameters.keys():
-            seen.add(id(_tensor(self._model, name)))
+            seen.add(id(tensor_of(self._model, name)))
         for name, planes in self._follower.parameters.items():
-            tensor = _tensor(self._model, name)
+            tensor = tensor_of(self._model, name)
             if id(tensor) in seen or name in known or name not in self._follower.order:
                 continue
             seen.add(id(tensor))
@@ -259,11 +259,6 @@ def _named_apart(found: Sequence[Coupling]) -> list[Coupling]:
         own = c.producers if count == 1 else (f"{c.producers[0]}:{count}", *c.producers[1:])
         result.append(Coupling(own, c.channels, c.slices, c.added, c.frozen, c.tensors, c.sizes, c.atoms))
     return result
-
-
-def _tensor(model: nn.Module, name: str) -> object:
-    path, _, own = name.rpartition(".")
-    return getattr(model.get_submodule(path), own)
 
 
 def _own(name: str, module: nn.Module) -> Iterable[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from amc.pruning.coupling.atoms import Atoms, Ids
-from amc.pruning.coupling.planes import Planes, kept, varies
+from amc.pruning.coupling.planes import Planes, along_left, kept, varies
 
 
 class Labels:
@@ -48,7 +48,7 @@ class Labels:
     def _together(self, operands: Sequence[tuple[Sequence[int], Planes]], dims: int) -> Planes:
         """Planes of an element-wise result; what meets is joined, what meets something fixed is frozen."""
         aligned = [
-            ((1,) * (dims - len(shape)) + tuple(shape), [p.reshape((1,) * (dims - p.ndim) + p.shape) for p in planes])
+            ((1,) * (dims - len(shape)) + tuple(shape), [along_left(p, dims) for p in planes])
             for shape, planes in operands
         ]
         found: list[Ids] = []

@@ -14,7 +14,7 @@ from amc.pruning.coupling import operations as ops
 from amc.pruning.coupling.atoms import Ids
 from amc.pruning.coupling.labels import Labels
 from amc.pruning.coupling.operations import aten, given
-from amc.pruning.coupling.planes import Planes, compressed, full, kept, reshaped, varies, wide
+from amc.pruning.coupling.planes import Planes, along_left, compressed, full, kept, reshaped, varies, wide
 
 
 class Moves(Labels):
@@ -186,11 +186,6 @@ def _moved(func: Any, args: Any, kwargs: Any, plane: Ids, outputs: Sequence[Tens
     else:
         moved = func(full(plane, source.shape).double(), *args[1:], **kwargs)  # not all can move whole numbers
     return [piece.long() for piece in ([moved] if isinstance(moved, Tensor) else moved)]
-
-
-def along_left(plane: Ids, dims: int) -> Ids:
-    """With new dimensions in front, as broadcasting puts them."""
-    return plane.reshape((1,) * (dims - plane.ndim) + plane.shape)
 
 
 def _joined(planes: Sequence[Ids | None], sizes: Sequence[int], dim: int, dims: int) -> Ids | None:

@@ -29,6 +29,11 @@ def along(atoms: Ids, dim: int, dims: int) -> Ids:
     return atoms.reshape(shape)
 
 
+def along_left(plane: Ids, dims: int) -> Ids:
+    """With new dimensions in front, as broadcasting puts them."""
+    return plane.reshape((1,) * (dims - plane.ndim) + plane.shape)
+
+
 def full(plane: Ids, shape: Sequence[int]) -> torch.Tensor:
     """The plane of a tensor of that shape, element by element."""
     return torch.from_numpy(np.array(np.broadcast_to(plane, tuple(shape))))
