@@ -157,12 +157,17 @@ def training_figure(history: Sequence[Mapping[str, Any]], dense_score: float, me
     return figure
 
 
+SIDE_BY_SIDE = 80  # characters that fit below an axis
+
+
 def _share_bars(axes: Axes, groups: Sequence[LayerGroup], total_macs: int) -> None:
     shares = [100 * g.macs / total_macs for g in groups]
     _bars(axes, groups, shares, [_colour(g) for g in groups])
     axes.set_ylabel("share of MACs\nbefore pruning, %")
     size = _label_size(len(groups))
-    axes.set_xticks(range(len(groups)), [g.name for g in groups], rotation=90 if len(groups) > 6 else 0, fontsize=size)
+    names = [g.name for g in groups]
+    crowded = len(groups) > 6 or max(map(len, names)) * len(groups) > SIDE_BY_SIDE
+    axes.set_xticks(range(len(groups)), names, rotation=90 if crowded else 0, fontsize=size)
 
 
 def _bars(axes: Axes, groups: Sequence[LayerGroup], heights: Sequence[float], colours: Sequence[str]) -> None:
