@@ -85,7 +85,9 @@ class Curves:
         if len(self.channels) != shape[0] or 0 in shape:
             raise ValueError(f"curves: {len(self.channels)} channel counts for {shape[0]} groups × {shape[1]} ratios")
         check_keep_ratios(self.keep_ratios)
-        if not ((self.kept >= 1) & (self.kept <= np.array(self.channels)[:, None])).all():
+        # Without its one channel, a branch is dropped.
+        fewest = np.where(np.array(self.channels) == 1, 0, 1)[:, None]
+        if not ((self.kept >= fewest) & (self.kept <= np.array(self.channels)[:, None])).all():
             raise ValueError("curves: a group keeps no channel, or more than it has")
         if not ((self.score >= 0) & (self.score <= 1)).all() or not 0 <= self.dense_score <= 1:
             raise ValueError("curves: a score is not a fraction in [0, 1]")

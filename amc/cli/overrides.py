@@ -19,11 +19,12 @@ from amc.core.errors import AmcError
 from amc.core.files import read_json
 from amc.models.libraries import named_by
 from amc.policies.start import _gentle, read
+from amc.task.settings import SCOPE
 from amc.tracking.run_dir import CONFIG
 from amc.tracking.seal import check_sealed
 
 # By fine-tuning, from the search that made its plan.
-INHERITED = ("model", "dataset", "training", "importance", "prune_residual", "freeze", "seed")
+INHERITED = ("model", "dataset", "training", "importance", *SCOPE, "seed")
 
 
 def _named_callables(arguments: Sequence[str]) -> list[str]:

@@ -36,7 +36,7 @@ from amc.models.arguments import PRETRAINED, check_arguments, check_pretrained
 from amc.models.build import STEMS
 from amc.pruning.constraints import CONSTRAINTS
 from amc.rewards import get_reward
-from amc.task.settings import BUDGET, EVALUATE, FREEZE, SEED
+from amc.task.settings import BUDGET, EVALUATE, SCOPE, SEED
 from amc.training.recipe import KINDS as RECIPE
 
 NAME = Text(what="a name", file_name=True)
@@ -168,8 +168,7 @@ CUTTING: Mapping[str, Kind] = {
     **COMMON,
     "importance": Group("importance", {"name": OneOf(names=importances.NAMES)}),
     "recovery": Group("recovery", recoveries.KINDS),
-    "prune_residual": Flag(),
-    "freeze": FREEZE,
+    **SCOPE,
     "trust": TRUST,
 }
 BUDGETED: Mapping[str, Kind] = {

@@ -12,12 +12,11 @@ from amc.pruning.constraints import Limits
 from amc.pruning.network import Network
 from amc.rewards import Reward, get_reward
 from amc.task.method import Method
-from amc.task.settings import Settings
+from amc.task.settings import SCOPE, Settings
 
 # keys that are settings of the same name
 PLAIN = (
-    "observation", "prune_residual", "freeze", "constraints", "curves", "prior", "responses", "prices", "finalists",
-    "finals_recovery",
+    "observation", *SCOPE, "constraints", "curves", "prior", "responses", "prices", "finalists", "finals_recovery",
 )  # fmt: skip
 
 

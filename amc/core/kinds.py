@@ -8,12 +8,19 @@ FAMILIES = {
     "depthwise": "depthwise",
     "grouped": "grouped",
     "linear": "linear",
-    "other": "other convolution",
+    "heads": "attention heads",
+    "other": "other layers",
+    "branch": "residual branch",
 }
 
 
 def family_of(kind: str) -> str:
-    """The family of a group's ``kind``: 3×3 and 1×1 convolutions apart, other kinds whatever their size."""
+    """The family of a group's ``kind``: 3×3 and 1×1 convolutions apart, other kinds whatever their size.
+
+    ``linear x8``, of which so many outputs are one channel, are attention heads.
+    """
     if kind in ("conv3x3", "conv1x1"):
         return kind
-    return next((family for family in ("depthwise", "grouped", "linear") if kind.startswith(family)), "other")
+    if " x" in kind or kind == "multiheadattention":
+        return "heads"
+    return next((family for family in ("depthwise", "grouped", "linear", "branch") if kind.startswith(family)), "other")

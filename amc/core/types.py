@@ -6,73 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from amc.core.errors import AmcError
-from amc.core.files import read_json
-
-PLAN_FORMAT = 1
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelSlice:
-    """Position of a group's channels in one layer.
-
-    Attributes:
-        layer: dotted module path, as in ``model.get_submodule``.
-        axis: ``"out"``: the layer's outputs (for a norm or depthwise layer: its channels); ``"in"``: the inputs of
-            a layer that mixes channels, in other words a consumer.
-        positions: indices along that axis, ascending.
-        channels: for each position the channel of the group it belongs to (several positions share a channel
-            behind a flatten).
-    """
-
-    layer: str
-    axis: Literal["out", "in"]
-    positions: npt.NDArray[np.int64]
-    channels: npt.NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        if len(self.positions) != len(self.channels):
-            raise ValueError(f"{self.layer}: {len(self.positions)} positions for {len(self.channels)} channels")
-
-
-@dataclass(frozen=True, eq=False)
-class TensorSlice:
-    """Position of a group's channels in a parameter or buffer that belongs to none of the layers above.
-
-    Attributes:
-        tensor: dotted path, as in ``model.named_parameters()``: of a free parameter, a layer norm, an embedding, a
-            recurrent layer, a module of the user's own.
-        dim: dimension along which the channels lie.
-        positions, channels: as in :class:`ChannelSlice`.
-    """
-
-    tensor: str
-    dim: int
-    positions: npt.NDArray[np.int64]
-    channels: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class SizeSlice:
-    """A whole number that a module keeps and that follows a group's channels (``num_heads``, ``hidden_size`` …).
-
-    Attributes:
-        module: dotted path.
-        attribute: its name; ``name[i]`` for one number of a tuple or list.
-        value: in the dense network.
-        channels: for each position of the axis that it is the length of, the channel; the number is ``value`` ×
-            kept positions / positions.
-    """
-
-    module: str
-    attribute: str
-    value: int
-    channels: npt.NDArray[np.int64]
+from amc.core.places import Branch, ChannelSlice, SizeSlice, TensorSlice
+from amc.core.plan_files import PLAN_FORMAT, plan_entries, read_plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +31,9 @@ class LayerGroup:
         slices: every place where the channels occur in layers.
         tensors: every place where they occur in other tensors.
         sizes: numbers that follow them.
+        branch: for a residual branch, which is kept (1) or dropped (0) as a whole: what is skipped without it.
+        within: names of the branches that hold all of the group: with one of them dropped, there is nothing to cut.
+        parts: groups that it stands for, if they are tied: each keeps as many of its own channels.
         frozen: why the group can't be pruned; ``None`` if it can.
     """
 
@@ -110,10 +53,23 @@ class LayerGroup:
     frozen: str | None = None
     tensors: tuple[TensorSlice, ...] = ()
     sizes: tuple[SizeSlice, ...] = ()
+    branch: Branch | None = None
+    within: tuple[str, ...] = ()
+    parts: tuple[LayerGroup, ...] = ()
 
     def __post_init__(self) -> None:
         if self.channels < 1 or self.step < 1 or self.channels % self.step:
             raise ValueError(f"group {self.name}: {self.channels} channels in steps of {self.step}")
+
+    @property
+    def members(self) -> tuple[LayerGroup, ...]:
+        """The groups that are cut by its count: itself, or those that it ties."""
+        return self.parts or (self,)
+
+    @property
+    def fewest(self) -> int:
+        """The smallest count that any plan may give it."""
+        return 0 if self.branch is not None else 1
 
     def min_channels(self, min_keep: float, channel_round: int = 1) -> int:
         """Fewest channels that ``min_keep`` allows, at least one step, in whole rounding units."""
@@ -130,10 +86,15 @@ class LayerGroup:
         return min(int(np.lcm(self.step, channel_round)), self.channels)
 
     def round_channels(self, keep_ratio: float, channel_round: int = 1) -> int:
-        """``keep_ratio`` × channels, to the nearest rounding unit, at least one unit; 1.0 gives all channels."""
+        """``keep_ratio`` × channels, to the nearest rounding unit, at least one unit; 1.0 gives all channels.
+
+        There is no part of a branch: less than 1.0 is none of it.
+        """
         unit = self.unit(channel_round)
         if keep_ratio >= 1:
             return self.channels
+        if self.branch is not None:
+            return 0
         return min(self.channels, max(unit, round(keep_ratio * self.channels / unit) * unit))
 
 
@@ -151,6 +112,8 @@ class PruningPlan:
     def make(cls, groups: Sequence[LayerGroup], kept: Mapping[str, int]) -> PruningPlan:
         """A validated plan over all groups; a group that ``kept`` leaves out keeps all its channels.
 
+        So does one within a branch that is dropped, whatever ``kept`` says: plans of one network are equal.
+
         Raises:
             AmcError: unknown group, count outside [1, channels], not a multiple of the group's step, or a cut of
                 a frozen group.
@@ -161,8 +124,10 @@ class PruningPlan:
         counts = []
         for g in groups:
             count = int(kept.get(g.name, g.channels))
-            if not 1 <= count <= g.channels:
-                raise AmcError(f"plan: group {g.name} keeps {count} of {g.channels} channels; give 1 … {g.channels}")
+            if not g.fewest <= count <= g.channels:
+                raise AmcError(
+                    f"plan: group {g.name} keeps {count} of {g.channels} channels; give {g.fewest} … {g.channels}"
+                )
             if count % g.step:
                 raise AmcError(f"plan: group {g.name} keeps {count} channels; give a multiple of {g.step}")
             if g.frozen is not None and count != g.channels:
@@ -170,7 +135,8 @@ class PruningPlan:
                     f"plan: group {g.name} can't be pruned ({g.frozen}) but keeps {count} of {g.channels}; "
                     "use the model the plan was made for"
                 )
-            counts.append((g.name, count))
+            gone = any(kept.get(branch, 1) == 0 for branch in g.within)
+            counts.append((g.name, g.channels if gone else count))
         return cls(tuple(counts), tuple((g.name, g.channels) for g in groups))
 
     def __getitem__(self, name: str) -> int:
@@ -197,7 +163,7 @@ class PruningPlan:
         """
         by_name = {g.name: g for g in groups}
         kept: dict[str, int] = {}
-        for name, entry in _plan_entries(data).items():
+        for name, entry in plan_entries(data).items():
             if name in by_name and by_name[name].channels != entry["of"]:
                 raise AmcError(
                     f"plan: group {name} has {entry['of']} channels in the plan and {by_name[name].channels} in the "
@@ -209,30 +175,12 @@ class PruningPlan:
     @classmethod
     def load(cls, path: str | Path, groups: Sequence[LayerGroup]) -> PruningPlan:
         """Reads a ``plan.json``. Raises ``AmcError`` if it is missing, damaged or for another model."""
-        return cls.from_json(_read_plan(path), groups)
+        return cls.from_json(read_plan(path), groups)
 
     @staticmethod
     def check_file(path: str | Path) -> None:
         """Raises ``AmcError`` if there is no plan in ``path``, of whatever model."""
-        _plan_entries(_read_plan(path))
-
-
-def _read_plan(path: str | Path) -> object:
-    try:
-        return read_json(path)
-    except AmcError as error:
-        raise AmcError(f"plan={error}; give a search's plan.json") from error
-
-
-def _plan_entries(data: object) -> dict[str, dict[str, int]]:
-    """Group name → ``keep`` and ``of``. Raises ``AmcError`` if ``data`` is no plan."""
-    if not isinstance(data, dict) or data.get("format") != PLAN_FORMAT or not isinstance(data.get("groups"), dict):
-        raise AmcError(f"plan: expected {{'format': {PLAN_FORMAT}, 'groups': {{…}}}}; is this a plan.json?")
-    entries: dict[str, dict[str, int]] = data["groups"]
-    for name, entry in entries.items():
-        if not isinstance(entry, dict) or not all(type(entry.get(k)) is int for k in ("keep", "of")):
-            raise AmcError(f"plan: group {name!r} needs integers 'keep' and 'of'")
-    return entries
+        plan_entries(read_plan(path))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from amc.evaluation.prefix_cache import PrefixCache
 from amc.evaluation.racing import Race, StopRule
 from amc.evaluation.scoring import measure, score, score_until
 from amc.pruning.pruner import Pruner
-from amc.pruning.surgery import Surgeon, select_channels
+from amc.pruning.surgery import Surgeon
 from amc.recovery.norms import fold_norms, following_norms
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -116,7 +116,7 @@ class Evaluator:
         if known is not None and (race is not None or known.images == len(self._images)):
             return known
         started = time.perf_counter()
-        kept = select_channels(plan, self.pruner.ranking)
+        kept = self.pruner.kept(plan)
         small = self._surgeon.cut(kept)
         cut = time.perf_counter()
         self.pruner.recover(small, kept)

@@ -17,6 +17,7 @@ from amc.core.values import Nullable, Section
 from amc.finetune.run import check_plan, finetune, plan_file
 from amc.finetune.settings import KINDS, REGULARISER, SECTIONS, FineTuneSettings
 from amc.task.load import load_recipe
+from amc.task.settings import SCOPE
 from amc.training.recipe import KINDS as RECIPE
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _settings(plain: Mapping[str, Any]) -> FineTuneSettings:
     """Raises ``AmcError`` for a setting that has an impossible value."""
     sections = {"refine": ("plans", "epochs"), "distill": ("weight", "temperature")}
     nested = {f"{section}_{key}": plain[section][key] for section, keys in sections.items() for key in keys}
-    keys = ("epochs", "lr_scale", "schedule", "stages", "calibration_images", "prune_residual", "freeze")
+    keys = ("epochs", "lr_scale", "schedule", "stages", "calibration_images", *SCOPE)
     return FineTuneSettings(
         **{key: plain[key] for key in keys},
         **nested,

@@ -24,7 +24,7 @@ from amc.finetune.stages import stage_plans
 from amc.finetune.tuner import Trained
 from amc.pruning.network import Network
 from amc.task.problem import Problem, assemble
-from amc.task.settings import Settings
+from amc.task.settings import Settings, scope_of
 from amc.task.task import Images, Task
 from amc.tracking import RunDir
 from amc.tracking.plans import best_plans
@@ -80,7 +80,7 @@ def finetune(
     task = task.on(resolve_device(device))
     check_trainable(task.model, task.train, task.criterion)
     facts = {**(facts or {}), "seed": seed, "settings": asdict(settings), "recipe": asdict(recipe)}
-    whole = Settings(prune_residual=settings.prune_residual, freeze=settings.freeze)
+    whole = Settings(**scope_of(vars(settings)))
     with Run(run_dir, resume=resume, verbose=verbose).opened({"command": "finetune", **facts}) as run:
         problem = assemble(task, settings.method(seed), whole, None, run)
         with TuningLog(run.folder, problem.fingerprint, verbose, task.metric.name) as log:

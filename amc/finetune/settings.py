@@ -10,9 +10,9 @@ from typing import Any
 from amc import recovery as recoveries
 from amc.core.checks import refuse_unknown
 from amc.core.errors import AmcError
-from amc.core.values import Flag, Kind, Many, OneOf, Real, Whole, check_all
+from amc.core.values import Kind, Many, OneOf, Real, Whole, check_all
 from amc.task.method import Method
-from amc.task.settings import FREEZE
+from amc.task.settings import SCOPE
 from amc.training.regularise import NAMES as REGULARISERS
 
 SCHEDULES = ("oneshot", "iterative")
@@ -23,8 +23,7 @@ KINDS: dict[str, Kind] = {
     "schedule": OneOf(names=SCHEDULES),
     "stages": Many(entry=Real(high=1, ends="()"), example="[0.8,0.65]"),
     "calibration_images": Whole(),
-    "prune_residual": Flag(),
-    "freeze": FREEZE,
+    **SCOPE,
 }
 SECTIONS: dict[str, dict[str, Kind]] = {
     "refine": {"plans": Whole(), "epochs": Whole()},
@@ -47,7 +46,7 @@ class FineTuneSettings:
         recovery: reconstruction of the weights before training.
         recovery_settings: such as ``positions``.
         calibration_images: training images for both.
-        prune_residual, freeze: as in the search.
+        prune_residual, prune_depth, uniform_per_axis, freeze: as in the search.
         distill_weight: share of the dense network's soft labels in the loss, in [0, 1]; 0: labels alone.
         distill_temperature: softens both networks' outputs.
         regulariser, regulariser_strength: one of :data:`amc.training.regularise.NAMES`, in the training before a
@@ -65,6 +64,8 @@ class FineTuneSettings:
     recovery_settings: Mapping[str, Any] = field(default_factory=dict)
     calibration_images: int = 2048
     prune_residual: bool = True
+    prune_depth: bool = False
+    uniform_per_axis: bool = False
     freeze: Sequence[str] = ()
     distill_weight: float = 0.0
     distill_temperature: float = 4.0

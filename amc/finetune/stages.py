@@ -66,8 +66,7 @@ def _on_the_way(plan: PruningPlan, groups: Sequence[LayerGroup], share: float) -
     return PruningPlan.make(groups, kept)
 
 
-def doomed_channels(plan: PruningPlan, ranking: Ranking) -> dict[str, npt.NDArray[np.int64]]:
-    """Group name → channels that the next stage's ``plan`` removes, by the ranking of the current network."""
-    counts: Mapping[str, int] = dict(plan.kept)
+def doomed_channels(counts: Mapping[str, int], ranking: Ranking) -> dict[str, npt.NDArray[np.int64]]:
+    """Group name → channels that the next stage, which keeps ``counts``, removes; by the current network's ranking."""
     gone = {name: np.sort(channels[counts[name] :]) for name, channels in ranking.items() if name in counts}
     return {name: channels for name, channels in gone.items() if len(channels)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,15 +13,17 @@ from torch import nn
 
 from amc.core.checks import whole
 from amc.core.errors import damaged
-from amc.core.types import Metrics, PruningPlan
+from amc.core.types import LayerGroup, Metrics, PruningPlan
 from amc.evaluation.scoring import measure
 from amc.finetune.settings import FineTuneSettings
 from amc.finetune.stages import doomed_channels
 from amc.importance import rank_groups
 from amc.pruning.network import Network, trace_network
 from amc.pruning.pruner import Pruner
+from amc.pruning.skipped import skipped_in
 from amc.pruning.surgery import resized
 from amc.task.problem import Problem, make_pruner
+from amc.task.settings import scope_of
 from amc.training.distillation import Teacher
 from amc.training.recipe import Recipe
 from amc.training.regularise import Penalty, make_penalty
@@ -124,18 +126,18 @@ class FineTuner:
         """
         if state is None:
             pruner = self._pruner(start)
-            cut = pruner.cut(PruningPlan.make(pruner.groups, dict(phase.plan.kept)))
+            cut = pruner.cut(self._left_of(phase.plan, pruner.groups))
             cut_metrics = self.score(cut)
             best = _Best(_copied(cut), cut_metrics, 0)
             self._on_best(cut, phase, cut_metrics)
             self._on_epoch(phase, Epoch(0, phase.epochs, math.nan, cut_metrics, 0.0, 0.0))
         else:
             with damaged("resume", "the checkpoint does not fit", "start a new run"):
-                cut, cut_metrics = resized(self._network.model, state["cut"]), Metrics.from_json(state["cut_metrics"])
+                cut, cut_metrics = self._rebuilt(phase, state["cut"]), Metrics.from_json(state["cut_metrics"])
                 best = _Best(state["best"], Metrics.from_json(state["best_metrics"]), whole(state["best_epoch"]))
-                resized(self._network.model, best.state)
+                self._rebuilt(phase, best.state)
             # What was kept may be a later epoch's, or part of it: the run was killed before that was in the checkpoint.
-            self._on_best(resized(self._network.model, best.state), phase, best.metrics)
+            self._on_best(self._rebuilt(phase, best.state), phase, best.metrics)
         small = copy.deepcopy(cut)
         trainer = self._trainer(small, phase)
 
@@ -162,7 +164,7 @@ class FineTuner:
                 self._on_best(trainer.trained, phase, found)
             self._on_epoch(phase, epoch)
             checkpoint(trainer.state())
-        return Trained(resized(self._network.model, best.state), best.metrics, best.epoch, cut, cut_metrics)
+        return Trained(self._rebuilt(phase, best.state), best.metrics, best.epoch, cut, cut_metrics)
 
     def _trainer(self, small: nn.Module, phase: Phase) -> Trainer:
         recipe = replace(
@@ -170,6 +172,11 @@ class FineTuner:
         )
         objective = Objective(self._problem.task.criterion, self._teacher, self._penalty(small, phase))
         return Trainer(small, self._train, self._val, recipe, objective, self._method.seed)
+
+    def _rebuilt(self, phase: Phase, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+        """The phase's network from its state dict."""
+        kept = {m.name: range(phase.plan[g.name]) for g in self._network.groups for m in g.members}
+        return resized(self._network.model, tensors, skipped_in(self._network.members, kept))
 
     def score(self, model: nn.Module) -> Metrics:
         """Metric and loss on the validation images, in float32."""
@@ -179,9 +186,14 @@ class FineTuner:
         if model is self._network.model:
             return self._network
         settings = self._settings
-        return trace_network(
-            model, self._network.example, prune_residual=settings.prune_residual, freeze=settings.freeze
-        )
+        # Branches go in the first stage: of what is left, none is dropped.
+        return trace_network(model, self._network.example, **{**scope_of(vars(settings)), "prune_depth": False})
+
+    def _left_of(self, plan: PruningPlan, groups: Sequence[LayerGroup]) -> PruningPlan:
+        """As much of a plan of the dense network as there still is to cut in one with these groups."""
+        known = {group.name for group in groups}
+        gone = {g.name for g in self._network.groups if g.branch is not None or any(not plan[b] for b in g.within)}
+        return PruningPlan.make(groups, {n: count for n, count in plan.kept if n in known or n not in gone})
 
     def _pruner(self, model: nn.Module) -> Pruner:
         if model is self._network.model:
@@ -199,8 +211,10 @@ class FineTuner:
         ranking = rank_groups(
             network, images, method.importance, seed=method.seed, loss=self._problem.task.criterion.loss
         )
-        doomed = doomed_channels(phase.following, ranking)
-        return make_penalty(settings.regulariser, settings.regulariser_strength, small, network.groups, doomed)
+        following = self._left_of(phase.following, network.groups)
+        counts = {member.name: following[group.name] for group in network.groups for member in group.members}
+        doomed = doomed_channels(counts, ranking)
+        return make_penalty(settings.regulariser, settings.regulariser_strength, small, network.members, doomed)
 
 
 def _copied(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -49,7 +49,7 @@ def score_channels(
         AmcError: unknown name, or activations that are not finite (``reconstruction``).
     """
     one_of("importance", name, NAMES)
-    prunable = [g for g in network.groups if g.frozen is None]
+    prunable = [g for g in network.members if g.frozen is None and g.branch is None]
     if name == "random":
         rng = np.random.default_rng(seed)
         return {g.name: rng.random(g.channels) for g in prunable}
@@ -122,6 +122,7 @@ def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tens
 def rank_groups(
     network: Network, images: ImageSet, importance: str, *, seed: int = 0, loss: Loss = F.cross_entropy
 ) -> Ranking:
-    """Group name → channels by falling importance, of every group that can be pruned."""
+    """Group name → channels by falling importance, of every group that can be pruned; of a branch its one."""
     scores = score_channels(importance, network, images, seed=seed, loss=loss)
-    return {g.name: rank_channels(g, scores[g.name]) for g in network.groups if g.frozen is None}
+    free = [g for g in network.members if g.frozen is None]
+    return {g.name: rank_channels(g, scores.get(g.name, np.ones(1))) for g in free}

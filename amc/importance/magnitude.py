@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from amc.core.types import ChannelSlice, LayerGroup, Loss
+from amc.core.places import ChannelSlice
+from amc.core.types import LayerGroup, Loss
 from amc.data import ImageSet
 from amc.pruning.layers import Mixing, is_depthwise, is_transposed
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from amc.core.types import LayerGroup
 
 Counts = npt.NDArray[np.int64]
+DROP_BELOW = 0.2  # keep ratio: a branch of which an action asks for less is dropped
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class Bounds:
         return min(max(channels, self.lowest), self.highest)
 
     def nearest(self, keep_ratio: float) -> int:
-        """The allowed count nearest to ``keep_ratio``; 1.0 gives the most."""
+        """The allowed count nearest to ``keep_ratio``; 1.0 gives the most. A branch goes where little is asked."""
+        if self.group.branch is not None:
+            return self.inside(int(keep_ratio >= DROP_BELOW))
         return self.inside(self.group.round_channels(keep_ratio, self.channel_round))
 
     def more(self, channels: int) -> int:

@@ -129,8 +129,7 @@ class Budget:
 
 def _outside(cost_model: CostModel, cost: str) -> str:
     """The share of MACs that no plan changes, if it is worth a word."""
-    rest = cost_model.rest.macs
-    share = 0.0 if cost != "macs" or rest is None else rest.constant / cost_model.cost().macs
+    share = 0.0 if cost != "macs" else cost_model.rest.constant("macs") / cost_model.cost().macs
     return f" ({share:.4f} are attention, recurrent layers and others that can't be cut)" if share > 0.01 else ""
 
 

@@ -12,6 +12,7 @@ from amc.core.errors import AmcError
 from amc.core.types import LayerGroup
 from amc.core.values import ByPattern, Kind, Real, Some, Whole
 from amc.pruning.bounds import Bounds
+from amc.pruning.coupling.branches import SUFFIX
 
 SHARE = Real(high=1, ends="(]")
 # What can be asked of single groups.
@@ -67,7 +68,9 @@ class Limits:
         min_channels: fewest channels; a group that has no more stays whole.
         constraints: name or pattern of layers → any of ``min_keep``, ``max_keep``, ``min_channels``, ``channel_round``
             and ``keep`` (the ratio itself: nothing is searched), for the groups whose channels are such a layer's own
-            (those that it only reads are another's). Of several that match, later ones win key by key.
+            (those that it only reads are another's). Of several that match, later ones win key by key. A residual
+            branch stays where some of it is asked for, and goes where ``max_keep`` or ``keep`` below 1 is asked of its
+            own name (``layer1.0:branch``).
     """
 
     min_keep: float = 0.1
@@ -93,7 +96,7 @@ class Limits:
 
     def check_rounding(self, groups: Sequence[LayerGroup]) -> None:
         """Raises ``AmcError`` for a rounding beyond every group that it is for: only whole groups would be left."""
-        asked = {g: self._rounding(g) for g in _free(groups)}
+        asked = {g: self._rounding(g) for g in _free(groups) if g.branch is None}
         for rounding in dict.fromkeys(asked.values()):
             widest = max(g.channels for g in asked if asked[g] == rounding)
             if rounding.value > widest:
@@ -109,6 +112,8 @@ class Limits:
 
     def _bounds(self, group: LayerGroup) -> Bounds:
         asked, rounding = self._asked(group), self._rounding(group)
+        if group.branch is not None:
+            return self._of_branch(group, asked)
         shares = {key: _share(asked[key], group) for key in ("min_keep", "min_channels") if key in asked}
         strictest = max(shares, key=lambda key: shares[key], default=None)
         lowest = group.min_channels(shares[strictest] if strictest else 0.0, rounding.value)
@@ -126,16 +131,26 @@ class Limits:
             return Bounds(group, count, count, rounding.value, self.min_keep)
         return Bounds(group, lowest, highest, rounding.value, shares["min_keep"])
 
+    @staticmethod
+    def _of_branch(group: LayerGroup, asked: Mapping[str, Asked]) -> Bounds:
+        """A branch may be dropped, unless some of it is asked for; by its own name it can be told to go."""
+        told = (asked[key] for key in ("keep", "max_keep") if key in asked)
+        if any(SUFFIX in one.name and one.value < 1 for one in told):
+            return Bounds(group, 0, 0, 1, 0.0)
+        some = any(key in asked for key in ("min_keep", "min_channels", "keep"))
+        return Bounds(group, int(some), 1, 1, float(some))
+
     def _asked(self, group: LayerGroup) -> dict[str, Asked]:
-        """Key → what is asked of the group. A given ratio takes the place of what is asked of all."""
+        """Key → what is asked of the group. A given ratio takes the place of what is asked of all, as of branches."""
         own = {
             key: Asked(f"constraints.{pattern}.{key}", value)
             for pattern, entry in self.constraints.items()
             if _matches(pattern, group)
             for key, value in entry.items()
         }
-        common = {key: Asked(f"budget.{key}", getattr(self, key)) for key in ("min_keep", "min_channels")}
-        return own if "keep" in own else {**common, **own}
+        if "keep" in own or group.branch is not None:
+            return own
+        return {**{key: Asked(f"budget.{key}", getattr(self, key)) for key in ("min_keep", "min_channels")}, **own}
 
     def _rounding(self, group: LayerGroup) -> Asked:
         own, common = self._asked(group).get("channel_round"), self.channel_round

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from amc.core.errors import AmcError
 from amc.core.types import Cost, LayerGroup, PruningPlan
-from amc.pruning.layers import LayerShape
+from amc.pruning.layers import LayerShape, is_inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,11 @@ class CostTerms:
         """The sum of two costs of the same groups."""
         return CostTerms(self.constant + other.constant, self.linear + other.linear, self.pairwise + other.pairwise)
 
+    @classmethod
+    def none(cls, groups: int, constant: float = 0.0) -> CostTerms:
+        """A cost that no plan changes."""
+        return cls(constant, np.zeros(groups), np.zeros((groups, groups)))
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -46,23 +52,50 @@ class Axis:
 
 @dataclass(frozen=True)
 class Term:
-    """A cost outside of layers that is a product of lengths, times a constant."""
+    """A cost outside of layers that is a product of lengths, times a constant.
+
+    Attributes:
+        where: the module that runs it, or the parameter that it is the size of.
+    """
 
     constant: float
     axes: tuple[Axis, ...]
+    where: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A cost that falls away with any of some branches, given by the numbers of their groups."""
+
+    terms: CostTerms
+    branches: tuple[int, ...] = ()
+
+    def value(self, counts: npt.NDArray[np.float64]) -> float:
+        """The cost for kept counts ``[groups]``."""
+        return self.terms.value(counts) if all(counts[i] for i in self.branches) else 0.0
 
 
 @dataclass(frozen=True)
 class Rest:
-    """Cost outside the layers that are cut.
+    """Cost outside the layers that are cut, in parts.
 
     Attributes:
         params: parameters that belong to no such layer (free ones, layer norms, embeddings).
-        macs: MACs of other operations (attention, recurrent layers, functional calls); ``None``: there are none.
+        macs: MACs of other operations (attention, recurrent layers, functional calls).
     """
 
-    params: CostTerms | int = 0
-    macs: CostTerms | None = None
+    params: tuple[Part, ...] = ()
+    macs: tuple[Part, ...] = ()
+
+    def value(self, name: str, counts: npt.NDArray[np.float64]) -> float:
+        """The cost called ``params`` or ``macs`` for kept counts ``[groups]``."""
+        parts: tuple[Part, ...] = getattr(self, name)
+        return sum(part.value(counts) for part in parts)
+
+    def constant(self, name: str) -> float:
+        """As much of it as no plan changes."""
+        parts: tuple[Part, ...] = getattr(self, name)
+        return sum(part.terms.constant for part in parts if not part.branches)
 
 
 class TooManyGroupsError(Exception):
@@ -73,23 +106,25 @@ class TooManyGroupsError(Exception):
         self.groups = tuple(groups)
 
 
-def expanded(terms: Iterable[Term], constant: float, groups: Sequence[LayerGroup]) -> CostTerms:
-    """The sum of these terms and a constant as a polynomial.
+def expanded(terms: Iterable[Term], groups: Sequence[LayerGroup]) -> tuple[Part, ...]:
+    """The sum of these terms as polynomials, one for each set of branches that some lie in.
 
     Raises:
-        TooManyGroupsError: one is of third degree.
+        TooManyGroupsError: one is of third degree, not counting branches.
     """
     column = {g.name: i for i, g in enumerate(groups)}
     full = {g.name: g.channels for g in groups if g.frozen is not None}
-    n = len(groups)
-    total = CostTerms(constant, np.zeros(n), np.zeros((n, n)))
+    around = Around(groups)
+    totals: dict[tuple[int, ...], CostTerms] = {}
     for term in terms:
         lengths = []
         for axis in term.axes:
             fixed = axis.fixed + sum(each * full[name] for name, each in axis.per_channel if name in full)
             lengths.append((fixed, {column[name]: each for name, each in axis.per_channel if name not in full}))
-        total = total.plus(_multiplied(term.constant, lengths, groups))
-    return total
+        branches = around.branches(term.where)
+        before = totals.get(branches, CostTerms.none(len(groups)))
+        totals[branches] = before.plus(_multiplied(term.constant, lengths, groups))
+    return tuple(Part(terms, branches) for branches, terms in totals.items())
 
 
 def _multiplied(
@@ -105,8 +140,7 @@ def _multiplied(
                 key = tuple(sorted((*columns, c)))
                 after[key] = after.get(key, 0.0) + value * each
         found = after
-    n = len(groups)
-    terms = CostTerms(found.pop((), 0.0), np.zeros(n), np.zeros((n, n)))
+    terms = CostTerms.none(len(groups), found.pop((), 0.0))
     for columns, value in found.items():
         if len(columns) > 2:
             raise TooManyGroupsError([groups[c].name for c in columns])
@@ -117,12 +151,25 @@ def _multiplied(
     return terms
 
 
+class Around:
+    """The branches around each module, by the numbers of their groups."""
+
+    def __init__(self, groups: Sequence[LayerGroup]) -> None:
+        self._modules = [
+            (i, g.branch.modules) for i, g in enumerate(groups) if g.branch is not None and g.frozen is None
+        ]
+
+    def branches(self, path: str) -> tuple[int, ...]:
+        """Of a module or tensor."""
+        return tuple(i for i, modules in self._modules if is_inside(path, modules))
+
+
 class CostModel:
     """Predicts the cost of any plan for one network.
 
     A layer's axis length is its original length minus what each group removed from it, so all lengths are one
-    matrix product; a layer's cost is then ``macs_per_pair · out · in + macs_per_out · out``. What else the network
-    costs is :class:`Rest`: as a rule a constant.
+    matrix product; a layer's cost is then ``macs_per_pair · out · in + macs_per_out · out``, or nothing if it lies in a
+    branch that is dropped. What else the network costs is :class:`Rest`: as a rule a constant.
     """
 
     def __init__(self, groups: Sequence[LayerGroup], layers: Sequence[LayerShape], rest: Rest | None = None) -> None:
@@ -137,6 +184,10 @@ class CostModel:
             for s in group.slices:
                 uses = self._out_uses if s.axis == "out" else self._in_uses
                 uses[row[s.layer], column] += len(s.positions) / group.channels
+        around = Around(groups)
+        self._branches = np.zeros(shape)  # 1 where a layer lies in a branch
+        for i, layer in enumerate(layers):
+            self._branches[i, list(around.branches(layer.name))] = 1
         self._original = np.array([g.channels for g in groups], dtype=float)
         self._column = {g.name: i for i, g in enumerate(groups)}
         self._out_size = np.array([layer.out_size for layer in layers], dtype=float)
@@ -158,20 +209,24 @@ class CostModel:
         removed = self._original - counts
         return self._out_size - self._out_uses @ removed, self._in_size - self._in_uses @ removed
 
+    def runs(self, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Whether each layer runs: those of dropped branches don't. ``[layers]``."""
+        result: npt.NDArray[np.bool_] = self._branches @ (counts == 0) == 0
+        return result
+
     def macs(self, counts: npt.NDArray[np.float64]) -> int:
-        other = 0.0 if self.rest.macs is None else self.rest.macs.value(counts)
-        return int(np.rint(self.layer_macs(counts).sum() + other))
+        return int(np.rint(self.layer_macs(counts).sum() + self.rest.value("macs", counts)))
 
     def layer_macs(self, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """MACs of each layer, ``[layers]``."""
         out, inp = self.sizes(counts)
         result: npt.NDArray[np.float64] = out * (self._macs_per_pair * inp + self._macs_per_out)
-        return result
+        return result * self.runs(counts)
 
     def params(self, counts: npt.NDArray[np.float64]) -> int:
         out, inp = self.sizes(counts)
-        rest = self.rest.params if isinstance(self.rest.params, int) else self.rest.params.value(counts)
-        return int(np.rint((out * (self._params_per_pair * inp + self._params_per_out)).sum() + rest))
+        each = out * (self._params_per_pair * inp + self._params_per_out)
+        return int(np.rint(each @ self.runs(counts) + self.rest.value("params", counts)))
 
     def latency_ms(self, counts: npt.NDArray[np.float64]) -> float | None:
         """``None``: this model knows no latencies."""
@@ -192,7 +247,8 @@ class CostModel:
     def terms(self, name: str) -> CostTerms:
         """The cost called ``name`` (``macs`` or ``params``) as a polynomial of the groups' kept counts.
 
-        A layer's axes are ``a + U c`` and ``b + V c`` long, so ``p · out · in + q · out`` multiplies out.
+        A layer's axes are ``a + U c`` and ``b + V c`` long, so ``p · out · in + q · out`` multiplies out. Branches
+        count as kept.
 
         Raises:
             AmcError: a cost that is no product of channel counts, such as a latency.
@@ -208,7 +264,5 @@ class CostModel:
             linear=V.T @ (pair * a) + U.T @ (pair * b + alone),
             pairwise=np.triu(full) + np.tril(full, -1).T,
         )
-        rest = self.rest.params if name == "params" else self.rest.macs
-        if isinstance(rest, CostTerms):
-            return layers.plus(rest)
-        return replace(layers, constant=layers.constant + (rest or 0))
+        parts: tuple[Part, ...] = getattr(self.rest, name)
+        return functools.reduce(CostTerms.plus, (part.terms for part in parts), layers)

@@ -14,10 +14,13 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from amc.core.errors import AmcError
-from amc.core.types import ChannelSlice, LayerGroup
+from amc.core.places import ChannelSlice
+from amc.core.types import LayerGroup
 from amc.models.weights import check_weights
 from amc.pruning.cost import Axis, Term
 from amc.pruning.coupling import Coupling, Product, couplings
+from amc.pruning.coupling.branches import branches
+from amc.pruning.depth import modules_in, with_branches
 from amc.pruning.inputs import Example, first
 from amc.pruning.layers import (
     LayerCall,
@@ -40,13 +43,14 @@ class Traced:
     Attributes:
         groups: in forward order, proved.
         products: matrix products outside of layers.
-        layers: their shapes, and the number of parameters outside.
+        layers: their shapes.
+        other_params: parameters outside of them, by name.
     """
 
     groups: tuple[LayerGroup, ...]
     products: tuple[Term, ...]
     layers: tuple[LayerShape, ...]
-    other_params: int
+    other_params: Mapping[str, nn.Parameter]
 
 
 def trace(
@@ -54,10 +58,11 @@ def trace(
     example_input: Example,
     *,
     prune_residual: bool = True,
+    prune_depth: bool = False,
     freeze: Iterable[str] | str = (),
 ) -> tuple[LayerGroup, ...]:
     """The groups that :func:`traced` finds."""
-    return traced(model, example_input, prune_residual=prune_residual, freeze=freeze).groups
+    return traced(model, example_input, prune_residual=prune_residual, prune_depth=prune_depth, freeze=freeze).groups
 
 
 @torch.inference_mode(mode=False)  # under it, views are not told from what they are of
@@ -66,6 +71,7 @@ def traced(
     example_input: Example,
     *,
     prune_residual: bool = True,
+    prune_depth: bool = False,
     freeze: Iterable[str] | str = (),
 ) -> Traced:
     """The coupled layer groups of ``model`` in forward order, each proved by a trial cut.
@@ -79,6 +85,7 @@ def traced(
         example_input: ``[n, …]``, one input or several; or the arguments of one call, as a tuple or a dict. On the
             model's device.
         prune_residual: ``False`` freezes residual streams.
+        prune_depth: also residual branches, to be kept or dropped as a whole, each before the groups within it.
         freeze: names or patterns (``layer1.*``) of layers whose groups must stay whole.
 
     Raises:
@@ -94,21 +101,24 @@ def traced(
     macs = {s.name: s.out_size * (s.macs_per_pair * s.in_size + s.macs_per_out) for s in shapes}
     with frozen_eval(model):
         found = couplings(model, first(example_input), calls)
+        residual = branches(model, first(example_input)) if prune_depth else []
     groups = [_layer_group(model, coupling, calls, macs) for coupling in found.all]
+    atoms = {g.name: list(c.atoms or ()) for g, c in zip(groups, found.all, strict=True)}
+    groups = with_branches(model, groups, residual, macs)
     patterns = [freeze] if isinstance(freeze, str) else [str(pattern) for pattern in freeze]
     _check_patterns(model, patterns)
     for i, group in enumerate(groups):
         if group.frozen is None:
-            groups[i] = replace(group, frozen=_unwanted(group, patterns, prune_residual))
-    atoms = {g.name: list(c.atoms or ()) for g, c in zip(groups, found.all, strict=True)}
+            groups[i] = replace(group, frozen=_unwanted(model, group, patterns, prune_residual))
     proved = prove(model, groups, atoms, found.selections, example_input)
     alone = tuple(replace(s, macs_per_pair=0.0) if s.name in found.moving else s for s in shapes)
     return Traced(proved, _terms(found.products, atoms), alone, other_params)
 
 
-def _unwanted(group: LayerGroup, patterns: Sequence[str], prune_residual: bool) -> str | None:
+def _unwanted(model: nn.Module, group: LayerGroup, patterns: Sequence[str], prune_residual: bool) -> str | None:
     """Why the user keeps a group whole."""
     names = [s.layer for s in group.slices] + [t.tensor.rpartition(".")[0] for t in group.tensors]
+    names += [] if group.branch is None else modules_in(model, group.branch)
     hit = next((p for p in patterns if any(fnmatch.fnmatch(name, p) for name in names)), None)
     if hit is not None:
         return f"frozen by the user ({hit})"
@@ -116,18 +126,17 @@ def _unwanted(group: LayerGroup, patterns: Sequence[str], prune_residual: bool) 
 
 
 def _terms(products: Iterable[Product], atoms: Mapping[str, Sequence[int]]) -> tuple[Term, ...]:
-    """Products by the groups' channels instead of atoms; those that follow none are left out."""
+    """Products by the groups' channels instead of atoms."""
     owner = {root: name for name, roots in atoms.items() for root in roots}
-    terms: Counter[tuple[Axis, ...]] = Counter()
+    terms: Counter[tuple[str, tuple[Axis, ...]]] = Counter()
     for product in products:
         axes = []
         for roots in product.axes:
             found = Counter(owner.get(root) for root in roots.tolist())
             per_channel = {name: count / len(atoms[name]) for name, count in found.items() if name is not None}
             axes.append(Axis(found[None], tuple(sorted(per_channel.items()))))
-        if any(axis.per_channel for axis in axes):
-            terms[tuple(axes)] += product.constant  # type: ignore[assignment]
-    return tuple(Term(constant, axes) for axes, constant in terms.items())
+        terms[product.module, tuple(axes)] += product.constant  # type: ignore[assignment]
+    return tuple(Term(constant, axes, module) for (module, axes), constant in terms.items())
 
 
 def _check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:

@@ -90,7 +90,7 @@ class LatencyCostModel(CostModel):
             + self._stack[n, i, j + 1] * (1 - u) * v
             + self._stack[n, i + 1, j + 1] * u * v
         )
-        return float(corners.sum()) + self._constant
+        return float(corners @ self.runs(counts)[rows]) + self._constant
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with which a resumed search need not measure again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
@@ -63,6 +63,15 @@ def is_cuttable(module: nn.Module) -> bool:
     if is_transposed(module):
         return bool(module.groups == 1)
     return isinstance(module, Mixing) or is_per_channel(module)
+
+
+def is_inside(path: str, modules: Collection[str]) -> bool:
+    """Whether a module or tensor is one of these modules, or within one."""
+    while path not in modules:
+        if not path:
+            return False
+        path = path.rpartition(".")[0]
+    return True
 
 
 def tensor_of(model: nn.Module, name: str) -> torch.Tensor:
@@ -182,7 +191,9 @@ def _positions(module: nn.Module, x: torch.Tensor) -> int:
     return x.numel() // max(1, x.shape[x.dim() - spatial - 1])
 
 
-def layer_shapes(model: nn.Module, calls: Mapping[str, LayerCall]) -> tuple[tuple[LayerShape, ...], int]:
+def layer_shapes(
+    model: nn.Module, calls: Mapping[str, LayerCall]
+) -> tuple[tuple[LayerShape, ...], dict[str, nn.Parameter]]:
     """For :class:`~amc.pruning.cost.CostModel`: the shape of each layer, and the parameters outside these layers."""
     shapes = []
     counted: set[int] = set()
@@ -195,8 +206,7 @@ def layer_shapes(model: nn.Module, calls: Mapping[str, LayerCall]) -> tuple[tupl
             weight = getattr(module, "weight", None)
             counted |= {id(p) for p in new if p is weight or _has_channels(p, shape)}
             shapes.append(shape)
-    rest = sum(p.numel() for p in model.parameters() if id(p) not in counted)
-    return tuple(shapes), rest
+    return tuple(shapes), {name: p for name, p in model.named_parameters() if id(p) not in counted}
 
 
 def _shape_of(name: str, module: nn.Module, positions: int, params: Sequence[nn.Parameter]) -> LayerShape:

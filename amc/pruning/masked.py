@@ -16,19 +16,20 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from amc.core.places import Summand
 from amc.pruning.coupling.follow import Selections
 from amc.pruning.coupling.operations import AVERAGES, LAYER_NORMS, aten
 
 
 class Masked(TorchDispatchMode):
-    """Lets chosen operations see only the kept channels.
+    """Lets chosen operations see only the kept channels, and of dropped branches nothing.
 
     Attributes:
         lowest: the least precise floating-point type that any operation gave.
     """
 
-    def __init__(self, selections: Selections, removed: Iterable[int]) -> None:
-        """``removed``: roots of the channels that are gone."""
+    def __init__(self, selections: Selections, removed: Iterable[int], dropped: Iterable[Summand] = ()) -> None:
+        """``removed``: roots of the channels that are gone; ``dropped``: what the branches that are gone add."""
         super().__init__()  # type: ignore[no-untyped-call]
         gone = np.fromiter(removed, dtype=np.int64)
         self._kept = {
@@ -36,6 +37,9 @@ class Masked(TorchDispatchMode):
             for key, choices in selections.items()
             if any(np.isin(atoms, gone).any() for _, _, atoms in choices)
         }
+        self._dropped: dict[tuple[str, int], list[int]] = {}
+        for summand in dropped:
+            self._dropped.setdefault((summand.operation, summand.ran), []).append(summand.place)
         self._ran: Counter[str] = Counter()
         self.lowest = torch.float64
 
@@ -43,9 +47,12 @@ class Masked(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         packet = str(func._overloadpacket)
-        chosen = self._kept.get((packet, self._ran[packet]))
+        now = packet, self._ran[packet]
+        chosen = self._kept.get(now)
         self._ran[packet] += 1
         kwargs = kwargs or {}
+        for place in self._dropped.get(now, ()):
+            args[place].zero_()  # in place, as the addition may be; a branch's sum has no other reader
         result = func(*args, **kwargs) if chosen is None else _selected(func, list(args), kwargs, chosen)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.dim() and leaf.dtype != torch.float64:

@@ -15,6 +15,7 @@ from amc.pruning.groups import traced
 from amc.pruning.inputs import Example
 from amc.pruning.latency import LatencyCostModel, measure_tables
 from amc.pruning.rest import priced
+from amc.pruning.tied import tied, tied_rest
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,15 @@ class Network:
     """A traced network: its groups and cost model."""
 
     model: nn.Module
-    groups: tuple[LayerGroup, ...]
+    groups: tuple[LayerGroup, ...]  # one action each
     cost_model: CostModel
     example: Any  # one normalised input, [1, c, h, w]; or the arguments of a call
     uncounted: Mapping[str, Uncounted] = field(default_factory=dict)  # operations whose MACs nobody knows
+
+    @property
+    def members(self) -> tuple[LayerGroup, ...]:
+        """The groups that are cut: ``groups``, those that are tied each for itself."""
+        return tuple(member for group in self.groups for member in group.members)
 
 
 def trace_network(
@@ -33,6 +39,8 @@ def trace_network(
     example: Example,
     *,
     prune_residual: bool = True,
+    prune_depth: bool = False,
+    uniform_per_axis: bool = False,
     freeze: Iterable[str] = (),
     latency: bool | Mapping[str, Any] = False,
 ) -> Network:
@@ -42,6 +50,8 @@ def trace_network(
         model: any network; left as it is but for being put into evaluation mode.
         example: one normalised input ``[1, c, h, w]``; or the arguments of one call, a tuple or a dict.
         prune_residual: ``False`` freezes residual streams.
+        prune_depth: whether residual branches may be dropped.
+        uniform_per_axis: whether groups that blocks have in common are tied, see :func:`amc.pruning.tied.tied`.
         freeze: names or patterns of layers that stay whole.
         latency: measure a latency table, or use one that an earlier part of the run measured.
 
@@ -49,8 +59,11 @@ def trace_network(
         AmcError: the network's graph can't be followed.
     """
     model.eval()
-    found = traced(model, example, prune_residual=prune_residual, freeze=freeze)
+    found = traced(model, example, prune_residual=prune_residual, prune_depth=prune_depth, freeze=freeze)
     groups, rest = priced(model, found, example)
+    if uniform_per_axis:
+        ties = tied(groups)
+        groups, rest = ties, tied_rest(rest, groups, ties)
     unseen = uncounted_operations(model, example)
     if not latency:
         return Network(model, groups, CostModel(groups, found.layers, rest), example, unseen)

@@ -18,7 +18,7 @@ from amc.core.types import LayerGroup
 from amc.pruning.attention import sized_attention
 from amc.pruning.coupling.follow import Selections
 from amc.pruning.inputs import Example, described, mapped, outputs_of, run
-from amc.pruning.layers import Mixing, unfused
+from amc.pruning.layers import Mixing, is_inside, unfused
 from amc.pruning.masked import Masked
 from amc.pruning.surgery import Kept, Surgeon
 
@@ -44,6 +44,8 @@ def prove(
 ) -> tuple[LayerGroup, ...]:
     """Freezes the groups whose trial cut is wrong. All at once first; halves of a failing set until it is found.
 
+    Then branches, every other one and the others, of the network that is cut already.
+
     Args:
         model: dense.
         groups: to be proved.
@@ -55,14 +57,33 @@ def prove(
     surgeon = Surgeon(twin, groups)
     trials = _Trials(surgeon, atoms, selections, example)
     rng = np.random.default_rng(0)
-    trial = {g.name: _half(g, rng) for g in groups if g.frozen is None and g.channels > g.step}
-    reasons: dict[str, str] = {}
+    free = [g for g in groups if g.frozen is None]
+    trial = {g.name: _half(g, rng) for g in free if g.branch is None and g.channels > g.step}
 
     @functools.cache  # the first cut, of all groups, is as a rule the only one that is needed
     def failure(*names: str) -> str | None:
         return trials.failure({n: trial[n] for n in names})
 
-    pending = [tuple(trial)] if trial else []
+    reasons = _wrong(failure, [tuple(trial)] if trial else [])
+    reasons |= _clashes(failure, [n for n in trial if n not in reasons])
+    cut = [n for n in trial if n not in reasons]
+    branches = [g.name for g in free if g.branch is not None]
+    trial |= {name: np.zeros(0, dtype=np.int64) for name in branches}
+    without = functools.partial(failure, *cut)
+    reasons |= _wrong(without, [half for half in (tuple(branches[::2]), tuple(branches[1::2])) if half])
+    reasons |= _clashes(without, [n for n in branches if n not in reasons])
+    single = "has only {} channel{}, the fewest that can be kept"
+    result = []
+    for g in groups:
+        if g.frozen is None and g.name not in trial:
+            g = replace(g, frozen=single.format(g.channels, "s" if g.channels > 1 else ""))
+        result.append(replace(g, frozen=reasons[g.name]) if g.name in reasons else g)
+    return tuple(result)
+
+
+def _wrong(failure: Callable[..., str | None], pending: list[tuple[str, ...]]) -> dict[str, str]:
+    """Groups of these sets that can't be cut by themselves, with the reason."""
+    reasons: dict[str, str] = {}
     while pending:
         names = pending.pop()
         found = failure(*names)
@@ -72,14 +93,7 @@ def prove(
             reasons[names[0]] = found
         else:
             pending += [names[: len(names) // 2], names[len(names) // 2 :]]
-    reasons |= _clashes(failure, [n for n in trial if n not in reasons])
-    single = "has only {} channel{}, the fewest that can be kept"
-    result = []
-    for g in groups:
-        if g.frozen is None and g.name not in trial:
-            g = replace(g, frozen=single.format(g.channels, "s" if g.channels > 1 else ""))
-        result.append(replace(g, frozen=reasons[g.name]) if g.name in reasons else g)
-    return tuple(result)
+    return reasons
 
 
 def _clashes(failure: Callable[..., str | None], names: Sequence[str]) -> dict[str, str]:
@@ -174,21 +188,25 @@ class _Trials:
         self, surgeon: Surgeon, atoms: Mapping[str, Sequence[int]], selections: Selections, example: Example
     ) -> None:
         self._surgeon, self._atoms, self._selections, self._example = surgeon, atoms, selections, example
+        self._summands = {g.name: g.branch.summand for g in surgeon.groups if g.branch is not None}
 
     @torch.no_grad()
     def failure(self, kept: Kept) -> str | None:
         """Why cutting ``kept`` is wrong; ``None`` if the cut network computes what the masked one does."""
-        removed = {root for name in kept for root in np.delete(np.array(self._atoms[name]), kept[name]).tolist()}
-        masked = Masked(self._selections, removed)
+        widths = [name for name in kept if name not in self._summands]
+        removed = {root for name in widths for root in np.delete(np.array(self._atoms[name]), kept[name]).tolist()}
+        dropped = [self._summands[name] for name in kept if name in self._summands]
+        masked = Masked(self._selections, removed, dropped)
         whole = self._whole_layers(kept)
         try:
             with unfused():
                 expected = _outputs(self._surgeon.zeroed(kept), self._example, whole, masked)
                 actual = _outputs(self._surgeon.cut(kept), self._example, whole)
         except Exception as error:
-            return f"a trial cut does not run: {first_line(error)[:120]}"
+            without = "the network does not run without it" if dropped else "a trial cut does not run"
+            return f"{without}: {first_line(error)[:120]}"
         if [t.shape for t in actual[1]] != [t.shape for t in expected[1]]:
-            return OUTPUT
+            return "without it, the output has another shape" if dropped else OUTPUT
         tolerance = TOLERANCE if masked.lowest == torch.float64 else ROUGH
         pairs = zip(actual[0] + actual[1], expected[0] + expected[1], strict=True)
         # A layer that mixes positions may have channels in their place.
@@ -197,7 +215,8 @@ class _Trials:
 
     def _whole_layers(self, kept: Kept) -> list[str]:
         """Layers that keep all outputs; what they give must agree, even if the network only returns a choice of it."""
-        names = [name for name, m in self._surgeon.model.named_modules() if isinstance(m, Mixing)]
+        gone = self._surgeon.skipped(kept)
+        names = [n for n, m in self._surgeon.model.named_modules() if isinstance(m, Mixing) and not is_inside(n, gone)]
         return [name for name in names if self._surgeon.kept_positions(name, "out", kept) is None]
 
 

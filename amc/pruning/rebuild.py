@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from amc.core.checks import number, text, whole
 from amc.core.errors import AmcError, first_line
 from amc.core.files import plain
+from amc.core.places import Form
 from amc.core.trust import BUILDERS, check_arguments, own_callable, trusted
 from amc.models import build
 from amc.models.arguments import TORCHVISION
@@ -23,9 +24,10 @@ from amc.models.build import skeleton
 from amc.models.stem import run_once
 from amc.pruning.layers import is_cuttable
 from amc.pruning.numbers import follow_tensors, set_known_numbers
+from amc.pruning.skipped import skip
 from amc.pruning.surgery import Surgeon, resized
 
-FORMAT = 2  # 1 had no numbers
+FORMAT = 3  # 1 had no numbers, 2 no skipped modules
 WEIGHTS, PLAN, MODEL = "weights.safetensors", "plan.json", "model.json"
 # What a description may not give as an argument: build() has its own, and weights come from the folder.
 RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "checkpoint", "seed")
@@ -44,6 +46,7 @@ class PrunedInfo:
         mean, std: of the images scaled to [0, 1], per channel; the network wants ``(image - mean) / std``.
         layers: layer → its channels (out, in), of all layers that can be cut.
         numbers: module → the whole numbers that it keeps (``num_heads`` …), some of which follow channels.
+        skipped: modules of dropped branches → form of what they returned, see :class:`amc.pruning.skipped.Skipped`.
         channels_last: names of the tensors that lay in memory that way.
         facts: measured results of the network, such as its accuracy.
         files: name → SHA-256 of the other files in the folder.
@@ -56,6 +59,7 @@ class PrunedInfo:
     std: tuple[float, ...]
     layers: Mapping[str, tuple[int, int]]
     numbers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    skipped: Mapping[str, Form] = field(default_factory=dict)
     channels_last: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -86,10 +90,19 @@ class PrunedInfo:
                 module: {text(name): whole(value) for name, value in own.items()}
                 for module, own in data.get("numbers", {}).items()
             },
+            skipped={text(path): _form(form) for path, form in data.get("skipped", {}).items()},
             channels_last=tuple(text(name) for name in data["channels_last"]),
             facts=dict(data["facts"]),
             files={name: text(digest) for name, digest in data["files"].items()},
         )
+
+
+def _form(form: object) -> Form:
+    if form is None:
+        return None
+    if not isinstance(form, list) or not all(isinstance(entry, bool) for entry in form):
+        raise TypeError(f"form {form!r} of what a skipped module returns")
+    return tuple(form)
 
 
 def _network(target: str, stem: str = "auto", arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -156,6 +169,12 @@ def _assemble(folder: Path, uncut: nn.Module, tensors: Mapping[str, torch.Tensor
 
 def _shrunk(uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedInfo) -> nn.Module:
     """Raises ``ValueError`` if the tensors are no cut of ``uncut``."""
+    if info.skipped:
+        uncut = copy.deepcopy(uncut)
+        try:
+            skip(uncut, info.skipped)
+        except AttributeError as error:
+            raise ValueError(f"it has no module that was left out ({first_line(error)})") from error
     buffers = _unsaved_buffers(uncut)
     missing = buffers.keys() - tensors.keys()
     if missing:

@@ -38,6 +38,7 @@ from amc.pruning.rebuild import (
     _unsaved_buffers,
     architecture,
 )
+from amc.pruning.skipped import skipped_modules
 
 
 def save_pruned(
@@ -83,6 +84,7 @@ def save_pruned(
         std=tuple(std),
         layers=_layers(model),
         numbers={name: own for name, module in model.named_modules() if (own := numbers_of(module))},
+        skipped=skipped_modules(model),
         channels_last=tuple(name for name, tensor in tensors.items() if _is_channels_last(tensor)),
         facts=facts,
     )

@@ -12,9 +12,19 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from amc.core.types import LayerGroup, PruningPlan, TensorSlice
-from amc.pruning.layers import is_cuttable, is_depthwise, is_per_channel, is_transposed, per_channel_size, tensor_of
+from amc.core.places import Form, TensorSlice
+from amc.core.types import LayerGroup
+from amc.pruning.layers import (
+    is_cuttable,
+    is_depthwise,
+    is_inside,
+    is_per_channel,
+    is_transposed,
+    per_channel_size,
+    tensor_of,
+)
 from amc.pruning.numbers import follow_tensors, get_number, set_numbers
+from amc.pruning.skipped import Skipped, skip, skipped_in, tell_others
 
 Kept = Mapping[str, npt.NDArray[np.int64]]
 Ranking = Mapping[str, npt.NDArray[np.int64]]
@@ -34,10 +44,10 @@ def rank_channels(group: LayerGroup, scores: npt.NDArray[np.floating[Any]]) -> n
 
 
 def select_channels(
-    plan: PruningPlan, ranking: Mapping[str, npt.NDArray[np.int64]]
+    counts: Mapping[str, int], ranking: Mapping[str, npt.NDArray[np.int64]]
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """The channels each group keeps, ascending; groups that keep everything are left out."""
-    return {n: np.sort(ranking[n][:count]) for n, count in plan.kept if n in ranking and count < len(ranking[n])}
+    """The channels each group keeps, ascending; groups that keep everything are left out. A branch keeps 0 or all."""
+    return {n: np.sort(ranking[n][:count]) for n, count in counts.items() if n in ranking and count < len(ranking[n])}
 
 
 class Surgeon:
@@ -45,7 +55,7 @@ class Surgeon:
 
     def __init__(self, model: nn.Module, groups: Sequence[LayerGroup]) -> None:
         self.model = model
-        self._groups = tuple(groups)
+        self.groups = tuple(groups)
         self._uses: dict[tuple[str, str], list[tuple[LayerGroup, int]]] = {}
         for group in groups:
             for i, s in enumerate(group.slices):
@@ -79,12 +89,13 @@ class Surgeon:
 
     @torch.no_grad()
     def cut(self, kept: Kept) -> nn.Module:
-        """A new model that has only the kept channels; shares no tensor with the original.
+        """A new model that has only the kept channels and branches; shares no tensor with the original.
 
         Args:
             kept: group name → kept channel indices, ascending; groups left out keep everything.
         """
-        memo: dict[int, Any] = {}
+        skipped = self.skipped(kept)
+        memo: dict[int, Any] = {id(self._modules[path]): Skipped(self._modules[path], f) for path, f in skipped.items()}
         sizes: dict[str, tuple[int | None, int | None]] = {}
         for layer in self.touched():
             out, inp = (self.kept_positions(layer, axis, kept) for axis in ("out", "in"))
@@ -106,17 +117,30 @@ class Surgeon:
                 memo[id(tensor)] = _like(tensor, tensor.detach().clone())
         small = copy.deepcopy(self.model, memo)
         for layer, (n_out, n_in) in sizes.items():
-            _resize(small.get_submodule(layer), n_out, n_in)
+            if not is_inside(layer, skipped):
+                _resize(small.get_submodule(layer), n_out, n_in)
         for path, numbers in self._numbers(kept).items():
-            set_numbers(small.get_submodule(path), numbers)
+            if not is_inside(path, skipped):
+                set_numbers(small.get_submodule(path), numbers)
         for name in self._tensor_uses:
-            follow_tensors(small.get_submodule(name.rpartition(".")[0]))
+            if not is_inside(name, skipped):
+                follow_tensors(small.get_submodule(name.rpartition(".")[0]))
+        for path in skipped:
+            tell_others(small, path, self._modules[path])
         return small
+
+    def skippable(self) -> dict[str, Form]:
+        """Modules that some plan leaves out."""
+        return skipped_in(self.groups, {group.name: () for group in self.groups if group.frozen is None})
+
+    def skipped(self, kept: Kept) -> dict[str, Form]:
+        """Modules that :meth:`cut` leaves out, with the form of what they return."""
+        return skipped_in(self.groups, kept)
 
     def _numbers(self, kept: Kept) -> dict[str, dict[str, int]]:
         """Module → its numbers that follow channels → their values in the cut network."""
         found: dict[str, dict[str, float]] = {}
-        for group in self._groups:
+        for group in self.groups:
             for s in group.sizes if group.name in kept else ():
                 own = found.setdefault(s.module, {})
                 value = own.get(s.attribute, get_number(self._modules[s.module], s.attribute))
@@ -153,16 +177,22 @@ def _without(value: torch.Tensor, uses: Sequence[tuple[LayerGroup, TensorSlice]]
 
 
 @torch.no_grad()
-def resized(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+def resized(
+    model: nn.Module, tensors: Mapping[str, torch.Tensor], skipped: Mapping[str, Form] | None = None
+) -> nn.Module:
     """``model``'s architecture with the tensors of a network that was cut out of it, and the sizes they imply.
 
     Args:
         model: dense, or cut less; left as it is. Its weights are not looked at.
         tensors: a whole ``state_dict``; copied, onto the model's devices.
+        skipped: path → form of modules that the network was left without.
 
     Raises:
         ValueError: names or numbers of dimensions that are not the model's.
     """
+    if skipped:
+        model = copy.deepcopy(model)
+        skip(model, skipped)
     own = model.state_dict(keep_vars=True)
     if set(own) != set(tensors):
         odd = min(set(own) ^ set(tensors))

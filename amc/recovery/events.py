@@ -40,14 +40,23 @@ class Events(TorchFunctionMode):
         self._on_call = on_call
         self._paused = False
 
+    def pause(self) -> None:
+        """Calls are not numbered until :meth:`go_on`."""
+        self._paused = True
+
+    def go_on(self, left_out: int = 0) -> None:
+        """Calls are numbered again, as if there had been so many since the pause."""
+        self._paused = False
+        self.count += left_out
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Calls in the block are not numbered: a hook's own."""
-        self._paused = True
+        self.pause()
         try:
             yield
         finally:
-            self._paused = False
+            self.go_on()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None

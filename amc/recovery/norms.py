@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from amc.pruning.layers import Mixing, watched
+from amc.pruning.skipped import is_left_out
 
 
 def norm_of(model: nn.Module, name: str) -> _BatchNorm:
@@ -97,6 +98,8 @@ def fold_norms(model: nn.Module, norms: Mapping[str, str]) -> None:
         norms: layer → batch norm, from :func:`following_norms`.
     """
     for layer, norm in norms.items():
+        if is_left_out(model, layer) or is_left_out(model, norm):
+            continue
         fused = _fuse(model.get_submodule(layer), norm_of(model, norm))
         for name, module in ((layer, fused), (norm, nn.Identity())):
             parent, _, leaf = name.rpartition(".")

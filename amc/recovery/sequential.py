@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from amc.pruning.layers import watched
+from amc.pruning.layers import is_inside, watched
 from amc.pruning.surgery import Kept, Surgeon
 from amc.recovery.calibration import Calibration
 from amc.recovery.ends import find_ends
@@ -53,11 +53,12 @@ class SequentialLeastSquares:
         self._ends = find_ends(surgeon.model, images)
         self._picks: dict[str, torch.Tensor] = {}  # layer → [n, positions]
         self._goals: dict[str, torch.Tensor] = {}  # layer → [n · positions, out]
+        self._calls: dict[str, int] = {}  # module of a branch → function calls while it runs
         self._observe(surgeon.model, calibration.positions, torch.Generator().manual_seed(calibration.seed))
 
     @torch.no_grad()
     def _observe(self, model: nn.Module, positions: int, generator: torch.Generator) -> None:
-        """Fills in, for every layer, the sampled positions and the dense values where its output ends."""
+        """Fills in sampled positions and dense values where each layer's output ends, and calls in branches."""
         goals: dict[str, list[torch.Tensor]] = {name: [] for name in self._ends}
         layer_at = {end.event: name for name, end in self._ends.items()}
         images = 0
@@ -73,25 +74,42 @@ class SequentialLeastSquares:
                 picks = self._picks[name][done : done + images]
                 goals[name].append(sample_outputs(module, call.result, picks).float())
 
-        with watched(model, ()):
+        events = Events(on_call)
+
+        def before(name: str) -> None:
+            self._calls[name] = -events.count
+
+        def after(name: str) -> None:
+            self._calls[name] += events.count
+
+        handles = []
+        for name in self._surgeon.skippable():
+            module = model.get_submodule(name)
+            handles.append(module.register_forward_pre_hook(lambda _, __, name=name: before(name)))
+            handles.append(module.register_forward_hook(lambda _, __, ___, name=name: after(name)))
+        with watched(model, handles):
             for batch in self._images.split(self._batch_size):
                 images = len(batch)
-                with Events(on_call):
+                events = Events(on_call)
+                with events:
                     model(batch)
         self._goals = {name: torch.cat(parts) for name, parts in goals.items()}
 
     @torch.no_grad()
     def recover(self, small: nn.Module, kept: Kept) -> None:
-        """Refits every layer of ``small`` (cut by ``kept``) from the first one on that has lost inputs, in place.
+        """Refits every layer of ``small`` (cut by ``kept``) behind the first that has lost inputs or is gone, in place.
 
         Raises:
             ValueError: activations that are not finite, or a network whose calls differ between images.
         """
+        skipped = self._surgeon.skipped(kept)
         layers = list(self._ends)
-        cut = [self._surgeon.kept_positions(name, "in", kept) is not None for name in layers]
-        if not any(cut):
+        gone = [is_inside(name, skipped) for name in layers]
+        cut = [self._surgeon.kept_positions(n, "in", kept) is not None for n in layers]
+        first = next((i for i, changed in enumerate(zip(gone, cut, strict=True)) if any(changed)), len(layers))
+        layers = [name for name, is_gone in zip(layers[first:], gone[first:], strict=True) if not is_gone]
+        if not layers:
             return
-        layers = layers[cut.index(True) :]
         here = _Here()
 
         def before(name: str, module: nn.Module, inputs: torch.Tensor) -> None:
@@ -111,6 +129,10 @@ class SequentialLeastSquares:
         handles = [
             small.get_submodule(n).register_forward_pre_hook(lambda m, i, n=n: before(n, m, i[0])) for n in layers
         ]
+        for n in skipped:
+            module = small.get_submodule(n)
+            handles.append(module.register_forward_pre_hook(lambda *_: here.chunk.events.pause()))
+            handles.append(module.register_forward_hook(lambda *_, n=n: here.chunk.events.go_on(self._calls[n])))
         with watched(small, handles):
             in_lockstep(walks, lambda samples: self._refit(small, kept, samples))
 

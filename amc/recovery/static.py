@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from amc.core.types import LayerGroup
+from amc.pruning.layers import is_inside
 from amc.pruning.surgery import Kept, Surgeon
 from amc.recovery.calibration import Calibration
 from amc.recovery.gather import Gatherer, consumers
@@ -126,7 +127,10 @@ class StaticLeastSquares:
     @torch.no_grad()
     def recover(self, small: nn.Module, kept: Kept) -> None:
         """Refits the layers of ``small`` (cut by ``kept``) that have lost inputs, in place."""
+        skipped = self._surgeon.skipped(kept)
         for layer, blocks in self._blocks.items():
+            if is_inside(layer, skipped):
+                continue
             inputs = self._surgeon.kept_positions(layer, "in", kept)
             if inputs is not None:
                 outputs = self._surgeon.kept_positions(layer, "out", kept)

@@ -26,7 +26,9 @@ COLOURS = {
     "depthwise": "#009E73",
     "grouped": "#CC79A7",
     "linear": "#E6B000",
-    "other convolution": "#56B4E9",
+    "attention heads": "#7A5195",
+    "other layers": "#56B4E9",
+    "residual branch": "#8C6D46",
 }
 CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E6B000", "#56B4E9", "#000000")
 FROZEN = "#C4C4C4"

@@ -95,7 +95,7 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
 
 def _dry_run(config: Mapping[str, Any], settings: Settings, keep: float | None) -> None:
     """Prints the layer groups and the smallest cost that can be reached."""
-    network = load_untrained(config).traced(settings.prune_residual, settings.freeze)
+    network = load_untrained(config).traced(vars(settings))
     words = Limits(**settings.limits).words(network.groups)
     show(group_table(network.groups, network.cost_model.cost(), words))
     if network.uncounted:

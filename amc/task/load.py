@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from amc.models.build import described
 from amc.models.checkpoint import read_notes
 from amc.models.libraries import TRANSFORMERS
 from amc.pruning.network import Network, trace_network
+from amc.task.settings import scope_of
 from amc.task.task import Task
 from amc.training.baseline import baseline
 from amc.training.recipe import Recipe
@@ -65,10 +66,10 @@ class Loaded:
         counts = ", ".join(f"{count} {name}" for name, count in images.items())
         return f"{self.source}; {splits.name}: {counts}, validation from {splits.val_from}"
 
-    def traced(self, prune_residual: bool, freeze: Sequence[str]) -> Network:
-        """Groups and costs of the network. Raises ``AmcError`` if its graph can't be followed."""
+    def traced(self, settings: Mapping[str, Any]) -> Network:
+        """Groups and costs of the network, by a command's settings. Raises ``AmcError`` if it can't be followed."""
         example = self.splits.train.take(1).normalised()
-        return trace_network(self.model, example, prune_residual=prune_residual, freeze=freeze)
+        return trace_network(self.model, example, **scope_of(settings))
 
     def task(self, config: Mapping[str, Any], **facts: Any) -> Task:
         """The task of a command.
@@ -100,7 +101,7 @@ def load_trained(config: Mapping[str, Any], check: Callable[[Network], None] | N
 
     def before_training() -> None:
         if check is not None:
-            check(loaded.traced(config["prune_residual"], config["freeze"]))
+            check(loaded.traced(config))
 
     network = config["model"]["net"]
     with Progress("training the baseline: epoch", config["verbose"]) as progress:

@@ -28,7 +28,7 @@ from amc.reporting.console import show
 from amc.reporting.tables import uncounted_note
 from amc.rewards import Reward, accuracy
 from amc.task.method import Method
-from amc.task.settings import Settings
+from amc.task.settings import Settings, scope_of
 from amc.task.task import Task
 from amc.tracking.journal import stored_precision
 from amc.tracking.run import Run
@@ -179,8 +179,7 @@ def _traced(task: Task, settings: Settings, needs_latency: bool, run: Run) -> Ne
     network = trace_network(
         task.model,
         task.train.take(1).normalised(),
-        prune_residual=settings.prune_residual,
-        freeze=settings.freeze,
+        **scope_of(vars(settings)),
         latency=read_table(table) if known and table is not None else needs_latency,
     )
     if table is not None and isinstance(network.cost_model, LatencyCostModel):
@@ -190,11 +189,11 @@ def _traced(task: Task, settings: Settings, needs_latency: bool, run: Run) -> Ne
 
 def make_pruner(network: Network, task: Task, method: Method) -> Pruner:
     """Scores the channels of ``network`` and gathers statistics for recovery, on the task's first training images."""
-    surgeon = Surgeon(network.model, network.groups)
+    surgeon = Surgeon(network.model, network.members)
     images = task.train.take(method.calibration_images)
     ranking = rank_groups(network, images, method.importance, seed=method.seed, loss=task.criterion.loss)
     recover = make_recovery(
-        method.recovery, surgeon, network.groups, ranking, images.normalised(),
+        method.recovery, surgeon, network.members, ranking, images.normalised(),
         seed=method.seed, **method.recovery_settings,
     )  # fmt: skip
     return Pruner(network.groups, surgeon, ranking, recover)

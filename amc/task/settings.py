@@ -21,11 +21,17 @@ from envs.observations import MEASURED
 AUTO_FLAG = Flag(also=("auto",))
 SEED = Whole(low=0, high=LARGEST_SEED)
 FREEZE = Many(entry=Text(what="a layer's name or pattern"), example="[conv1]")
+# What may be cut: settings of every command that cuts.
+SCOPE: dict[str, Kind] = {
+    "prune_residual": Flag(),
+    "prune_depth": Flag(),
+    "uniform_per_axis": Flag(),
+    "freeze": FREEZE,
+}
 # The kinds of the settings below, by their sections on the command line.
 KINDS: dict[str, Kind] = {
     "observation": OneOf(names=("amc", "portable", *MEASURED)),
-    "prune_residual": Flag(),
-    "freeze": FREEZE,
+    **SCOPE,
     "constraints": CONSTRAINTS,
     "curves": AUTO_FLAG,
     "prior": Flag(),
@@ -45,6 +51,11 @@ EVALUATE: dict[str, Kind] = {
 }
 
 
+def scope_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a command's settings those that say what may be cut, for :func:`amc.pruning.network.trace_network`."""
+    return {key: settings[key] for key in SCOPE}
+
+
 @dataclass(frozen=True)
 class Settings:
     """Search settings that are seldom changed.
@@ -61,6 +72,9 @@ class Settings:
             effect on the outputs: ``response`` (cut alone, :mod:`amc.analysis.responses`), ``price`` (within the
             budget, :mod:`amc.analysis.prices`).
         prune_residual: ``False`` keeps residual streams whole.
+        prune_depth: residual branches may be dropped as a whole, too: keep ratio 0.
+        uniform_per_axis: one keep ratio for what repeated blocks have in common (the heads of all layers, say), so that
+            all blocks stay alike; with ``prune_depth`` whole blocks are dropped.
         freeze: names or patterns of layers that keep all input and output channels.
         constraints: name or pattern of layers → what holds for their groups alone, in place of the three above:
             ``min_keep``, ``max_keep``, ``min_channels``, ``channel_round``, or ``keep``, which gives the keep ratio
@@ -94,6 +108,8 @@ class Settings:
     rule: Literal["clip", "project"] = "project"
     observation: Literal["amc", "portable", "response", "price"] = "amc"
     prune_residual: bool = True
+    prune_depth: bool = False
+    uniform_per_axis: bool = False
     freeze: Sequence[str] = ()
     constraints: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     calibration_images: int = 512

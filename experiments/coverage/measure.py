@@ -73,7 +73,7 @@ def _reached(built: Built, network: Network) -> dict[str, Any]:
     free = [g for g in groups if g.frozen is None]
     plan = PruningPlan.make(groups, {g.name: g.round_channels(KEEP) for g in free})
     rng = np.random.default_rng(0)
-    kept = select_channels(plan, {g.name: rank_channels(g, rng.random(g.channels)) for g in free})
+    kept = select_channels(dict(plan.kept), {g.name: rank_channels(g, rng.random(g.channels)) for g in free})
     surgeon = Surgeon(built.model, groups)
     small = surgeon.cut(kept)
     dense, predicted = network.cost_model.cost().macs, network.cost_model.cost(plan).macs

@@ -126,7 +126,7 @@ def main() -> None:
         ranking = rankings[importance]
         ranked = time.perf_counter() - began
         recover = make_recovery(recovery, surgeon, groups, ranking, text, positions=128, batch_size=4)
-        kept = select_channels(plan, ranking)
+        kept = select_channels(dict(plan.kept), ranking)
         small = surgeon.cut(kept)
         recover(small, kept)
         seconds = {"rank_seconds": round(ranked, 1), "seconds": round(time.perf_counter() - began, 1)}

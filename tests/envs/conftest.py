@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amc.core.types import ChannelSlice, LayerGroup, Metrics, PruningPlan
+from amc.core.places import ChannelSlice
+from amc.core.types import LayerGroup, Metrics, PruningPlan
 from amc.pruning.budget import Budget
 from amc.pruning.cost import CostModel
 from amc.pruning.layers import LayerShape

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from amc.core.types import ChannelSlice, LayerGroup
+from amc.core.places import ChannelSlice
+from amc.core.types import LayerGroup
 from amc.pruning.cost import CostModel
 from amc.pruning.layers import LayerShape
 

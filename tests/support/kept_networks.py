@@ -23,7 +23,7 @@ def randomly_cut(model: nn.Module, groups: tuple[LayerGroup, ...], seed: int = 0
     free = [g for g in groups if g.frozen is None]
     plan = PruningPlan.make(groups, {g.name: g.step * int(rng.integers(1, g.channels // g.step + 1)) for g in free})
     ranking = {g.name: rank_channels(g, rng.random(g.channels)) for g in free}
-    return Surgeon(model, groups).cut(select_channels(plan, ranking)), plan
+    return Surgeon(model, groups).cut(select_channels(dict(plan.kept), ranking)), plan
 
 
 def save(folder: Path, model: nn.Module, plan: PruningPlan, **changes: Any) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from amc.analysis.curves import Curves
-from amc.core.types import ChannelSlice, LayerGroup
+from amc.core.places import ChannelSlice
+from amc.core.types import LayerGroup
 from amc.pruning.cost import CostModel
 from amc.pruning.layers import LayerShape
 

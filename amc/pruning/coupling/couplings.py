@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from amc.core.types import ChannelSlice, SizeSlice, TensorSlice
+from amc.core.places import ChannelSlice, SizeSlice, TensorSlice
 from amc.pruning.coupling.atoms import Atoms, Ids
 from amc.pruning.coupling.follow import Follower, Selections, followed
 from amc.pruning.coupling.lengths import Attribute

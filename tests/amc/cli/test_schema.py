@@ -17,7 +17,7 @@ from tests.support.configs import ENTRIES, GIVEN, WRONG, changed, composed, leav
 
 # The settings that can have a value of ``WRONG`` after all. Anything else must be refused.
 FLAGS = re.compile(
-    r"verbose|dry_run|prior|prune_residual|curves|responses|prices|evaluate\.early_stop"
+    r"verbose|dry_run|prior|prune_residual|prune_depth|uniform_per_axis|curves|responses|prices|evaluate\.early_stop"
     r"|(training|finetuning)\.bf16"
 )
 TEXTS = re.compile(r"(model|reward)\.name|model\.checkpoint|dataset\.root|cache_dir|resume")

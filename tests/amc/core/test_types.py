@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amc.core.errors import AmcError
-from amc.core.types import ChannelSlice, Cost, LayerGroup, Metrics, PruningPlan
+from amc.core.places import ChannelSlice
+from amc.core.types import Cost, LayerGroup, Metrics, PruningPlan
 
 
 def group(name: str = "a", channels: int = 12, step: int = 1, frozen: str | None = None) -> LayerGroup:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amc.core.errors import AmcError
-from amc.core.types import ChannelSlice, LayerGroup
+from amc.core.places import ChannelSlice
+from amc.core.types import LayerGroup
 from amc.pruning.budget import Budget
-from amc.pruning.cost import CostModel, Rest
+from amc.pruning.cost import CostModel, CostTerms, Part, Rest
 from amc.pruning.layers import LayerShape
 
 MIN_KEEPS = st.sampled_from([0.05, 0.1, 0.3, 0.5])
@@ -58,7 +59,7 @@ def cost_models(draw: st.DrawFn) -> CostModel:
         )
         for i, (n, s, w) in enumerate(zip(sizes, steps, slices, strict=True))
     ]
-    return CostModel(groups, layers, Rest(draw(st.integers(0, 50))))
+    return CostModel(groups, layers, Rest((Part(CostTerms.none(len(groups), draw(st.integers(0, 50)))),)))
 
 
 def reachable(model: CostModel, cost: str, min_keep: float, channel_round: int) -> float:

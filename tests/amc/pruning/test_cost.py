@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from amc.core.errors import AmcError
-from amc.core.types import ChannelSlice, Cost, LayerGroup, PruningPlan
-from amc.pruning.cost import CostModel, Rest
+from amc.core.places import ChannelSlice
+from amc.core.types import Cost, LayerGroup, PruningPlan
+from amc.pruning.cost import CostModel, CostTerms, Part, Rest
 from amc.pruning.counting import count_macs
 from amc.pruning.layers import LayerShape
 from amc.pruning.network import Network, trace_network
@@ -32,7 +33,9 @@ def two_layers() -> CostModel:
         LayerShape("bn", 8, 0, params_per_out=2),
         LayerShape("fc", 10, 8, macs_per_pair=1, params_per_pair=1, params_per_out=1),
     )
-    return CostModel([group("conv", 8, [("conv", "out"), ("bn", "out"), ("fc", "in")])], layers, Rest(5))
+    return CostModel(
+        [group("conv", 8, [("conv", "out"), ("bn", "out"), ("fc", "in")])], layers, Rest((Part(CostTerms.none(1, 5)),))
+    )
 
 
 def test_cost_of_two_layers() -> None:

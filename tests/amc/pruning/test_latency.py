@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amc.core.types import ChannelSlice, LayerGroup
+from amc.core.places import ChannelSlice
+from amc.core.types import LayerGroup
 from amc.pruning.budget import Budget
 from amc.pruning.cost import Rest
 from amc.pruning.latency import GRID, LatencyCostModel, measure_ms, measure_tables

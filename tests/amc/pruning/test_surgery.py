@@ -24,7 +24,7 @@ def random_cut(groups: tuple[LayerGroup, ...], rng: np.random.Generator) -> tupl
     """Random widths and random channels for every group that can be pruned."""
     free = [g for g in groups if g.frozen is None]
     plan = PruningPlan.make(groups, {g.name: g.step * int(rng.integers(1, g.channels // g.step + 1)) for g in free})
-    return plan, select_channels(plan, {g.name: rank_channels(g, rng.random(g.channels)) for g in free})
+    return plan, select_channels(dict(plan.kept), {g.name: rank_channels(g, rng.random(g.channels)) for g in free})
 
 
 def largest_difference(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -149,7 +149,7 @@ def test_every_prefix_keeps_equally_many_of_each_convolution_group(step: int, wi
 def test_selection_leaves_whole_groups_out() -> None:
     groups = [LayerGroup(n, "conv3x3", 4, 1, False, 3, 8, 8, 1, 3, 0, 0) for n in ("a", "b")]
     plan = PruningPlan.make(groups, {"a": 2})
-    chosen = select_channels(plan, {"a": np.array([3, 0, 1, 2]), "b": np.arange(4)})
+    chosen = select_channels(dict(plan.kept), {"a": np.array([3, 0, 1, 2]), "b": np.arange(4)})
     assert list(chosen) == ["a"]
     assert chosen["a"].tolist() == [0, 3]
 
