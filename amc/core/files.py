@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,12 +49,50 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Gives an empty folder beside ``path`` to write into, and moves it there when the block ends without an error.
+
+    Readers find the whole old folder or the whole new one; for a moment, and after a crash just then, neither. Raises
+    ``OSError``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    temporary, before = (path.with_name(f".{path.name}.{kind}.{os.getpid()}.tmp") for kind in ("new", "old"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        for written in temporary.rglob("*"):
+            if written.is_file():
+                with written.open("rb") as file:
+                    os.fsync(file.fileno())
+        if path.is_dir():  # a folder that holds something can't be replaced in one step
+            os.replace(path, before)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if before.is_dir():
+                os.replace(before, path)
+            raise
+    finally:
+        for rest in (temporary, before):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
 def _remove_abandoned(path: Path) -> None:
-    """Deletes the temporary files of ``path`` whose writers were killed; those of living ones stay."""
+    """Deletes the temporary files and folders of ``path`` whose writers were killed; those of living ones stay."""
     for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         writer = other.name.split(".")[-2]
         if writer.isdigit() and not _lives(int(writer)):
-            other.unlink(missing_ok=True)
+            _remove(other)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:
@@ -67,9 +106,9 @@ def _lives(process: int) -> bool:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Deletes the temporary files of processes that were killed while writing into ``folder``."""
+    """Deletes the temporary files and folders of processes that were killed while writing into ``folder``."""
     for leftover in Path(folder).glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+        _remove(leftover)
 
 
 def cache_folder(given: str | Path | None = None) -> Path:

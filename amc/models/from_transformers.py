@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -104,15 +104,15 @@ def from_config(config: str, num_classes: int, *, task: str = IMAGES) -> nn.Modu
         AmcError: transformers is not installed, or the configuration is none.
     """
     with damaged("model.net.config", "no configuration of a network"):
-        content = _safe(parse_json(config.encode()))
+        content = safe(parse_json(config.encode()))
         transformers, made = _config({**content, "num_labels": num_classes})
-        with _offline():
+        with offline():
             return _plain(_auto(transformers, task).from_config(made, trust_remote_code=False), task)
 
 
 def config_of(model: nn.Module) -> str:
     """The configuration of a network that :func:`network` made, as JSON for :func:`from_config`."""
-    return json.dumps(_safe(model.config.to_dict()), sort_keys=True)  # type: ignore[operator, union-attr]
+    return json.dumps(safe(model.config.to_dict()), sort_keys=True)  # type: ignore[operator, union-attr]
 
 
 def read_config(source: str, *, hub: bool = False) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def read_config(source: str, *, hub: bool = False) -> dict[str, Any]:
     path = Path(source) / CONFIG
     if not path.is_file() and not Path(source).is_dir():
         try:
-            with _offline(hub):
+            with offline(hub):
                 found = transformers.utils.cached_file(source, CONFIG, local_files_only=not hub)
         except Exception as error:  # of a hub's client, of another library, or of the network
             raise AmcError(f"model={TRANSFORMERS.prefix}/{source}: {_nowhere(source, hub, error)}") from error
@@ -137,7 +137,7 @@ def read_config(source: str, *, hub: bool = False) -> dict[str, Any]:
         raise AmcError(f"{path}: names no model_type; give the folder that save_pretrained wrote")
     labels = content.get("id2label")
     counted = {"num_labels": len(labels)} if isinstance(labels, dict) else {}
-    return {**_safe(content), **counted}
+    return {**safe(content), **counted}
 
 
 def check_source(source: str, pretrained: bool | str, num_classes: int | None) -> None:
@@ -197,7 +197,7 @@ def _auto(transformers: ModuleType, task: str) -> Any:
 def _trained(auto: Any, source: str, config: Any, *, hub: bool) -> nn.Module:
     where = f"model={TRANSFORMERS.prefix}/{source}"
     try:
-        with _offline(hub), _without_bars():
+        with offline(hub), without_bars():
             model, found = auto.from_pretrained(
                 source, config=config, local_files_only=not hub, use_safetensors=True, trust_remote_code=False,
                 dtype=torch.float32, output_loading_info=True,
@@ -232,17 +232,22 @@ def _for_images(content: Mapping[str, Any], image_shape: tuple[int, int, int]) -
     return {**content, **{k: v for k, v in (("num_channels", channels), ("image_size", size)) if hasattr(config, k)}}
 
 
-def _safe(content: Any) -> Any:
-    """What describes an architecture, at every depth."""
+def safe(content: Any, dropped: Collection[str] = DROPPED) -> Any:
+    """What describes an architecture, at every depth.
+
+    Raises:
+        AmcError: it is of a quantized network.
+    """
     if isinstance(content, dict):
         if content.get("quantization_config"):
             raise AmcError("model: its configuration is of a quantized network; give the floating-point one")
-        return {key: _safe(value) for key, value in content.items() if key not in DROPPED}
-    return [_safe(entry) for entry in content] if isinstance(content, list) else content
+        return {key: safe(value, dropped) for key, value in content.items() if key not in dropped}
+    return [safe(entry, dropped) for entry in content] if isinstance(content, list) else content
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
+    """Keeps the library from showing how far it is with loading and saving."""
     logging = import_library(TRANSFORMERS).utils.logging
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -254,7 +259,7 @@ def _without_bars() -> Iterator[None]:
 
 
 @contextmanager
-def _offline(hub: bool = False) -> Iterator[None]:
+def offline(hub: bool = False) -> Iterator[None]:
     """Keeps a hub's client from the network, whatever a configuration names, unless ``hub``."""
     from huggingface_hub import constants
 

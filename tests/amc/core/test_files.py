@@ -22,6 +22,7 @@ from amc.core.files import (
     read_torch,
     remove_leftovers,
     replacing,
+    replacing_folder,
     write_bytes,
     write_json,
     write_safetensors,
@@ -49,6 +50,26 @@ def test_an_error_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert (tmp_path / "a").read_text() == "old"
     assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with replacing_folder(tmp_path / "new" / "a") as temporary:
+            (temporary / content).mkdir()
+            (temporary / content / "file").write_text(content)
+    with contextlib.suppress(KeyboardInterrupt), replacing_folder(tmp_path / "new" / "a") as temporary:
+        (temporary / "half").write_text("half")
+        raise KeyboardInterrupt
+    assert names(tmp_path / "new") == ["a"]
+    assert names(tmp_path / "new" / "a") == ["two"]
+
+
+def test_a_folder_in_a_files_place_keeps_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(OSError, match="a"), replacing_folder(tmp_path / "a"):
+        pass
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
 
 
 def test_others_may_read_what_the_user_lets_them_read(tmp_path: Path) -> None:
@@ -93,6 +114,7 @@ def test_a_file_in_the_folders_place_is_one_line(tmp_path: Path) -> None:
 def test_leftovers_of_killed_writers_go(tmp_path: Path) -> None:
     for name in (".state.pt.123.tmp", "state.pt", ".lock", "x.tmp"):
         (tmp_path / name).write_text("")
+    (tmp_path / ".folder.new.123.tmp" / "inside").mkdir(parents=True)
     remove_leftovers(tmp_path)
     assert names(tmp_path) == [".lock", "state.pt", "x.tmp"]
 
@@ -102,6 +124,7 @@ def test_a_writer_removes_what_a_killed_one_left_of_its_file(tmp_path: Path) -> 
     gone.wait()
     for name in (f".a.{gone.pid}.tmp", f".a.{os.getppid()}.tmp", f".b.{gone.pid}.tmp", ".a.mine.tmp"):
         (tmp_path / name).write_text("half")
+    (tmp_path / f".a.new.{gone.pid}.tmp").mkdir()
     write_bytes(tmp_path / "a", b"whole")
     assert names(tmp_path) == sorted([f".a.{os.getppid()}.tmp", f".b.{gone.pid}.tmp", ".a.mine.tmp", "a"])
 
