@@ -13,6 +13,7 @@ from amc.cli.trust import trust_of
 from amc.core.values import Flag, OneOf, Section, Text
 from amc.export.formats import FORMATS
 from amc.export.run import export, pruned_folder
+from amc.pruning.plain_folder import NAME as FOLDER
 from amc.pruning.saved import read_info
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = Section(
     {
         "run": Text(what="the folder of an amc.finetune run"),
-        "format": OneOf(names=tuple(FORMATS)),
+        "format": OneOf(names=(*FORMATS, FOLDER)),
         "trust": TRUST,
         "verbose": Flag(),
     }

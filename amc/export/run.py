@@ -19,10 +19,12 @@ from amc.core.errors import AmcError
 from amc.core.files import plain, write_bytes, write_json
 from amc.core.memory import require_memory
 from amc.core.trust import listed
+from amc.export.folder import export_folder
 from amc.export.formats import Format, OnnxNetwork, Runner, _explained, _format, _quietly_on_one_thread
 from amc.models.given import own_copy
 from amc.pruning.counting import count_macs
 from amc.pruning.latency import measure_ms
+from amc.pruning.plain_folder import NAME as FOLDER
 from amc.pruning.rebuild import MODEL, build_uncut
 from amc.pruning.saved import load, read_info
 from amc.reporting.console import count, show
@@ -65,8 +67,9 @@ def export(
 
     Args:
         run: a run's folder with the network in ``pruned/``, or a folder of :func:`amc.pruning.saved.save_pruned`.
-        format: ``onnx`` (input ``images``, float32 ``[batch, c, h, w]``, normalised; output ``logits``) or
-            ``torch_export`` (for ``torch.export.load``).
+        format: ``onnx`` (input ``images``, float32 ``[batch, c, h, w]``, normalised; output ``logits``),
+            ``torch_export`` (for ``torch.export.load``) or ``transformers`` (a folder that transformers loads by
+            itself, of networks of Hugging Face).
         model: the dense architecture, for networks that :func:`amc.load` can't build by itself; left as it is.
         trust: dotted path, or several, of code of your own that may be run if the folder names it.
         verbose: print the footprints of the dense and the pruned network.
@@ -78,10 +81,12 @@ def export(
         AmcError: no pruned network there, an unknown format, a missing package, a network that can't be exported or
             gives other outputs once it is, or a folder that can't be written. An earlier export is then untouched.
     """
-    chosen = _format(format)
+    chosen = None if format == FOLDER else _format(format)
     folder = pruned_folder(run)
     info = read_info(folder)
     small = load(folder, model, trust).float()
+    if chosen is None:
+        return export_folder(Path(run) / "export", small, info, verbose)
     uncut = own_copy(model) if model is not None else build_uncut(folder, info, listed(trust))
     require_memory(
         f"{folder}: image_shape {info.image_shape}", 4 * max(BATCH_SIZES) * math.prod(info.image_shape), "it is damaged"

@@ -23,6 +23,7 @@ from amc.finetune.settings import FineTuneSettings
 from amc.finetune.stages import stage_plans
 from amc.finetune.tuner import Trained
 from amc.pruning.network import Network
+from amc.pruning.plain_folder import keep_plain_folder
 from amc.task.problem import Problem, assemble
 from amc.task.settings import Settings, scope_of
 from amc.task.task import Images, Task
@@ -92,6 +93,8 @@ def finetune(
                 trained.model, plan, baseline, cut, tuned, tuple(log.history), tuple(log.done),
                 wall_seconds=time.perf_counter() - began + log.seconds,
             )  # fmt: skip
+            if run.folder is not None and settings.uniform_per_axis:
+                keep_plain_folder(run.folder.path, result.model, problem.network.example)
             log.conclude(plan, summary_of(result, facts), baseline.val)
         if verbose:
             print_result(result, run.line())

@@ -56,6 +56,17 @@ def skipped_modules(model: nn.Module) -> dict[str, Form]:
     return {name: module.form for name, module in model.named_modules() if isinstance(module, Skipped)}
 
 
+def dropped_blocks(model: nn.Module) -> list[str]:
+    """Blocks of a cut network of which nothing is left: entries of a list of modules, such as ``layers.3``."""
+    return [
+        f"{path}.{number}" if path else number
+        for path, modules in model.named_modules()
+        if isinstance(modules, nn.ModuleList)
+        for number, block in modules.named_children()
+        if any(isinstance(m, Skipped) for m in block.modules()) and next(block.parameters(), None) is None
+    ]
+
+
 def is_left_out(model: nn.Module, path: str) -> bool:
     """Whether a module of the dense network was left out of ``model``, by itself or with one around it."""
     module: Any = model

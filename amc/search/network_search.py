@@ -17,6 +17,7 @@ from amc.core.errors import AmcError, damaged
 from amc.core.types import Cost, Episode, PruningPlan
 from amc.evaluation.comparison import DENSE, compare
 from amc.policies.plans import policy_plans
+from amc.pruning.plain_folder import keep_plain_folder
 from amc.pruning.saved import keep_network
 from amc.reporting.console import show
 from amc.reporting.tables import group_table
@@ -173,6 +174,8 @@ class NetworkSearch:
         summary = {**summary_of(result, best, facts), **uniform}
         pruned, train = self._run.folder.path / "pruned", self.task.train
         keep_network(pruned, result.model, result.plan, result.best, train, self.task.description)
+        if self.problem.settings.uniform_per_axis:
+            keep_plain_folder(self._run.folder.path, result.model, self.problem.network.example)
         self._recorder.finish(result.episodes, best, summary, *hparams_of(result, best, facts))
 
     def _own_facts(self, finals: Finals | None) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amc.models import build
+from amc.models.from_transformers import FROM_CONFIG
 from amc.pruning.inputs import Example
 
 IDS = torch.arange(12)[None]
@@ -103,6 +105,14 @@ class Recurrent(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.head(self.rnn(self.embed(ids))[0][:, -1])  # type: ignore[no-any-return]
+
+
+def plain_vit(classes: int, size: int) -> nn.Module:
+    """A vision transformer of Hugging Face's whose output is its logits, as ``model=hf/FOLDER`` makes it."""
+    hf = pytest.importorskip("transformers", reason="the extra [transformers] is not installed")
+    config = hf.ViTConfig(hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2,
+                          image_size=size, patch_size=4)  # fmt: skip
+    return build(FROM_CONFIG, classes, (3, size, size), config=config.to_json_string())
 
 
 NETWORKS: dict[str, Callable[[], Made]] = {

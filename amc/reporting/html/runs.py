@@ -186,7 +186,7 @@ def _plan(path: Path) -> dict[str, tuple[int, int]]:
     content = _optional(path)
     with damaged(path, "no plan"):
         plan = {
-            name: (whole(entry["keep"], 1), whole(entry["of"], 1)) for name, entry in content.get("groups", {}).items()
+            name: (whole(entry["keep"]), whole(entry["of"], 1)) for name, entry in content.get("groups", {}).items()
         }
         if any(kept > original for kept, original in plan.values()):
             raise ValueError("a group keeps more channels than it has")
