@@ -8,7 +8,7 @@ FAMILIES = {
     "depthwise": "depthwise",
     "grouped": "grouped",
     "linear": "linear",
-    "heads": "attention heads",
+    "heads": "attention",
     "other": "other layers",
     "branch": "residual branch",
 }
@@ -17,7 +17,7 @@ FAMILIES = {
 def family_of(kind: str) -> str:
     """The family of a group's ``kind``: 3×3 and 1×1 convolutions apart, other kinds whatever their size.
 
-    ``linear x8``, of which so many outputs are one channel, are attention heads.
+    ``linear x8``, of which so many outputs are one channel, are heads, or their width.
     """
     if kind in ("conv3x3", "conv1x1"):
         return kind

@@ -46,7 +46,7 @@ class FineTuneSettings:
         recovery: reconstruction of the weights before training.
         recovery_settings: such as ``positions``.
         calibration_images: training images for both.
-        prune_residual, prune_depth, uniform_per_axis, freeze: as in the search.
+        prune_residual, prune_depth, uniform_per_axis, head_unit, freeze: as in the search.
         distill_weight: share of the dense network's soft labels in the loss, in [0, 1]; 0: labels alone.
         distill_temperature: softens both networks' outputs.
         regulariser, regulariser_strength: one of :data:`amc.training.regularise.NAMES`, in the training before a
@@ -66,6 +66,7 @@ class FineTuneSettings:
     prune_residual: bool = True
     prune_depth: bool = False
     uniform_per_axis: bool = False
+    head_unit: str = "heads"
     freeze: Sequence[str] = ()
     distill_weight: float = 0.0
     distill_temperature: float = 4.0

@@ -33,6 +33,7 @@ from amc.pruning.layers import (
 )
 from amc.pruning.proof import OUTPUT, cannot_run, prove
 
+HEADS, WIDTH = "heads", "width"  # what goes in attention
 RESIDUAL = "residual stream (prune_residual=false)"
 
 
@@ -59,10 +60,19 @@ def trace(
     *,
     prune_residual: bool = True,
     prune_depth: bool = False,
+    head_unit: str = HEADS,
     freeze: Iterable[str] | str = (),
 ) -> tuple[LayerGroup, ...]:
     """The groups that :func:`traced` finds."""
-    return traced(model, example_input, prune_residual=prune_residual, prune_depth=prune_depth, freeze=freeze).groups
+    found = traced(
+        model,
+        example_input,
+        prune_residual=prune_residual,
+        prune_depth=prune_depth,
+        head_unit=head_unit,
+        freeze=freeze,
+    )
+    return found.groups
 
 
 @torch.inference_mode(mode=False)  # under it, views are not told from what they are of
@@ -72,6 +82,7 @@ def traced(
     *,
     prune_residual: bool = True,
     prune_depth: bool = False,
+    head_unit: str = HEADS,
     freeze: Iterable[str] | str = (),
 ) -> Traced:
     """The coupled layer groups of ``model`` in forward order, each proved by a trial cut.
@@ -85,6 +96,7 @@ def traced(
         example_input: ``[n, …]``, one input or several; or the arguments of one call, as a tuple or a dict. On the
             model's device.
         prune_residual: ``False`` freezes residual streams.
+        head_unit: what goes in attention: ``heads`` as a whole, or the ``width`` of all heads of a layer.
         prune_depth: also residual branches, to be kept or dropped as a whole, each before the groups within it.
         freeze: names or patterns (``layer1.*``) of layers whose groups must stay whole.
 
@@ -100,7 +112,7 @@ def traced(
     shapes, other_params = layer_shapes(model, calls)
     macs = {s.name: s.out_size * (s.macs_per_pair * s.in_size + s.macs_per_out) for s in shapes}
     with frozen_eval(model):
-        found = couplings(model, first(example_input), calls)
+        found = couplings(model, first(example_input), calls, whole_heads=head_unit == HEADS)
         residual = branches(model, first(example_input)) if prune_depth else []
     groups = [_layer_group(model, coupling, calls, macs) for coupling in found.all]
     atoms = {g.name: list(c.atoms or ()) for g, c in zip(groups, found.all, strict=True)}

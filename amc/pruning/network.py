@@ -11,7 +11,7 @@ from torch import nn
 from amc.core.types import LayerGroup, Uncounted
 from amc.pruning.cost import CostModel
 from amc.pruning.counting import uncounted_operations
-from amc.pruning.groups import traced
+from amc.pruning.groups import HEADS, traced
 from amc.pruning.inputs import Example
 from amc.pruning.latency import LatencyCostModel, measure_tables
 from amc.pruning.rest import priced
@@ -41,6 +41,7 @@ def trace_network(
     prune_residual: bool = True,
     prune_depth: bool = False,
     uniform_per_axis: bool = False,
+    head_unit: str = HEADS,
     freeze: Iterable[str] = (),
     latency: bool | Mapping[str, Any] = False,
 ) -> Network:
@@ -52,6 +53,7 @@ def trace_network(
         prune_residual: ``False`` freezes residual streams.
         prune_depth: whether residual branches may be dropped.
         uniform_per_axis: whether groups that blocks have in common are tied, see :func:`amc.pruning.tied.tied`.
+        head_unit: see :func:`amc.pruning.groups.traced`.
         freeze: names or patterns of layers that stay whole.
         latency: measure a latency table, or use one that an earlier part of the run measured.
 
@@ -59,7 +61,9 @@ def trace_network(
         AmcError: the network's graph can't be followed.
     """
     model.eval()
-    found = traced(model, example, prune_residual=prune_residual, prune_depth=prune_depth, freeze=freeze)
+    found = traced(
+        model, example, prune_residual=prune_residual, prune_depth=prune_depth, head_unit=head_unit, freeze=freeze
+    )
     groups, rest = priced(model, found, example)
     if uniform_per_axis:
         ties = tied(groups)

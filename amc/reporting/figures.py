@@ -26,7 +26,7 @@ COLOURS = {
     "depthwise": "#009E73",
     "grouped": "#CC79A7",
     "linear": "#E6B000",
-    "attention heads": "#7A5195",
+    "attention": "#7A5195",
     "other layers": "#56B4E9",
     "residual branch": "#8C6D46",
 }

@@ -16,6 +16,7 @@ from amc.evaluation.racing import KINDS as STOP_KINDS
 from amc.evaluation.racing import StopRule
 from amc.pruning.budget import KINDS as BUDGET_KINDS
 from amc.pruning.constraints import CONSTRAINTS, Limits
+from amc.pruning.groups import HEADS, WIDTH
 from envs.observations import MEASURED
 
 AUTO_FLAG = Flag(also=("auto",))
@@ -26,6 +27,7 @@ SCOPE: dict[str, Kind] = {
     "prune_residual": Flag(),
     "prune_depth": Flag(),
     "uniform_per_axis": Flag(),
+    "head_unit": OneOf(names=(HEADS, WIDTH)),
     "freeze": FREEZE,
 }
 # The kinds of the settings below, by their sections on the command line.
@@ -75,6 +77,7 @@ class Settings:
         prune_depth: residual branches may be dropped as a whole, too: keep ratio 0.
         uniform_per_axis: one keep ratio for what repeated blocks have in common (the heads of all layers, say), so that
             all blocks stay alike; with ``prune_depth`` whole blocks are dropped.
+        head_unit: what goes in attention: ``heads`` as a whole, or the ``width`` of all heads of a layer.
         freeze: names or patterns of layers that keep all input and output channels.
         constraints: name or pattern of layers → what holds for their groups alone, in place of the three above:
             ``min_keep``, ``max_keep``, ``min_channels``, ``channel_round``, or ``keep``, which gives the keep ratio
@@ -110,6 +113,7 @@ class Settings:
     prune_residual: bool = True
     prune_depth: bool = False
     uniform_per_axis: bool = False
+    head_unit: Literal["heads", "width"] = "heads"
     freeze: Sequence[str] = ()
     constraints: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     calibration_images: int = 512

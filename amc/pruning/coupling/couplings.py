@@ -65,15 +65,16 @@ class Couplings:
     moving: frozenset[str]
 
 
-def couplings(model: nn.Module, example: Example, calls: Iterable[str]) -> Couplings:
+def couplings(model: nn.Module, example: Example, calls: Iterable[str], *, whole_heads: bool = True) -> Couplings:
     """The couplings of ``model`` in forward order.
 
     Args:
         model: in evaluation mode; left as it is.
         example: one input.
         calls: layers that a forward pass of it reaches, in order of first call.
+        whole_heads: whether heads go as a whole; else their width shrinks.
     """
-    follower = followed(model, example)
+    follower = followed(model, example, whole_heads)
     roots = follower.atoms.roots
     selections = {
         key: tuple((argument, dim, roots(atoms)) for argument, dim, atoms in choices)

@@ -174,13 +174,16 @@ class Follower(Rules, TorchDispatchMode):
         return tuple(along(self.atoms.new(tensor.shape[d]), d, tensor.dim()) for d in dims if tensor.shape[d] > 1)
 
 
-def followed(model: nn.Module, example: Example) -> Follower:
-    """A follower that has followed one forward pass; where heads or parts were to be told apart first, the second."""
+def followed(model: nn.Module, example: Example, whole_heads: bool = True) -> Follower:
+    """A follower that has followed one forward pass; where heads or parts were to be told apart first, the second.
+
+    ``whole_heads=False``: channels within heads go, alike in all of them, and no head as a whole.
+    """
     first = Follower(model, None)
     first.run(example)
     if not first.divisions:
         return first
-    second = Follower(model, _heads(first))
+    second = Follower(model, _heads(first) if whole_heads else {})
     second.run(example)
     return second
 

@@ -42,10 +42,10 @@ def a_plan(network: Network, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def masked_outputs(network: Network, kept: Kept) -> list[Tensor]:
+def masked_outputs(network: Network, kept: Kept, *, whole_heads: bool = True) -> list[Tensor]:
     """Of the dense network in float64, whose removed channels nobody sees."""
     model = network.model
-    found = couplings(model, network.example, record_calls(model, network.example))
+    found = couplings(model, network.example, record_calls(model, network.example), whole_heads=whole_heads)
     channels = {c.producers[0]: c.atoms or {} for c in found.all}
     removed = {root for name in kept for root, channel in channels[name].items() if channel not in set(kept[name])}
     twin = Surgeon(model, network.groups).zeroed(kept)
@@ -63,6 +63,30 @@ def test_cut_is_masked_and_costs_what_was_predicted(name: str, seed: int) -> Non
     for actual, expected in zip(outputs_of(run(small, network.example)), masked_outputs(network, kept), strict=True):
         assert (actual - expected).abs().max() <= 1e-4 * expected.abs().max()
     check_costs(network, kept, small)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "vit", "t5"])
+@torch.no_grad()
+def test_width_of_heads_is_cut_alike_in_all_heads(name: str) -> None:
+    torch.manual_seed(0)
+    model, example = NETWORKS[name]()
+    network = trace_network(model, example, head_unit="width")
+    whole = {(g.name, g.kind, g.channels) for g in free(traced(name)).values()}
+    assert any((g.name, g.kind, g.channels) not in whole for g in free(network).values())
+    kept = a_plan(network, 0)
+    small = Surgeon(model, network.groups).cut(kept).eval()
+    expected = masked_outputs(network, kept, whole_heads=False)
+    for a, b in zip(outputs_of(run(small, example)), expected, strict=True):
+        assert (a - b).abs().max() <= 1e-4 * b.abs().max()
+    check_costs(network, kept, small)
+
+
+def test_width_stays_where_code_scales_by_it() -> None:
+    """``scaled_dot_product_attention`` divides by the root of the width unless it is told a scale."""
+    torch.manual_seed(0)
+    model, example = NETWORKS["timm vit"]()
+    groups = {g.name: g for g in trace_network(model, example, head_unit="width").groups}
+    assert "does not agree" in (groups["blocks.0.attn.qkv"].frozen or "")
 
 
 def check_costs(network: Network, kept: Kept, small: nn.Module) -> None:

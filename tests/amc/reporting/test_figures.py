@@ -33,9 +33,10 @@ PLAN = PruningPlan.make(GROUPS, {"stem": 6, "a.conv1": 9, "a.conv2": 2})
 
 
 def test_kinds_fall_into_families() -> None:
-    kinds = ["conv3x3", "conv1x1", "conv7x7", "depthwise5x5", "grouped3x3", "linear"]
+    kinds = ["conv3x3", "conv1x1", "conv7x7", "depthwise5x5", "grouped3x3", "linear", "linear x8", "branch"]
     assert [kind_label(kind) for kind in kinds] == [
-        "3×3 convolution", "1×1 convolution", "other layers", "depthwise", "grouped", "linear",
+        "3×3 convolution", "1×1 convolution", "other layers", "depthwise", "grouped", "linear", "attention",
+        "residual branch",
     ]  # fmt: skip
 
 
