@@ -33,6 +33,7 @@ _CLASSES = {
     "tpe": "agents.black_box.tpe:TPEAgent",
     "annealing": "agents.black_box.annealing:AnnealingAgent",
     "evolution": "agents.black_box.evolution:EvolutionAgent",
+    "level_switch": "agents.black_box.level_switch:LevelSwitchAgent",
     "netadapt": "agents.black_box.netadapt:NetAdaptAgent",
 }
 NAMES = tuple(_CLASSES)

@@ -16,6 +16,10 @@ from amc.recovery.systems import ridge_solver
 
 SMALL_SCALE = 1e-2  # of a batch norm's largest scale: below it a channel's goal is not invertible
 SWEEPS = 2
+# Times the median length of the goals' rows: what is longer counts less, as if it were that long. A language model
+# gives a few tokens values a thousand times the others' (Sun et al. 2024, "Massive activations"), and then normalises
+# each token by its own length.
+LONGEST = 8.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,12 @@ class Goal:
     @property
     def is_cut_off(self) -> bool:
         return (self.low, self.high) != (-math.inf, math.inf)
+
+    def weights(self) -> torch.Tensor | None:
+        """Weight of each row, ``[rows, 1]``; ``None`` where all count alike."""
+        lengths = self.values.norm(dim=1, keepdim=True)
+        limit = LONGEST * lengths.median()
+        return None if bool((lengths <= limit).all()) else (limit / lengths).clamp(max=1).nan_to_num(1.0)
 
     def exact(self) -> torch.Tensor:
         """The layer output ``[rows, out]`` that gives the values."""
@@ -77,7 +87,8 @@ def refit(
     Raises:
         ValueError: ``rows`` are not finite.
     """
-    regression = _Regression(layer, rows, damping, has_bias=bias_of(layer) is not None or bias_to is not None)
+    has_bias = bias_of(layer) is not None or bias_to is not None
+    regression = _Regression(layer, rows, damping, has_bias, goal.weights())
     change = regression.solve(goal.exact())
     for _ in range(SWEEPS if goal.is_cut_off else 0):
         change = regression.solve(goal.nearest(regression.outputs(change)))
@@ -105,9 +116,16 @@ class _Change:
 class _Regression:
     """Ridge regression of a layer's outputs on its rows, factored once; all convolution groups ``g`` at once."""
 
-    def __init__(self, layer: Reconstructible, rows: torch.Tensor, damping: float, has_bias: bool) -> None:
+    def __init__(
+        self,
+        layer: Reconstructible,
+        rows: torch.Tensor,
+        damping: float,
+        has_bias: bool,
+        weights: torch.Tensor | None = None,
+    ) -> None:
         self._groups = 1 if isinstance(layer, nn.Linear) else layer.groups
-        self._has_bias = has_bias
+        self._has_bias, self._weights = has_bias, weights
         self._x = self._by_group(rows)  # [g, n, p]
         start = layer.weight.detach().flatten(1).unflatten(0, (self._groups, -1)).mT  # [g, p, out / g]
         self._mean = self._mean_of(self._x)
@@ -116,13 +134,13 @@ class _Regression:
         bias = bias_of(layer)
         if bias is not None:
             self._before += bias.unflatten(0, (self._groups, 1, -1))
-        self._solve = ridge_solver(self._x, damping)
+        self._solve = ridge_solver(self._weighted(self._x), damping)
 
     def solve(self, target: torch.Tensor) -> _Change:
         """The change that brings the outputs closest to ``target`` ``[n, out]``."""
         residual = self._by_group(target) - self._before
         shift = self._mean_of(residual)
-        return _Change(self._solve(residual - shift), shift, self._mean)
+        return _Change(self._solve(self._weighted(residual - shift)), shift, self._mean)
 
     def outputs(self, change: _Change) -> torch.Tensor:
         """``[n, out]``, after ``change``."""
@@ -135,5 +153,13 @@ class _Regression:
 
     def _mean_of(self, values: torch.Tensor) -> torch.Tensor:
         """The part that the bias can absorb; zero without one."""
-        mean = values.mean(1, keepdim=True)
-        return mean if self._has_bias else torch.zeros_like(mean)
+        if not self._has_bias:
+            return torch.zeros_like(values[:, :1])
+        if self._weights is None:
+            return values.mean(1, keepdim=True)
+        shares = self._weights.square() / self._weights.square().sum()
+        return (values * shares).sum(1, keepdim=True)
+
+    def _weighted(self, values: torch.Tensor) -> torch.Tensor:
+        """``[g, rows, …]``, each row times its weight."""
+        return values if self._weights is None else values * self._weights

@@ -57,7 +57,7 @@ def test_same_seed_same_actions(name: str, make_env: MakeEnv) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ddpg", "amc", "td3", "sac", "ppo", "random", "cma_es", "tpe", "annealing", "evolution"]
+    "name", ["ddpg", "amc", "td3", "sac", "ppo", "random", "cma_es", "tpe", "annealing", "evolution", "level_switch"]
 )
 def test_other_seed_other_actions(name: str, make_env: MakeEnv) -> None:
     first, second = (agents.make(name, make_env(), seed, **settings_of(name)) for seed in (3, 4))
@@ -184,6 +184,7 @@ def test_random_is_uniform_on_the_unit_interval(make_env: MakeEnv) -> None:
         ("tpe", {"reach": -1}, "agent.reach=-1: give a value greater than 0"),
         ("annealing", {"share": 2}, "agent.share=2: give a value in (0, 1]"),
         ("annealing", {"step": "far"}, "agent.step=far: give a value greater than 0"),
+        ("level_switch", {"switches": 0}, "agent.switches=0: give a value that is a whole number, 1 or more"),
         ("evolution", {"parents": 1}, "agent.parents=1: give a value that is a whole number, 2 or more"),
         ("evolution", {"share": 0}, "agent.share=0: give a value greater than 0"),
         ("netadapt", {"steps": 0}, "agent.steps=0: give a value that is a whole number, 1 or more"),

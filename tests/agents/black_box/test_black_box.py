@@ -16,9 +16,10 @@ import pytest
 import agents
 from agents.black_box.annealing import Annealing, AnnealingSettings
 from agents.black_box.evolution import Evolution, EvolutionSettings
+from agents.black_box.level_switch import LevelSwitch, LevelSwitchSettings
 
 MakeEnv = Callable[..., gym.Env]
-SEARCHERS = ("cma_es", "tpe", "annealing", "evolution")
+SEARCHERS = ("cma_es", "tpe", "annealing", "evolution", "level_switch")
 TWELVE = (0.2, 0.8, 0.5, 0.3, 0.7, 0.4, 0.6, 0.25, 0.75, 0.5, 0.35, 0.65)
 RNG = np.random.default_rng
 
@@ -154,3 +155,20 @@ def test_evolution_mutates_one_group_at_least() -> None:
     for _ in range(2):
         search.tell(np.zeros(4), 0.0, RNG(0))
     assert [int((search.ask(RNG(seed)) != 0).sum()) for seed in range(5)] == [1] * 5
+
+
+def test_a_switch_takes_from_one_what_it_gives_another() -> None:
+    search = LevelSwitch(6, 100, LevelSwitchSettings(switches=1))
+    search.tell(np.zeros(6), 1.0, RNG(0))
+    for seed in range(5):
+        child = search.ask(RNG(seed))
+        assert (child != 0).sum() == 2
+        assert child.sum() == pytest.approx(0)
+
+
+def test_a_child_that_is_as_good_becomes_the_parent() -> None:
+    search = LevelSwitch(2, 100, LevelSwitchSettings())
+    for value, reward in ((0.0, 1.0), (1.0, 1.0), (2.0, 0.5)):
+        search.tell(np.full(2, value), reward, RNG(0))
+    assert search.scalars() == {"parent": 1.0}
+    assert search.ask(RNG(0)).sum() == pytest.approx(2.0)
