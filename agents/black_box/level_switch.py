@@ -43,9 +43,10 @@ class LevelSwitch:
         self._parent, self._reward = np.zeros(size), -math.inf
 
     def ask(self, rng: np.random.Generator) -> Vector:
-        child = self._parent.copy()
+        child: Vector = self._parent.copy()
         if len(child) == 1:
-            return child + self._settings.step * rng.standard_t(2, 1)
+            child += self._settings.step * rng.standard_t(2, 1)
+            return child
         for _ in range(int(rng.integers(1, self._settings.switches + 1, 2).min())):
             more, less = rng.choice(len(child), 2, replace=False)
             size = self._settings.step * abs(rng.standard_t(2))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amc.recovery.refit import Goal, refit
+from amc.recovery.refit import LONGEST, Goal, refit
 
 G = torch.Generator().manual_seed(0)
 
@@ -90,3 +90,20 @@ def test_a_layer_without_bias_gives_it_to_its_norm() -> None:
     values = behind(norm, wanted(x), None, -math.inf, math.inf)
     refit(layer, x.clone(), Goal(values, norm), 0.0, bias_to=norm)
     torch.testing.assert_close(behind(norm, layer(x), None, -math.inf, math.inf), values, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_rows_far_longer_than_most_count_less(bias: bool) -> None:
+    """As weighted least squares, by torch's own solver, with the few long rows as long as the limit."""
+    layer = nn.Linear(5, 3, bias=bias).requires_grad_(False)
+    x, values = torch.randn(200, 5, generator=G), torch.randn(200, 3, generator=G)
+    values[:4] *= 1000
+    lengths = values.norm(dim=1, keepdim=True)
+    weights = (LONGEST * lengths.median() / lengths).clamp(max=1)
+    assert int((weights < 1).sum()) == 4
+    rows = torch.cat([x, torch.ones(200, 1)], 1) if bias else x
+    expected = torch.linalg.lstsq((weights * rows).double(), (weights * values).double()).solution.float().T
+    refit(layer, x.clone(), Goal(values), 1e-9)
+    torch.testing.assert_close(layer.weight, expected[:, :5], rtol=1e-3, atol=1e-4)
+    if bias:
+        torch.testing.assert_close(layer.bias, expected[:, 5], rtol=1e-3, atol=1e-4)
