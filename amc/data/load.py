@@ -15,7 +15,8 @@ from amc.core.errors import AmcError
 from amc.core.files import cache_folder
 from amc.core.values import LARGEST_REAL, Kind, Many, Nullable, OneOf, Real, Text, Whole, check_all
 from amc.data.decode import Progress
-from amc.data.images import ImageSet, Triple
+from amc.data.examples import Triple
+from amc.data.images import ImageSet
 from amc.data.order import fixed_order
 from amc.data.sources import FolderSource, Indices, Source, cifar10_download, digits
 
