@@ -29,7 +29,7 @@ def mask(path: Path, rows: Sequence[Sequence[int]], palette: bool = False) -> Pa
 
 
 def segmented(root: Path, counts: Mapping[str, int], classes: int = 3) -> Path:
-    """``images/`` and ``masks/`` in which image ``v`` has the colour v and the class v modulo ``classes`` on the left."""
+    """``images/`` and ``masks/``: image v has the colour v and, on its left, the class v modulo ``classes``."""
     value = 0
     for part, count in counts.items():
         for _ in range(count):

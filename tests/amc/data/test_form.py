@@ -74,7 +74,7 @@ def test_depths_are_not_mixed(tmp_path: Path) -> None:
     files = [picture(tmp_path / "a.png", 1, mode="L"), picture(tmp_path / "b.png", 1, mode="I;16")]
     with pytest.raises(AmcError, match=r"b.png: has 16 bits a pixel, .*a.png has 8 bits"):
         decode(files, Form(channels=1))
-    with pytest.raises(AmcError, match="or give dataset.channels=1"):
+    with pytest.raises(AmcError, match=r"or give dataset.channels=1"):
         decode(files[1:], Form())
 
 
