@@ -185,6 +185,8 @@ def _splits(config: Mapping[str, Any], pretrained: bool | str) -> tuple[Splits, 
     validation images are unseen, so that split is kept.
     """
     dataset, checkpoint = dict(config["dataset"]), config["model"]["checkpoint"]
+    if dataset.get("tokenizer", "") is None and config["model"]["net"]["_target_"] == TRANSFORMERS.target:
+        dataset["tokenizer"] = config["model"]["net"][TRANSFORMERS.argument]  # a network's folder has its tokeniser
     imported = bool(pretrained) or checkpoint is not None
     notes = {} if checkpoint is None else read_notes(checkpoint)
     with Progress("decoding images", config["verbose"]) as progress:

@@ -20,7 +20,9 @@ FLAGS = re.compile(
     r"verbose|dry_run|prior|prune_residual|curves|responses|prices|evaluate\.early_stop"
     r"|(training|finetuning)\.bf16|dataset\.(binary|difficult|standardise)"
 )
-TEXTS = re.compile(r"(model|reward)\.name|model\.checkpoint|dataset\.(root|path|tokenizer|targets?|\w+_column)|cache_dir|resume")
+TEXTS = re.compile(
+    r"(model|reward)\.name|model\.checkpoint|dataset\.(root|path|tokenizer|targets?|\w+_column)|cache_dir|resume"
+)
 NULLS = re.compile(
     r"model\.checkpoint|cache_dir|resume|trust|policy|constraints|rule|accuracy_drop|finals_recovery|evaluate\.images|network"
     r"|training\.\w+|finetuning\.\w+|dataset\.(root|train_images|val_images|test_images|image_size|mean|std)"
