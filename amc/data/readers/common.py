@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,8 @@ from amc.data.form import Form, statistics
 from amc.data.images import ImageSet
 from amc.data.load import Splits
 from amc.data.parts import ROLES, Division
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +117,8 @@ def image_sets(
 ) -> dict[str, ExampleSet]:
     """Sets of images, decoded (from the cache, if they were before), with their targets.
 
+    That an image of the test is also in another part is logged.
+
     Args:
         pictures: role → image files.
         targets: role → targets, in the same order.
@@ -123,13 +129,20 @@ def image_sets(
         AmcError: an image that can't be read or has another size or depth than the first of ``train``.
     """
     form, (mean, std) = look.form, look.statistics
-    found = {}
+    found: dict[str, ExampleSet] = {}
+    seen: dict[str, set[bytes]] = {}
     for role in ROLES:
         files = pictures[role]
         pixels = decode_cached(files, form, cache_folder(work.cache_dir), work.progress)
         check_like(pixels, files[0], pictures["train"][0], form)
+        seen[role] = {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels}
         images, *left = as_images(pixels, mean, std)
         found[role] = ExampleSet(images, targets[role], *left)
+    for role in ("train", "val"):
+        if shared := len(seen[role] & seen["test"]):
+            log.warning(
+                "test: %d of its images are also in %s, so the report is not of new ones; remove them", shared, role
+            )
     return found
 
 

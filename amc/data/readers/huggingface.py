@@ -138,6 +138,8 @@ def _open(path: str | Path, name: str, columns: Mapping[str, str]) -> Parts:
     try:
         # Mapped from disk, not read: nothing takes memory yet.
         found: Any = datasets.load_from_disk(str(folder), keep_in_memory=False)
+        for part in found.values() if isinstance(found, Mapping) else [found]:
+            part.data.table.validate(full=True)  # else a damaged place in it would be read from anywhere
     except Exception as error:  # damaged files raise anything
         raise AmcError(f"dataset.path={path}: can't be loaded ({first_line(error)}). {LAYOUT}") from error
     parts: dict[str, Any] = {"train": found}

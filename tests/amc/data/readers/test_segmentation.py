@@ -86,6 +86,16 @@ def test_from_python_and_by_name_are_the_same(tmp_path: Path) -> None:
     assert direct.train.what == "1×6×6 uint8"
 
 
+def test_images_that_are_in_two_parts_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = segmented(tmp_path / "data", {"train": 6, "val": 3, "test": 3})
+    load(root)
+    assert caplog.text == ""
+    for kind in ("images", "masks"):
+        (root / kind / "test" / "copy.png").write_bytes((root / kind / "val" / "7.png").read_bytes())
+    load(root)
+    assert "test: 1 of its images are also in val, so the report is not of new ones" in caplog.text
+
+
 def no_mask(root: Path) -> None:
     (root / "masks" / "train" / "1.png").unlink()
 
