@@ -13,8 +13,8 @@ from hydra.errors import HydraException
 from amc.core.conf import key_of, quoted
 
 KEYS = (
-    "resume", "plan", "run", "policy", "cache_dir", "model.checkpoint", "dataset.root",
-    "hydra.run.dir", "hydra.sweep.dir",
+    "resume", "plan", "run", "policy", "cache_dir", "model.checkpoint", "dataset.root", "dataset.path",
+    "dataset.tokenizer", "hydra.run.dir", "hydra.sweep.dir",
 )  # fmt: skip
 MAPPINGS = ("constraints", "budget.channel_round")  # whose keys are patterns
 QUOTED_KEY = re.compile(r"""(['"])(.*?)\1(?=\s*:)""")

@@ -31,7 +31,10 @@ from amc.core.values import (
     refuse_unknown_keys,
     require_section,
 )
-from amc.data.load import KINDS as DATASET
+from amc.data.load import KINDS as IMAGES
+from amc.data.load import NAMES as IMAGE_SETS
+from amc.data.readers import KINDS as EXAMPLES
+from amc.data.readers import NAMES as READERS
 from amc.models.arguments import PRETRAINED, check_arguments, check_pretrained
 from amc.models.build import STEMS
 from amc.pruning.constraints import CONSTRAINTS
@@ -153,6 +156,7 @@ class Trust:
 MODEL = Model()
 KEEP = BUDGET["keep"]
 TRUST = Trust()
+DATASET: Mapping[str, Kind] = {**IMAGES, **EXAMPLES, "name": OneOf(names=(*IMAGE_SETS, *READERS))}
 # Settings of (almost) all commands.
 COMMON: Mapping[str, Kind] = {
     "model": MODEL,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +11,13 @@ import torch
 from torch import Tensor
 
 from amc.core.errors import AmcError
+from amc.data.examples import Examples, Triple, scaled
 from amc.data.loader import read_loader
 from amc.data.order import fixed_order
 
-Triple = tuple[float, ...]
-
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
+class ImageSet(Examples):
     """Images and labels, in an order that mixes the classes, so that any prefix is a fair sample.
 
     Attributes:
@@ -92,38 +90,38 @@ class ImageSet:
         return channels, height, width
 
     @property
-    def device(self) -> torch.device:
-        return self.images.device
+    def raw(self) -> Tensor:
+        return self.images
+
+    @property
+    def answers(self) -> Tensor:
+        return self.labels
 
     def to(self, device: torch.device | str) -> ImageSet:
-        return dataclasses.replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        return self._with(images=self.images.to(device), labels=self.labels.to(device))
+
+    def own(self) -> ImageSet:
+        if not self.images.is_inference():
+            return self
+        return self._with(images=self.images.clone(), labels=self.labels.clone())
+
+    def select(self, indices: Tensor) -> ImageSet:
+        return self._with(images=self.images[indices], labels=self.labels[indices])
+
+    def with_images(self, images: Tensor) -> ImageSet:
+        """The same labels with other images, of the same type, ``[n, c, h, w]``."""
+        return self._with(images=images)
 
     def take(self, n: int | None) -> ImageSet:
-        """The first ``n`` images; all of them if there are fewer or ``n`` is ``None``. Shares memory."""
-        if n is None or n >= len(self):
-            return self
-        return dataclasses.replace(self, images=self.images[:n], labels=self.labels[:n])
+        return self if n is None or n >= len(self) else self._part(0, n)
 
-    def normalise(self, images: Tensor, dtype: torch.dtype = torch.float32, channels_last: bool = True) -> Tensor:
-        """``images`` of this set's type, ``[b, c, h, w]``, as the network's input."""
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        if not images.is_floating_point():
-            mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-            std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-            images = (images.float() / 255 - mean) / std
-        return images.to(dtype, memory_format=layout)
+    def normalised(self, dtype: torch.dtype = torch.float32, channels_last: bool = True) -> Tensor:
+        """All images as the network's input, ``[n, c, h, w]``."""
+        images = self.images if self.images.is_floating_point() else scaled(self.images, self.mean, self.std)
+        return images.to(dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
-    def normalised(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """All images as the network's input, ``[n, c, h, w]``, channels-last."""
-        return self.normalise(self.images, dtype)
-
-    def batches(
-        self, batch_size: int, dtype: torch.dtype = torch.float32, channels_last: bool = True
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (normalised images ``[b, c, h, w]``, labels ``[b]``) in order; the last batch may be smaller."""
-        for start in range(0, len(self), batch_size):
-            part = slice(start, start + batch_size)
-            yield self.normalise(self.images[part], dtype, channels_last), self.labels[part]
+    def _part(self, start: int, stop: int) -> ImageSet:
+        return self._with(images=self.images[start:stop], labels=self.labels[start:stop])
 
     def fingerprint(self) -> str:
         """A hash of the images, labels and normalisation: equal for equal sets, wherever they came from."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ import torch
 from amc.core.checks import refuse_unknown
 from amc.core.errors import AmcError
 from amc.core.files import cache_folder
-from amc.core.values import LARGEST_REAL, Kind, Many, Nullable, OneOf, Real, Text, Whole, check_all
-from amc.data.decode import Progress
-from amc.data.images import ImageSet, Triple
+from amc.core.values import Kind, Nullable, OneOf, Text, Whole, check_all
+from amc.data.decode import Progress, as_images
+from amc.data.examples import Triple
+from amc.data.form import KINDS as LOOKS
+from amc.data.form import Form, Size, statistics
+from amc.data.images import ImageSet
 from amc.data.order import fixed_order
 from amc.data.sources import FolderSource, Indices, Source, cifar10_download, digits
 
-IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 DIGITS_STATS = ((0.305,) * 3, (0.376,) * 3)
-LARGEST_IMAGE = 4096  # pixels a side
 VAL_FROM = ("auto", "train", "test", "val")
 NAMES = ("digits", "cifar10", "imagenet", "imagefolder")
 SOME_IMAGES = Nullable(Whole())
@@ -32,9 +33,7 @@ KINDS: dict[str, Kind] = {
     "train_images": SOME_IMAGES,
     "val_images": SOME_IMAGES,
     "test_images": SOME_IMAGES,
-    "image_size": Whole(also=(None,), high=LARGEST_IMAGE),
-    "mean": Many(also=(None,), entry=Real(low=-LARGEST_REAL), least=3, most=3, example="[0.5,0.5,0.5]"),
-    "std": Many(also=(None,), entry=Real(ends="(]"), least=3, most=3, example="[0.5,0.5,0.5]"),
+    **LOOKS,
 }
 
 
@@ -45,6 +44,7 @@ class Splits:
     Attributes:
         val_from: where validation images come from: ``train`` (taken out of the training images), ``test`` (one fixed
             half of the test images; ``test`` is the other) or ``val`` (a folder of its own).
+        origins: split → where its images come from, for people, where that is not clear from ``val_from``.
     """
 
     name: str
@@ -53,10 +53,11 @@ class Splits:
     test: ImageSet
     num_classes: int
     val_from: str
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Splits:
         train, val, test = (s.to(device) for s in (self.train, self.val, self.test))
-        return Splits(self.name, train, val, test, self.num_classes, self.val_from)
+        return replace(self, train=train, val=val, test=test)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ def load_dataset(
     train_images: int | None = None,
     val_images: int | None = None,
     test_images: int | None = None,
-    image_size: int | None = None,
+    image_size: int | Size | None = None,
+    fit: str = "crop",
+    channels: int = 3,
     mean: Triple | None = None,
     std: Triple | None = None,
     cache_dir: str | Path | None = None,
@@ -100,7 +103,9 @@ def load_dataset(
             images, and ``train`` without.
         imported_weights: whether the weights to be judged were trained elsewhere.
         train_images, val_images, test_images: at most so many of each. ``val_images`` is needed for ``val_from=train``.
-        image_size: height and width to resize to, see :func:`amc.data.decode.decode`.
+        image_size: height and width, or both in one number, to resize image files to.
+        fit, channels: how, and whether in colour, see :class:`amc.data.form.Form`. Grey images (``channels=1``) may
+            have 16 bits; they are normalised once and held as float32.
         mean, std: normalisation per channel, of images in [0, 1]; default: ImageNet's, or for digits their own.
         cache_dir: see :func:`amc.core.files.cache_folder`.
         progress: called with (files decoded, files) while image files are read.
@@ -111,11 +116,13 @@ def load_dataset(
             image, or more validation images than there are.
     """
     refuse_unknown("dataset", unknown, KINDS)
-    check_all("dataset", {"val_from": val_from, "image_size": image_size, "mean": mean, "std": std}, KINDS)
-    default_mean, default_std = DIGITS_STATS if name == "digits" else IMAGENET_STATS
-    stats = _floats(mean or default_mean), _floats(std or default_std)
+    check_all("dataset", {"val_from": val_from}, KINDS)
+    form = Form.of(image_size, fit, channels)
+    if name == "digits":
+        mean, std = mean or DIGITS_STATS[0], std or DIGITS_STATS[1]
+    stats = statistics(mean, std, form.channels)
     limits = Limits(train_images, val_images, test_images)
-    train, test, val = _sources(name, root, image_size, cache_folder(cache_dir), progress)
+    train, test, val = _sources(name, root, form, cache_folder(cache_dir), progress)
     if val_from == "auto":
         val_from = "val" if val is not None else "test" if imported_weights else "train"
     if val_from == "train":
@@ -133,13 +140,8 @@ def load_dataset(
     return Splits(name, whole, _whole(val, limits.val_images, stats), tested, len(train.classes), val_from)
 
 
-def _floats(values: Triple) -> Triple:
-    red, green, blue = map(float, values)
-    return red, green, blue
-
-
 def _sources(
-    name: str, root: str | Path | None, image_size: int | None, cache_dir: Path, progress: Progress | None
+    name: str, root: str | Path | None, form: Form, cache_dir: Path, progress: Progress | None
 ) -> tuple[Source, Source, Source | None]:
     """Training, test and, if it has a folder of its own, validation source."""
     if name == "digits":
@@ -153,7 +155,7 @@ def _sources(
     return _folders(
         name,
         Path(root).expanduser(),
-        lambda folder, classes: FolderSource.open(folder, image_size, cache_dir, progress, classes),
+        lambda folder, classes: FolderSource.open(folder, form, cache_dir, progress, classes),
     )
 
 
@@ -212,7 +214,10 @@ def _whole(source: Source, limit: int | None, stats: tuple[Triple, Triple]) -> I
 
 
 def _fetch(source: Source, indices: Indices, stats: tuple[Triple, Triple]) -> ImageSet:
-    images, labels = torch.from_numpy(source.fetch(indices)), torch.from_numpy(source.labels[indices])
+    images, mean, _ = as_images(source.fetch(indices), *stats)
+    labels = torch.from_numpy(source.labels[indices])
+    if mean is None:
+        return ImageSet(images, labels, len(source.classes))
     return ImageSet(images, labels, len(source.classes), *stats)
 
 

@@ -35,7 +35,7 @@ def read_loader(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
             shapes = " and ".join(f"{tuple(part.shape[1:])} of {part.dtype}" for part in (images[0], images[-1]))
             raise AmcError(f"{name}: yields images of several shapes or types, {shapes}; make them alike")
         held += len(x)
-        _check_amount(loader, name, held, images[-1])
+        check_amount(loader, name, held, images[-1])
     if not held:
         raise AmcError(f"{name}: the set is empty; give at least one image")
     return torch.cat(images), torch.cat(labels)
@@ -43,18 +43,27 @@ def read_loader(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
 
 def _pairs(loader: Iterable[Any], name: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Its batches as (images, labels), whatever types the two have."""
-    if isinstance(loader, Dataset):
-        raise AmcError(f"{name}: is a {type(loader).__name__}; give a DataLoader of it, with a batch size")
+    refuse_dataset(loader, name)
     try:
         for batch in loader:
             yield _pair(batch, name)
     except AmcError:
         raise
     except Exception as error:  # the loader's own code may raise anything
-        text = str(error).strip()
-        # What a worker process raised comes with its whole traceback.
-        said = text.splitlines()[-1] if "Traceback" in text else f"{type(error).__name__}: {first_line(error)}"
-        raise AmcError(f"{name}: reading it failed ({said}); {PAIR}") from error
+        raise AmcError(f"{name}: reading it failed ({said_by(error)}); {PAIR}") from error
+
+
+def refuse_dataset(loader: object, name: str) -> None:
+    """Raises ``AmcError`` for a ``Dataset`` in the place of a loader."""
+    if isinstance(loader, Dataset):
+        raise AmcError(f"{name}: is a {type(loader).__name__}; give a DataLoader of it, with a batch size")
+
+
+def said_by(error: Exception) -> str:
+    """One line of what a loader's own code raised."""
+    text = str(error).strip()
+    # What a worker process raised comes with its whole traceback.
+    return text.splitlines()[-1] if "Traceback" in text else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _pair(batch: Any, name: str) -> tuple[Tensor, Tensor]:
@@ -117,8 +126,8 @@ def _is_one_hot(labels: Tensor) -> bool:
     return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all())
 
 
-def _check_amount(loader: Iterable[Any], name: str, held: int, last: Tensor) -> None:
-    """Stops at an endless loader, and before the machine's memory is full."""
+def check_amount(loader: Iterable[Any], name: str, held: int, last: Tensor) -> None:
+    """Stops at an endless loader, and before the machine's memory is full. Raises ``AmcError``."""
     if held > MOST_IMAGES and _length(loader) is None:
         raise AmcError(
             f"{name}: has yielded {held} images and has no length; if it is endless, give one that ends, such as "

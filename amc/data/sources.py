@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from amc.core.errors import AmcError
-from amc.data.decode import Pixels, Progress, check_size, decode_cached
+from amc.data.decode import Picture, Pixels, Progress, check_like, decode_cached
+from amc.data.form import Form
 from amc.data.order import fixed_order
 
 Indices = npt.NDArray[np.int64]
@@ -18,7 +19,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".
 
 
 class Source(Protocol):
-    """``labels`` is ``[n]`` int64; ``classes`` the class names; ``fetch`` gives pixels ``[len(indices), 3, h, w]``."""
+    """``labels`` is ``[n]`` int64; ``classes`` the class names; ``fetch`` gives pixels ``[len(indices), c, h, w]``."""
 
     @property
     def labels(self) -> Indices: ...
@@ -31,7 +32,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """Pixels that are in memory already, ``[n, 3, h, w]``."""
+    """Pixels that are in memory already, ``[n, c, h, w]``."""
 
     pixels: Pixels
     labels: Indices
@@ -48,16 +49,16 @@ class FolderSource:
     files: tuple[Path, ...]
     labels: Indices
     classes: tuple[str, ...]
-    size: int | None
+    form: Form
     cache_dir: Path
     progress: Progress | None = None
-    like: Path | None = None  # an image of another split, whose size these must have if ``size`` leaves it open
+    like: Picture | None = None  # an image of another split, whose size and depth these must have
 
     @classmethod
     def open(
         cls,
         folder: Path,
-        size: int | None,
+        form: Form,
         cache_dir: Path,
         progress: Progress | None = None,
         classes: tuple[str, ...] | None = None,
@@ -66,7 +67,7 @@ class FolderSource:
 
         Args:
             folder: holds the class folders.
-            size, progress: see :func:`amc.data.decode.decode`.
+            form, progress: see :func:`amc.data.decode.decode`.
             cache_dir: where decoded images are kept.
             classes: the class folders that must be there, default: those that are.
 
@@ -83,16 +84,16 @@ class FolderSource:
         files: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(found):
-            images = _image_files(folder / name)
+            images = image_files(folder / name)
             files += images
             labels += [label] * len(images)
-        return cls(tuple(files), np.array(labels, dtype=np.int64), found, size, cache_dir, progress)
+        return cls(tuple(files), np.array(labels, dtype=np.int64), found, form, cache_dir, progress)
 
     def fetch(self, indices: Indices) -> Pixels:
         chosen = [self.files[i] for i in indices]
-        pixels = decode_cached(chosen, self.size, self.cache_dir, self.progress)
-        if self.size is None and self.like is not None:
-            check_size(pixels, chosen[0], self.like)
+        pixels = decode_cached(chosen, self.form, self.cache_dir, self.progress)
+        if self.like is not None:
+            check_like(pixels, chosen[0], self.like, self.form)
         return pixels
 
 
@@ -108,15 +109,19 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
     return found
 
 
-def _image_files(folder: Path) -> list[Path]:
-    """The image files of one class, in a fixed order."""
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder and those below it, in a fixed order.
+
+    Raises:
+        AmcError: there are none, or one is no regular file.
+    """
     images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
     for path in images:
         if not path.is_file():  # to read a pipe, a socket or a device could take forever
             raise AmcError(f"image {path}: is no file but a pipe, socket, device or broken link; remove it")
     if not images:
         kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise AmcError(f"{folder}: no images ({kinds}); add some or remove the class folder")
+        raise AmcError(f"{folder}: no images ({kinds}); add some or remove the folder")
     return images
 
 

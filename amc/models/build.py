@@ -22,7 +22,7 @@ from amc.models.checkpoint import load_checkpoint
 from amc.models.given import own_copy
 from amc.models.libraries import TRANSFORMERS, name_of
 from amc.models.sizes import Counted, WithoutValues
-from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_small_stem
+from amc.models.stem import SMALL_IMAGE, fit_pools, run_once, use_grey, use_small_stem
 
 STEMS = ("auto", "imagenet", "small")
 IMAGENET_CLASSES = 1000
@@ -48,7 +48,8 @@ def build(
         target: dotted path of a callable that returns an ``nn.Module`` and takes ``num_classes``, for example
             ``torchvision.models.resnet50`` or ``my_pkg.my_net``.
         num_classes: length of the network's output.
-        image_shape: (channels, height, width) of the images it will see.
+        image_shape: (channels, height, width) of the images it will see. A first convolution for three colours takes
+            grey ones as if all three were the same.
         stem: ``small``: the first convolution keeps the resolution; ``imagenet``: the network as its authors made
             it; ``auto``: ``small`` for images of at most 64 pixels, except in networks that are neither
             torchvision's nor this project's.
@@ -151,6 +152,7 @@ def _fitted(
 ) -> nn.Module:
     """``model`` with the stem that suits the images, proved on one."""
     _drop_auxiliary_heads(model)
+    use_grey(model, image_shape)
     if small_stem:
         use_small_stem(model, image_shape)
         _check(model, who, image_shape, fit_pools)

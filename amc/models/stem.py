@@ -1,4 +1,4 @@
-"""Adapts ImageNet networks to small images: a stem that keeps the resolution, no oversized pools."""
+"""Adapts ImageNet networks to small images: a stem that keeps the resolution, no oversized pools; and to grey ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 SMALL_IMAGE = 64
+COLOURS = 3
 
 
 class _PoolTooLargeError(Exception):
@@ -29,6 +30,20 @@ def use_small_stem(model: nn.Module, image_shape: tuple[int, int, int]) -> None:
     pools = [name for name, m in model.named_modules() if isinstance(m, nn.MaxPool2d)]
     if pools:
         model.set_submodule(pools[0], nn.Identity())
+
+
+def use_grey(model: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    """Lets a first convolution for three colours take grey images, as if all three were the same.
+
+    Changes ``model`` in place; for images that are not grey nothing.
+    """
+    convs = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    if image_shape[0] != 1 or not convs or convs[0][1].in_channels != COLOURS or convs[0][1].groups != 1:
+        return
+    _, old = convs[0]
+    with torch.no_grad():
+        old.weight = nn.Parameter(old.weight.sum(1, keepdim=True))
+    old.in_channels = 1
 
 
 def fit_pools(model: nn.Module, image_shape: tuple[int, int, int]) -> None:

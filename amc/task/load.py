@@ -17,6 +17,8 @@ from amc.core.progress import Progress
 from amc.core.trust import BUILDERS
 from amc.data import Splits, load_dataset
 from amc.data.load import NAMES as DATASETS
+from amc.data.readers import NAMES as READERS
+from amc.data.readers import load_examples
 from amc.models import build
 from amc.models.arguments import PRETRAINED, TORCHVISION, check_pretrained
 from amc.models.build import described
@@ -57,6 +59,7 @@ class Loaded:
             "dataset": splits.name,
             "val_from": splits.val_from,
             "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+            **({"origins": splits.origins} if splits.origins else {}),
         }
 
     @property
@@ -183,12 +186,20 @@ def _splits(config: Mapping[str, Any], pretrained: bool | str) -> tuple[Splits, 
     validation images are unseen, so that split is kept.
     """
     dataset, checkpoint = dict(config["dataset"]), config["model"]["checkpoint"]
+    if dataset.get("tokenizer", "") is None and config["model"]["net"]["_target_"] == TRANSFORMERS.target:
+        dataset["tokenizer"] = config["model"]["net"][TRANSFORMERS.argument]  # a network's folder has its tokeniser
     imported = bool(pretrained) or checkpoint is not None
     notes = {} if checkpoint is None else read_notes(checkpoint)
     with Progress("decoding images", config["verbose"]) as progress:
         common: dict[str, Any] = {"cache_dir": config.get("cache_dir"), "progress": progress.update}
         if dataset["val_from"] == "auto" and notes.get("dataset") == dataset["name"]:
-            splits = load_dataset(**{**dataset, "val_from": notes.get("val_from", "auto")}, **common)
+            noted = notes.get("val_from", "auto")
+            splits = _data(**{**dataset, "val_from": "auto" if noted == "all" else noted}, **common)
             if splits.train.fingerprint() == notes.get("train_images"):
                 return splits, False
-        return load_dataset(**dataset, imported_weights=imported, **common), imported
+        return _data(**dataset, imported_weights=imported, **common), imported
+
+
+def _data(name: str, **settings: Any) -> Splits:
+    """The images of a data set, whoever reads it. Raises ``AmcError``."""
+    return load_examples(name, **settings).classified() if name in READERS else load_dataset(name, **settings)

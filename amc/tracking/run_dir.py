@@ -24,8 +24,8 @@ __all__ = ["CONFIG", "EPISODES", "FREE_ON_RESUME", "RunDir", "opened", "run_fold
 
 # Settings that may differ at a resume: verbosity, length, and the paths of unchanged inputs.
 FREE_ON_RESUME = (
-    "verbose", "dry_run", "episodes", "device", "dataset.root", "model.checkpoint", "checkpoints", "cache_dir", "plan",
-    "policy",
+    "verbose", "dry_run", "episodes", "device", "dataset.root", "dataset.path", "dataset.tokenizer", "model.checkpoint",
+    "checkpoints", "cache_dir", "plan", "policy",
 )  # fmt: skip
 
 

@@ -172,8 +172,10 @@ class Trainer:
         self._model.train()
         for step in range(self._steps):
             chosen = order[step * size : (step + 1) * size].to(images.device)
-            x = images.normalise(augment(images.images[chosen], recipe.augment, self._generator))
-            loss = self._loss(x, images.labels[chosen], bf16)
+            some = images.select(chosen)
+            if recipe.augment != "none":
+                some = some.with_images(augment(some.images, recipe.augment, self._generator))
+            loss = self._loss(some.normalised(), some.labels, bf16)
             self._optimizer.zero_grad()
             loss.backward()
             self._optimizer.step()

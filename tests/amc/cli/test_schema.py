@@ -18,15 +18,18 @@ from tests.support.configs import ENTRIES, GIVEN, WRONG, changed, composed, leav
 # The settings that can have a value of ``WRONG`` after all. Anything else must be refused.
 FLAGS = re.compile(
     r"verbose|dry_run|prior|prune_residual|prune_depth|uniform_per_axis|curves|responses|prices|evaluate\.early_stop"
-    r"|(training|finetuning)\.bf16"
+    r"|(training|finetuning)\.bf16|dataset\.(binary|difficult|standardise)"
 )
-TEXTS = re.compile(r"(model|reward)\.name|model\.checkpoint|dataset\.root|cache_dir|resume")
+TEXTS = re.compile(
+    r"(model|reward)\.name|model\.checkpoint|dataset\.(root|path|tokenizer|targets?|\w+_column)|cache_dir|resume"
+)
 NULLS = re.compile(
     r"model\.checkpoint|cache_dir|resume|trust|policy|constraints|rule|accuracy_drop|finals_recovery|evaluate\.images|network"
     r"|training\.\w+|finetuning\.\w+|dataset\.(root|train_images|val_images|test_images|image_size|mean|std)"
+    r"|dataset\.(path|train_examples|val_examples|test_examples|num_classes|tokenizer|targets?)"
     r"|recovery\.positions|agent\.(population|spread|keep_ratio|steps|warmup_episodes)"
 )
-EMPTY_LISTS = re.compile(r"freeze|trust|stages|networks|checkpoints")
+EMPTY_LISTS = re.compile(r"freeze|trust|stages|networks|checkpoints|dataset\.drop")
 ALLOWED = [
     (FLAGS, {"true"}),
     (TEXTS, {"text", "number as text"}),

@@ -15,6 +15,7 @@ from PIL import Image
 from amc.core.errors import AmcError
 from amc.data import ImageSet, Splits, load_dataset
 from amc.data.decode import decode_cached
+from amc.data.form import Form
 from amc.data.order import fixed_order
 
 
@@ -158,7 +159,7 @@ def test_the_cache_knows_images_by_their_content(tmp_path: Path) -> None:
 
 def test_a_file_that_vanished_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(AmcError, match=r"^image \S+gone\.png: can't be read \(No such file"):
-        decode_cached([tmp_path / "gone.png"], None, tmp_path)
+        decode_cached([tmp_path / "gone.png"], Form(), tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
@@ -308,3 +309,39 @@ def test_images_larger_than_memory_are_refused_before_they_take_any(
     monkeypatch.setattr("amc.core.memory.free_bytes", lambda: 1 << 30)
     with pytest.raises(AmcError, match=r"^dataset.image_size=4096: takes about \S+ GiB of memory, 1 GiB are free; "):
         load_dataset("imagefolder", root, val_images=2, image_size=4096, cache_dir=tmp_path / "cache")
+
+
+def write_parts(root: Path, mode: str, value: int, size: tuple[int, int] = (8, 4)) -> Path:
+    """Four images for each split, in two classes."""
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for index in range(2):
+                Image.new(mode, size, value + index).save(folder / f"{index}.png")
+    return root
+
+
+def test_grey_images_of_8_and_16_bits(tmp_path: Path) -> None:
+    settings = {"channels": 1, "val_images": 1, "mean": [0.5], "std": [0.25], "cache_dir": tmp_path / "cache"}
+    shallow = load_dataset("imagefolder", write_parts(tmp_path / "8", "L", 254), **settings)
+    assert shallow.train.shape == (1, 4, 8)
+    assert shallow.train.images.dtype == torch.uint8
+    assert set(shallow.test.images.flatten().tolist()) == {254, 255}
+    for _ in range(2):  # decoded, then from the cache
+        deep = load_dataset("imagefolder", write_parts(tmp_path / "16", "I;16", 65534), **settings)
+        assert deep.train.shape == (1, 4, 8)
+        # (65535 / 65535 − 0.5) / 0.25 = 2
+        torch.testing.assert_close(deep.test.normalised().max(), torch.tensor(2.0))
+        shutil.rmtree(tmp_path / "16")
+    with pytest.raises(AmcError, match=r"dataset.mean=\[0.5\]: give a list of 3"):
+        load_dataset("imagefolder", tmp_path / "8", **{**settings, "channels": 3})
+
+
+def test_images_that_are_not_square(tmp_path: Path) -> None:
+    root = write_parts(tmp_path / "data", "RGB", 0, (40, 10))
+    for fit in ("crop", "pad", "stretch"):
+        splits = load_dataset(
+            "imagefolder", root, val_images=1, image_size=[20, 30], fit=fit, cache_dir=tmp_path / "cache"
+        )
+        assert splits.test.shape == (3, 20, 30)

@@ -180,3 +180,11 @@ def test_wrong_networks_are_one_line(my_pkg: types.ModuleType) -> None:
             build(target, 10, SMALL, **options)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["torchvision.models.resnet18", "amc.models.cifar_resnet.resnet20"])
+def test_networks_for_colour_take_grey_images_as_if_all_colours_were_the_same(name: str) -> None:
+    for size in (32, 80):
+        grey, colour = (build(name, 10, (channels, size, size), stem="imagenet") for channels in (1, 3))
+        images = torch.randn(2, 1, size, size)
+        torch.testing.assert_close(grey(images), colour(images.expand(-1, 3, -1, -1)), rtol=1e-3, atol=1e-4)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -105,3 +106,15 @@ def test_wrong_settings_are_one_line(tmp_path: Path) -> None:
             load_trained(configure(tmp_path, **changes))
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_images_from_a_reader(tmp_path: Path) -> None:
+    images = np.arange(20 * 64, dtype=np.uint32).astype(np.uint8).reshape(20, 8, 8)
+    np.savez(tmp_path / "grey.npz", images=images, labels=np.arange(20) % 10)
+    config = configure(tmp_path)
+    config["dataset"] = plain_of(OmegaConf.load(CONF / "dataset" / "npz.yaml")) | {"path": str(tmp_path / "grey.npz")}
+    task = load_untrained(config)
+    assert task.splits.train.shape == (1, 8, 8)
+    assert task.facts["images"] == {"train": 12, "val": 4, "test": 4}
+    assert task.facts["origins"]["test"] == "a share of one folder by seed 0"
+    assert task.model(task.splits.train.take(2).normalised()).shape == (2, 10)

@@ -67,7 +67,7 @@ def test_training_makes_more_weights_small(
 
 
 def test_training_shrinks_doomed_channels_and_no_others(digits: tuple[ImageSet, ImageSet]) -> None:
-    groups = trace(digits_net(), digits[0].normalise(digits[0].images[:1]))
+    groups = trace(digits_net(), digits[0].take(1).normalised())
     doomed = {"0.0": np.arange(4), "2.0": np.arange(6)}
     stay = {"0.0": np.arange(4, 12), "2.0": np.arange(6, 16)}
     free, pushed = (trained(digits, name, groups, doomed) for name in ("none", "group_lasso"))
