@@ -15,7 +15,7 @@ from amc.core.errors import AmcError
 from amc.core.files import cache_folder
 from amc.core.values import LARGEST_REAL, Kind, Many, Nullable, OneOf, Real, Text, Whole, check_all
 from amc.data.decode import Progress
-from amc.data.examples import Triple
+from amc.data.examples import Examples, Triple
 from amc.data.images import ImageSet
 from amc.data.order import fixed_order
 from amc.data.sources import FolderSource, Indices, Source, cifar10_download, digits
@@ -46,18 +46,19 @@ class Splits:
     Attributes:
         val_from: where validation images come from: ``train`` (taken out of the training images), ``test`` (one fixed
             half of the test images; ``test`` is the other) or ``val`` (a folder of its own).
+        num_classes: of the labels; ``None`` where there are none.
     """
 
     name: str
-    train: ImageSet
-    val: ImageSet
-    test: ImageSet
-    num_classes: int
+    train: Examples
+    val: Examples
+    test: Examples | None
+    num_classes: int | None
     val_from: str
 
     def to(self, device: torch.device | str) -> Splits:
-        train, val, test = (s.to(device) for s in (self.train, self.val, self.test))
-        return Splits(self.name, train, val, test, self.num_classes, self.val_from)
+        test = None if self.test is None else self.test.to(device)
+        return replace(self, train=self.train.to(device), val=self.val.to(device), test=test)
 
 
 @dataclass(frozen=True)
