@@ -17,16 +17,17 @@ from amc.cli.run import run
 from amc.cli.schema import COMMON, check_config
 from amc.core.files import write_json, write_safetensors
 from amc.core.progress import Progress, duration
+from amc.core.scores import Scale
 from amc.core.values import Section
 from amc.data import Splits
-from amc.evaluation.metrics import CLASSIFICATION
+from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.evaluation.outputs import check_trainable
 from amc.reporting.console import show
 from amc.task.load import load_recipe, load_untrained
 from amc.tracking import EventFile, run_folder
 from amc.training.fit import TrainResult, evaluate, train
 from amc.training.recipe import Recipe
-from amc.training.trainer import Epoch
+from amc.training.trainer import Epoch, Objective
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -45,6 +46,7 @@ def run_training(
     config: Mapping[str, Any],
     seed: int = 0,
     verbose: bool = True,
+    criterion: Criterion = CLASSIFICATION,
 ) -> dict[str, Any]:
     """Trains ``model`` in place and leaves ``model.safetensors``, ``train.json`` and TensorBoard scalars behind.
 
@@ -54,11 +56,12 @@ def run_training(
     Raises:
         AmcError: ``run_dir`` holds a run, can't be written, or the training fails.
     """
-    check_trainable(model.to(splits.train.device), splits.train)
+    check_trainable(model.to(splits.train.device), splits.train, criterion)
     with run_folder(run_dir, False, {"command": "train", **config}, results=(WEIGHTS,)) as folder:
-        result = _train(model, splits, recipe, run_dir, seed, verbose)
-        scores = {name: evaluate(model, getattr(splits, name)) for name in ("val", "test")}
-        metric = CLASSIFICATION.metric.name
+        result = _train(model, splits, recipe, run_dir, seed, verbose, criterion)
+        held = {"val": splits.val, **({} if splits.test is None else {"test": splits.test})}
+        scores = {name: evaluate(model, split, criterion=criterion) for name, split in held.items()}
+        metric, scale = criterion.metric.name, criterion.metric.scale
         notes = {"dataset": splits.name, "val_from": splits.val_from, "train_images": splits.train.fingerprint()}
         folder.require_here()
         write_safetensors(run_dir / WEIGHTS, model.state_dict(), notes)
@@ -67,9 +70,10 @@ def run_training(
             "val_from": splits.val_from,
             "seed": seed,
             "recipe": dataclasses.asdict(recipe),
-            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+            "images": {"train": len(splits.train), **{name: len(split) for name, split in held.items()}},
             "train_loss": result.last.train_loss,
-            **{name: {metric: score, "loss": loss} for name, (score, loss) in scores.items()},
+            "metric": metric,
+            **{name: {metric: scale.value_of(score), "loss": loss} for name, (score, loss) in scores.items()},
             "wall_seconds": result.seconds,
             "history": [epoch.to_json() for epoch in result.history],
         }
@@ -77,17 +81,20 @@ def run_training(
     return summary
 
 
-def _train(model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed: int, verbose: bool) -> TrainResult:
+def _train(
+    model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed: int, verbose: bool, criterion: Criterion
+) -> TrainResult:
     with closing(EventFile(run_dir, purge_step=0)) as board, Progress("epoch", verbose) as progress:
 
         def on_epoch(epoch: Epoch) -> None:
             progress.update(epoch.number, epoch.epochs, str(epoch))
             values = {"train/loss": epoch.train_loss, "train/lr": epoch.lr}
             if epoch.val is not None:
-                values |= {f"val/{epoch.val.metric}": epoch.val.score, "val/loss": epoch.val.loss}
+                values |= {f"val/{epoch.val.metric}": epoch.val.value, "val/loss": epoch.val.loss}
             board.scalars(values, epoch.number)
 
-        return train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
+        objective = Objective(criterion)
+        return train(model, splits.train, splits.val, recipe, seed=seed, objective=objective, on_epoch=on_epoch)
 
 
 SCHEMA = Section(COMMON)
@@ -106,20 +113,24 @@ def main_from_config(config: DictConfig, run_dir: Path) -> None:
     recipe = load_recipe(plain)
     task = load_untrained(plain)
     summary = run_training(
-        task.model, task.splits, recipe, run_dir, config=plain, seed=plain["seed"], verbose=plain["verbose"]
-    )
+        task.model, task.splits, recipe, run_dir,
+        config=plain, seed=plain["seed"], verbose=plain["verbose"], criterion=task.criterion,
+    )  # fmt: skip
     if plain["verbose"]:
-        show(_table(plain["model"]["name"], summary, run_dir))
+        show(_table(plain["model"]["name"], summary, run_dir, task.criterion.metric.scale))
 
 
-def _table(name: str, summary: Mapping[str, Any], run_dir: Path) -> Table:
+def _table(name: str, summary: Mapping[str, Any], run_dir: Path, scale: Scale) -> Table:
     images = summary["images"]
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(f"{name} on {summary['dataset']}")
     table.add_column("", justify="right")
-    metric = CLASSIFICATION.metric.name
+    metric = summary["metric"]
     for split, label in (("val", "validation"), ("test", "test")):
-        table.add_row(f"{label} {metric} ({images[split]} images)", f"{100 * summary[split][metric]:.2f} %")
+        if split in summary:
+            value = summary[split][metric]
+            shown = f"{100 * value:.2f} %" if scale.is_fraction else f"{value:.4g}"
+            table.add_row(f"{label} {metric} ({images[split]} images)", shown)
     table.add_row("training loss", f"{summary['train_loss']:.4f}")
     table.add_row("time", duration(summary["wall_seconds"]))
     table.add_row("folder", str(run_dir))

@@ -16,11 +16,22 @@ from amc.training.regularise import NAMES as REGULARISERS
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUPS = {
-    "search": ("model", "dataset", "training", "budget", "reward", "importance", "recovery", "agent", "experiment"),
-    "train": ("model", "dataset", "training"),
-    "sensitivity": ("model", "dataset", "training", "budget", "importance", "recovery"),
-    "transfer": ("model", "dataset", "training", "budget", "importance", "recovery"),
-    "finetune": ("model", "dataset", "training", "importance", "recovery", "regulariser"),
+    "search": (
+        "model",
+        "dataset",
+        "task",
+        "training",
+        "budget",
+        "reward",
+        "importance",
+        "recovery",
+        "agent",
+        "experiment",
+    ),
+    "train": ("model", "dataset", "task", "training"),
+    "sensitivity": ("model", "dataset", "task", "training", "budget", "importance", "recovery"),
+    "transfer": ("model", "dataset", "task", "training", "budget", "importance", "recovery"),
+    "finetune": ("model", "dataset", "task", "training", "importance", "recovery", "regulariser"),
 }
 FILES = {
     command: sorted((p.parent.name, p.stem) for group in groups for p in (CONF / group).glob("*.yaml"))
@@ -33,6 +44,8 @@ GIVEN = {
     ("model", "torchvision"): MODEL,
     ("model", "timm"): ["model.name=mine", "model.net.architecture=resnet10t"],
     ("model", "hf"): ["model.name=mine", "model.net.source=my_vit"],
+    ("dataset", "custom"): ["dataset._target_=my_pkg.my_data"],
+    ("task", "custom"): ["task.loss=l1_loss"],
     ("reward", "custom"): ["reward.name=mine", "reward._target_=amc.rewards.accuracy"],
 }
 
@@ -65,7 +78,7 @@ def test_every_recipe_composes_and_chooses_network_and_images(name: str) -> None
 )
 def test_every_file_composes(command: str, group: str, name: str) -> None:
     chosen = composed(command, group, name)[group]
-    assert chosen["name"] == ("mine" if (group, name) in GIVEN else name)
+    assert chosen["name"] == ("mine" if f"{group}.name=mine" in GIVEN.get((group, name), []) else name)
 
 
 @pytest.mark.parametrize("name", [name for group, name in FILES["search"] if group == "model"])

@@ -78,11 +78,14 @@ def curves_for(
     with Progress("sensitivity:", verbose, start=len(cached) + len(wanted & have)) as progress:
 
         def measured(point: Point, done: int, total: int) -> None:
+            dense = evaluator.dense
             kept.add(point)
             if on_point is not None:
                 on_point(point)
             progress.update(
-                done, total, f"{point.group} with {point.kept} channels: {evaluator.dense.metric} {point.score:.2%}"
+                done,
+                total,
+                f"{point.group} with {point.kept} channels: {dense.metric} {dense.scale.text(point.score)}",
             )
 
         try:

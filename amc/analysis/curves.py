@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from amc.core.checks import Interval, number, require, text, whole
 from amc.core.errors import AmcError
+from amc.core.scores import FRACTION, Scale
 from amc.core.types import LayerGroup, Metrics, PruningPlan
 
 CURVES_FORMAT = 1
@@ -63,6 +64,7 @@ class Curves:
         images: how many images each value was measured on.
         seconds: time of all measurements, cached ones included.
         metric: name of the metric.
+        scale: of its values.
     """
 
     names: tuple[str, ...]
@@ -76,6 +78,7 @@ class Curves:
     images: int
     seconds: float = 0.0
     metric: str = "accuracy"
+    scale: Scale = FRACTION
 
     def __post_init__(self) -> None:
         shape = (len(self.names), len(self.keep_ratios))
@@ -140,7 +143,8 @@ class Curves:
         arrays = {key: getattr(self, name).tolist() for name, key in ARRAYS.items()}
         scalars = {key: getattr(self, name) for name, key in SCALARS.items()}
         lists = {name: list(getattr(self, name)) for name in ("names", "channels", "keep_ratios")}
-        return {"format": CURVES_FORMAT, **lists, **scalars, **arrays}
+        own = {} if self.scale.is_fraction else {"scale": self.scale.to_json()}
+        return {"format": CURVES_FORMAT, **lists, **scalars, **arrays, **own}
 
     @classmethod
     def from_json(cls, data: Any) -> Curves:
@@ -160,6 +164,7 @@ class Curves:
                 images=int(data["images"]),
                 seconds=float(data["seconds"]),
                 metric=str(data.get("metric", "accuracy")),
+                scale=Scale.from_json(data.get("scale")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise AmcError(f"curves: {error}; the file is damaged") from error
@@ -250,5 +255,6 @@ def _curves(
         dense_loss=dense.loss,
         images=dense.images,
         metric=dense.metric,
+        scale=dense.scale,
         seconds=sum({(p.group, p.kept): p.seconds for row in rows for p in row}.values()),
     )

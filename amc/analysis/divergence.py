@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from amc.analysis.readout import Readout
 from amc.core.errors import AmcError
 from amc.core.progress import Progress
 from amc.core.types import PruningPlan
-from amc.data import ImageSet
+from amc.data import Examples
 from amc.evaluation.evaluator import Evaluator
 from amc.evaluation.prefix_cache import PrefixCache
+from amc.evaluation.scoring import fitting
 from amc.task.problem import Problem
 
 IMAGES = 256  # of the training split; labels are not used
@@ -21,22 +23,8 @@ BATCH_SIZE = 64
 SMALLEST = 1e-6  # nats: less is rounding; keeps logarithms finite
 
 
-@torch.inference_mode()
-def log_probabilities(model: nn.Module, images: ImageSet) -> Tensor:
-    """``[n, classes]``, in double precision from float32 logits."""
-    return torch.cat([model(x).double().log_softmax(dim=1) for x, _ in images.batches(BATCH_SIZE)])
-
-
-def divergence(dense: Tensor, now: Tensor) -> float:
-    """Mean Kullback-Leibler divergence of the outputs ``now`` from the dense network's, in nats.
-
-    Both are log probabilities, ``[n, classes]``.
-    """
-    return float((dense.exp() * (dense - now)).sum(dim=1).mean())
-
-
-def divergences(evaluator: Evaluator, images: ImageSet, plans: Mapping[float, PruningPlan]) -> dict[float, float]:
-    """Strength → output divergence of its plan from the dense network, in nats; labels are not used.
+def divergences(evaluator: Evaluator, images: Examples, plans: Mapping[float, PruningPlan]) -> dict[float, float]:
+    """Strength → output divergence of its plan from the dense network; labels are not used.
 
     Args:
         evaluator: of the network; it cuts and recovers.
@@ -46,9 +34,11 @@ def divergences(evaluator: Evaluator, images: ImageSet, plans: Mapping[float, Pr
     Raises:
         AmcError: NaN or infinite outputs.
     """
-    dense, found = log_probabilities(_pruned(evaluator, None), images), {}
+    readout = Readout(evaluator.criterion, BATCH_SIZE)
+    images = readout.examples(images)
+    dense, found = readout(_pruned(evaluator, None), images), {}
     for strength, plan in plans.items():
-        found[strength] = divergence(dense, log_probabilities(_pruned(evaluator, plan), images))
+        found[strength] = readout.distance(dense, readout(_pruned(evaluator, plan), images))
         if not math.isfinite(found[strength]):
             raise AmcError(f"strength {strength:g}: the outputs are no numbers; try another recovery")
     return found
@@ -74,14 +64,16 @@ class CutOneByOne:
             AmcError: NaN or infinite outputs.
         """
         self._groups, self._evaluator, self._kept = problem.network.groups, problem.evaluator, dict(kept)
-        self._images = problem.task.train.take(IMAGES)
-        self.dense = log_probabilities(_pruned(self._evaluator, None), self._images)
+        self.readout = Readout(problem.task.criterion, BATCH_SIZE)
+        self._images = self.readout.examples(problem.task.train.take(IMAGES))
+        self.dense = self.readout(_pruned(self._evaluator, None), self._images)
         whole = self._by(self._kept)
-        self.outputs = log_probabilities(whole, self._images) if kept else self.dense
+        self.outputs = self.readout(whole, self._images) if kept else self.dense
         for outputs, what in ((self.dense, "network"), (self.outputs, "uniform plan")):
             if not bool(outputs.isfinite().all()):
                 raise AmcError(f"outputs of the {what}: NaN or infinite; check the weights, or try another recovery")
-        self._prefix_cache = PrefixCache(whole, self._images, BATCH_SIZE, torch.float32)
+        size, output = fitting(BATCH_SIZE, self._images, problem.task.criterion), problem.task.criterion.output
+        self._prefix_cache = PrefixCache(whole, self._images, size, torch.float32, output)
 
     def measure(
         self, fewer: Mapping[str, int], of: Callable[[Tensor], Tensor | float], what: str, *, verbose: bool = False
@@ -90,7 +82,7 @@ class CutOneByOne:
 
         Args:
             fewer: group name → kept channels.
-            of: log probabilities, ``[n, classes]`` → one number, in nats.
+            of: what is read off a network, see :class:`amc.analysis.readout.Readout` → one number.
             what: name of the measurement, for the progress.
             verbose: show the progress.
 
@@ -102,12 +94,12 @@ class CutOneByOne:
             for number, (name, channels) in enumerate(fewer.items(), start=1):
                 small = self._by({**self._kept, name: channels})
                 self._prefix_cache.lend(small)
-                found[name] = float(of(log_probabilities(small, self._images)))
+                found[name] = float(of(self.readout(small, self._images)))
                 if not math.isfinite(found[name]):
                     raise AmcError(
                         f"group {name}: cut to {channels} channels, the outputs are no numbers; try another recovery"
                     )
-                progress.update(number, len(fewer), f"{name}: {found[name]:.2f} nats")
+                progress.update(number, len(fewer), f"{name}: {found[name]:.2f} {self.readout.unit}")
         return found
 
     def _by(self, kept: Mapping[str, int]) -> nn.Module:

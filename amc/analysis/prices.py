@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import mean, median
 
-from amc.analysis.divergence import SMALLEST, CutOneByOne, divergence
+from amc.analysis.divergence import SMALLEST, CutOneByOne
 from amc.task.problem import Problem
 from envs.projection import project
 
@@ -18,7 +18,8 @@ def measure_prices(problem: Problem, *, verbose: bool = False) -> dict[str, floa
     """Each group's price: output divergence per saved cost when this group alone is halved in the uniform plan.
 
     The price is the root of a ratio: the increase of the mean Kullback-Leibler divergence from the dense network's
-    outputs over the saved fraction of the plan's cost. In the best plan of a budget no trade between groups pays: all
+    outputs (of numbers: the squared error over their variance) over the saved fraction of the plan's cost. In the best
+    plan of a budget no trade between groups pays: all
     slopes are equal (Shoham and Gersho 1988, for bits). A response, of a group cut alone in the dense network, says
     less the smaller the budget (measured in ``experiments/transfer``).
 
@@ -43,13 +44,14 @@ def measure_prices(problem: Problem, *, verbose: bool = False) -> dict[str, floa
     fewer = {g.name: g.round_channels(KEEP_RATIO * kept[g.name] / g.channels) for g in budget.groups}
     cuts = CutOneByOne(problem, kept)
 
-    before, full = divergence(cuts.dense, cuts.outputs), costs.value(budget.cost, costs.counts(kept))
+    distance = cuts.readout.distance
+    before, full = distance(cuts.dense, cuts.outputs), costs.value(budget.cost, costs.counts(kept))
     fewer = {name: n for name, n in fewer.items() if n < kept[name]}  # a single channel can't be halved
     saved = {name: 1 - costs.value(budget.cost, costs.counts({**kept, name: n})) / full for name, n in fewer.items()}
     flat = FLAT * max(saved.values(), default=0.0)
     if flat <= 0:
         return dict.fromkeys(kept, 1.0)
-    lost = cuts.measure(fewer, lambda now: divergence(cuts.dense, now) - before, "price", verbose=verbose)
+    lost = cuts.measure(fewer, lambda now: distance(cuts.dense, now) - before, "price", verbose=verbose)
     least = max(NOISE * median(map(abs, lost.values())), SMALLEST)
     found = {name: math.sqrt(max(lost[name], least) / max(saved[name], flat)) for name in fewer}
     middle = math.exp(mean(map(math.log, found.values())))

@@ -19,12 +19,13 @@ def measure_responses(problem: Problem, *, verbose: bool = False) -> dict[str, f
         verbose: show the progress.
 
     Returns:
-        Group name → root mean square change of the log probabilities, in nats, of every group that can be pruned.
+        Group name → root mean square change of the log probabilities, in nats (of numbers: in standard
+        deviations of the outputs), of every group that can be pruned.
 
     Raises:
         AmcError: NaN or infinite outputs.
     """
     cuts = CutOneByOne(problem, {})
     fewer = {g.name: g.round_channels(KEEP_RATIO) for g in problem.network.groups if g.frozen is None}
-    found = cuts.measure(fewer, lambda now: (now - cuts.dense).square().mean().sqrt(), "response", verbose=verbose)
+    found = cuts.measure(fewer, lambda now: cuts.readout.change(cuts.dense, now), "response", verbose=verbose)
     return {name: max(response, SMALLEST) for name, response in found.items()}

@@ -16,6 +16,7 @@ from amc.core.shell import notices
 from amc.core.trust import own_callable
 from amc.pruning.network import Network
 from amc.reporting.console import show
+from amc.task.kinds import AUTO
 from amc.task.load import Loaded, load_trained
 from amc.task.task import Task
 from amc.tracking import RunDir, run_folder
@@ -133,6 +134,7 @@ class Command:
             "train": task.train,
             "val": task.val,
             "test": task.test,
+            "task": task.wanted or AUTO,
             "seed": self.plain["seed"],
             "device": self.plain["device"],
             "run_dir": folder,

@@ -24,7 +24,7 @@ from amc.tracking.run_dir import CONFIG
 from amc.tracking.seal import check_sealed
 
 # By fine-tuning, from the search that made its plan.
-INHERITED = ("model", "dataset", "training", "importance", *SCOPE, "seed")
+INHERITED = ("model", "dataset", "task", "training", "importance", *SCOPE, "seed")
 
 
 def _named_callables(arguments: Sequence[str]) -> list[str]:
@@ -35,6 +35,10 @@ def _named_callables(arguments: Sequence[str]) -> list[str]:
         file = config_folder() / key / f"{name}.yaml"
         if key == "reward" and "." in name:
             result += ["reward=custom", f"reward.name={name.rpartition('.')[2]}", f"reward._target_={name}"]
+        elif key == "dataset" and "." in name:
+            result += ["dataset=custom", f"dataset._target_={name}"]
+        elif key == "dataset.target":
+            result.append(f"dataset._target_={name}")
         elif key == "model" and name and "," not in name and not file.is_file():  # a comma: Hydra's sweep
             result += _named_model(name)
         else:

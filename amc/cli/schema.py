@@ -17,6 +17,7 @@ import agents
 from amc import importance as importances
 from amc import recovery as recoveries
 from amc.cli.trust import trust_of
+from amc.core.callables import find_callable
 from amc.core.checks import one_of, shown
 from amc.core.conf import config_folder
 from amc.core.device import resolve_device
@@ -28,17 +29,22 @@ from amc.core.values import (
     OneOf,
     Section,
     Text,
+    Whole,
     refuse_unknown_keys,
     require_section,
 )
+from amc.data.custom import ADVICE as DATA_ADVICE
+from amc.data.custom import NAME as OWN_DATA
 from amc.data.load import KINDS as IMAGES
-from amc.data.load import NAMES as IMAGE_SETS
+from amc.data.load import NAMES as DATASETS
 from amc.data.readers import KINDS as EXAMPLES
 from amc.data.readers import NAMES as READERS
+from amc.evaluation.catalogue import check_metric
 from amc.models.arguments import PRETRAINED, check_arguments, check_pretrained
 from amc.models.build import STEMS
 from amc.pruning.constraints import CONSTRAINTS
 from amc.rewards import get_reward
+from amc.task.kinds import check_loss, wanted_from
 from amc.task.settings import BUDGET, EVALUATE, SCOPE, SEED
 from amc.training.recipe import KINDS as RECIPE
 
@@ -136,6 +142,30 @@ class Reward:
         get_reward(value["_target_"], **{key: entry for key, entry in value.items() if key not in ("name", "_target_")})
 
 
+class Dataset(Group):
+    """The data; of one's own, the callable that makes it can be found."""
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises ``AmcError`` as :meth:`Group.check`, and if there is no such callable."""
+        super().check(name, value)
+        if value["name"] == OWN_DATA:
+            TARGET.check(f"{name}._target_", value["_target_"])
+            require_section(f"{name}.arguments", value["arguments"])
+            find_callable(name, value["_target_"], DATA_ADVICE)
+
+
+class Task(Group):
+    """The task: metric and loss can be found."""
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises ``AmcError`` as :meth:`Group.check`, and for a metric or loss that there isn't."""
+        super().check(name, value)
+        require_section(f"{name}.metric_arguments", value["metric_arguments"])
+        wanted = wanted_from(value)
+        check_metric(wanted.metric)
+        check_loss(wanted.loss)
+
+
 class Device:
     """``auto``, or a device of this machine."""
 
@@ -154,13 +184,22 @@ class Trust:
 
 
 MODEL = Model()
+OWN: Mapping[str, Kind] = {
+    "name": OneOf(names=(*DATASETS, *READERS, OWN_DATA)),
+    "num_classes": Nullable(Whole()),
+}
+TASK: Mapping[str, Kind] = {
+    "metric": Text(also=(None,), what="a metric"),
+    "loss": Text(also=(None,), what="a function"),
+}
 KEEP = BUDGET["keep"]
 TRUST = Trust()
-DATASET: Mapping[str, Kind] = {**IMAGES, **EXAMPLES, "name": OneOf(names=(*IMAGE_SETS, *READERS))}
+DATASET: Mapping[str, Kind] = {**IMAGES, **EXAMPLES, "name": OneOf(names=(*DATASETS, *READERS))}
 # Settings of (almost) all commands.
 COMMON: Mapping[str, Kind] = {
     "model": MODEL,
-    "dataset": Group("dataset", DATASET),
+    "dataset": Dataset("dataset", {**DATASET, **OWN}),
+    "task": Task("task", TASK),
     "training": Group("training", {key: Nullable(kind) for key, kind in RECIPE.items()}),
     "seed": SEED,
     "device": Device(),

@@ -17,6 +17,7 @@ from amc.tracking.run_dir import CONFIG
 COMMANDS = ("search", "finetune", "sensitivity", "transfer", "train")
 # Their settings are checked where they are used, and an older version may have had fewer.
 OPEN = ("agent", "recovery", "importance", "training", "reward", "net")
+LATER = {"task": "auto"}  # groups that earlier versions didn't have, and what they did without
 NAME = re.compile(r"\w[\w.+-]*")  # they become names of folders
 
 
@@ -38,7 +39,10 @@ def checked(config: Any, folder: Path, given: Collection[str]) -> tuple[dict[str
     if not isinstance(config, dict):
         raise AmcError(f"{file}: holds no configuration; the file is damaged")
     check_named(config, file, given)
-    filled: list[str] = []
+    filled = [group for group in LATER if group not in config]
+    for group in filled:
+        content = OmegaConf.load(config_folder() / group / f"{LATER[group]}.yaml")
+        config = {**config, group: OmegaConf.to_container(content)}
     template = _template(str(config.get("command")), config)
     whole = _filled(template, config, file, (), filled)
     for model in [whole["model"], *whole.get("networks", [])]:

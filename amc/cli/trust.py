@@ -15,7 +15,15 @@ from amc.core.trust import check_arguments, is_dotted, listed, own_callable, tru
 TARGET = "_target_"
 PATHS = {key.rpartition(".")[2] for key in KEYS}
 SETTING = re.compile(r"[\w.*-]+")
-NAMING = ("model", "reward", "metric", "dataset", "trust")  # keys whose values can be dotted paths
+NAMING = (
+    "model",
+    "reward",
+    "dataset",
+    "dataset.target",
+    "task.metric",
+    "task.loss",
+    "trust",
+)  # keys whose values can be dotted paths
 GIVEN_BY_CALLER = ("metrics", "cost", "original")  # a reward's own three arguments
 # What build() has of its own.
 RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "checkpoint", "seed", "name")
@@ -85,8 +93,14 @@ def _check(value: Any, file: Path, given: Collection[str], at: tuple[str, ...]) 
         if at == ("reward",):
             arguments.pop("name", None)
             check_arguments(path, arguments, where, GIVEN_BY_CALLER)
+        elif at == ("dataset",):
+            check_arguments(path, value.get("arguments") or {}, where)
         else:
             check_arguments(path, arguments, where, RESERVED)
+    if at == ("task",):
+        for name in ("metric", "loss"):
+            if isinstance(value.get(name), str) and "." in value[name]:
+                trusted(value[name], f"{where}.{name}", given)
     for name, entry in value.items():
         if not SETTING.fullmatch(name):
             raise AmcError(f"{where}: {name!r} is no setting; the file is damaged")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,8 @@ import numpy as np
 from amc.core.errors import AmcError
 from amc.core.places import Branch, ChannelSlice, SizeSlice, TensorSlice
 from amc.core.plan_files import PLAN_FORMAT, plan_entries, read_plan
+from amc.core.scores import Loss as Loss
+from amc.core.scores import Metrics as Metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,52 +216,6 @@ class Uncounted:
 
     calls: int
     time_share: float
-
-
-# (outputs [n, …] in float32, targets [n, …], reduction="none" | "sum" | "mean") → loss, as in torch.nn.functional
-Loss = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """A network's scores on a set of images.
-
-    Attributes:
-        score: the task's metric as a fraction in [0, 1], 1 the best.
-        loss: mean of the task's loss.
-        images: how many images it was measured on.
-        seconds: where the time went (``cut``, ``recovery``, ``forward``); not part of equality.
-        metric: name of the metric, for people and files.
-    """
-
-    score: float
-    loss: float
-    images: int
-    seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}), compare=False)
-    metric: str = "accuracy"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.score <= 1:
-            raise ValueError(f"{self.metric} {self.score} is not a fraction in [0, 1]")
-
-    @property
-    def accuracy(self) -> float:
-        """The score, for rewards and scripts that call it so."""
-        return self.score
-
-    @property
-    def error(self) -> float:
-        return 1 - self.score
-
-    def to_json(self) -> dict[str, Any]:
-        """Score, under the metric's name, loss and number of images."""
-        return {self.metric: self.score, "loss": self.loss, "images": self.images}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Metrics:
-        """What :meth:`to_json` gave. ``ValueError`` or ``KeyError`` if it is something else."""
-        (metric,) = set(data) - {"loss", "images"}
-        return cls(data[metric], data["loss"], data["images"], metric=metric)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from amc.core.errors import AmcError
 from amc.core.files import cache_folder
 from amc.core.values import Kind, Nullable, OneOf, Text, Whole, check_all
 from amc.data.decode import Progress, as_images
-from amc.data.examples import Triple
+from amc.data.examples import Examples, Triple
 from amc.data.form import KINDS as LOOKS
 from amc.data.form import Form, Size, statistics
 from amc.data.images import ImageSet
@@ -45,19 +45,20 @@ class Splits:
         val_from: where validation images come from: ``train`` (taken out of the training images), ``test`` (one fixed
             half of the test images; ``test`` is the other) or ``val`` (a folder of its own).
         origins: split → where its images come from, for people, where that is not clear from ``val_from``.
+        num_classes: of the labels; ``None`` where there are none.
     """
 
     name: str
-    train: ImageSet
-    val: ImageSet
-    test: ImageSet
-    num_classes: int
+    train: Examples
+    val: Examples
+    test: Examples | None
+    num_classes: int | None
     val_from: str
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Splits:
-        train, val, test = (s.to(device) for s in (self.train, self.val, self.test))
-        return replace(self, train=train, val=val, test=test)
+        test = None if self.test is None else self.test.to(device)
+        return replace(self, train=self.train.to(device), val=self.val.to(device), test=test)
 
 
 @dataclass(frozen=True)

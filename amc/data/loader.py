@@ -29,8 +29,8 @@ def read_loader(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
     labels: list[Tensor] = []
     held = 0
     for x, y in _pairs(loader, name):
-        images.append(_pixels(x, name, held))
-        labels.append(_classes(y, len(x), name))
+        images.append(pixels(x, name, held))
+        labels.append(class_indices(y, len(x), name))
         if images[-1].shape[1:] != images[0].shape[1:] or images[-1].dtype != images[0].dtype:
             shapes = " and ".join(f"{tuple(part.shape[1:])} of {part.dtype}" for part in (images[0], images[-1]))
             raise AmcError(f"{name}: yields images of several shapes or types, {shapes}; make them alike")
@@ -84,7 +84,7 @@ def _pair(batch: Any, name: str) -> tuple[Tensor, Tensor]:
     raise AmcError(f"{name}: yields {type(batch).__name__}; {PAIR}")
 
 
-def _pixels(images: Tensor, name: str, before: int) -> Tensor:
+def pixels(images: Tensor, name: str, before: int) -> Tensor:
     """uint8 or float32; ``before`` counts the images of earlier batches."""
     shape = list(images.shape)
     if images.ndim != 4:
@@ -102,16 +102,17 @@ def _pixels(images: Tensor, name: str, before: int) -> Tensor:
     return images.float()
 
 
-def _classes(labels: Tensor, images: int, name: str) -> Tensor:
+def class_indices(labels: Tensor, images: int, name: str) -> Tensor:
+    """Labels as int64 ``[n]``, one for each of ``images``. Raises ``AmcError`` that says what to do."""
     shape, one = list(labels.shape), "needed is one class index for each image, [b]"
     if labels.ndim == 2 and labels.shape[1] == 1:
         raise AmcError(f"{name}: labels have the shape {shape}, {one}; give labels.squeeze(1)")
-    if labels.ndim == 2 and _is_one_hot(labels):
-        raise AmcError(f"{name}: labels are one-hot, of the shape {shape}, {one}; give labels.argmax(1)")
-    if labels.ndim != 1:
+    if labels.ndim == 2 and is_one_hot(labels):
         raise AmcError(
-            f"{name}: labels have the shape {shape}, {one}; other tasks than classification aren't supported"
+            f"{name}: labels are one-hot, of the shape {shape}, {one}; give labels.argmax(1), or task=multilabel"
         )
+    if labels.ndim != 1:
+        raise AmcError(f"{name}: labels have the shape {shape}, {one}; for targets of another kind give another task=")
     if len(labels) != images:
         raise AmcError(f"{name}: yields {images} images with {len(labels)} labels; give one for each")
     if labels.is_floating_point() or labels.is_complex():
@@ -122,7 +123,8 @@ def _classes(labels: Tensor, images: int, name: str) -> Tensor:
     return labels.long()
 
 
-def _is_one_hot(labels: Tensor) -> bool:
+def is_one_hot(labels: Tensor) -> bool:
+    """Whether each row ``[n, classes]`` has a single 1, and else 0."""
     return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all())
 
 

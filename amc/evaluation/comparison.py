@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from amc.core.types import Cost, Metrics, PruningPlan, Scored
-from amc.data import ImageSet
+from amc.data import Examples
 from amc.evaluation.evaluator import Evaluator
 from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.evaluation.scoring import measure
+from amc.pruning.inputs import Example
 from amc.pruning.latency import measure_ms
 from amc.pruning.network import Network
 from amc.pruning.surgery import Surgeon
@@ -29,7 +30,7 @@ class Compared:
 
 
 def compare(
-    network: Network, evaluator: Evaluator, plans: Mapping[str, PruningPlan], test: ImageSet | None
+    network: Network, evaluator: Evaluator, plans: Mapping[str, PruningPlan], test: Examples | None
 ) -> Compared:
     """Scores the networks of ``plans``, not fine-tuned, beside the dense one.
 
@@ -60,17 +61,17 @@ def score_networks(
     models: Sequence[nn.Module],
     costs: Sequence[Cost],
     vals: Sequence[Metrics],
-    test: ImageSet | None,
-    example: torch.Tensor,
+    test: Examples | None,
+    example: Example,
     criterion: Criterion = CLASSIFICATION,
 ) -> tuple[Scored, ...]:
-    """Scores of several networks: validation as given, test in float32, costs, latency of one image.
+    """Scores of several networks: validation as given, test in float32, costs, latency of one input.
 
     Args:
         models: not modified.
         costs, vals: of each of them.
         test: images that nothing was chosen on; ``None``: no test scores.
-        example: one normalised input ``[1, c, h, w]``.
+        example: one input, normalised.
         criterion: of the test images.
     """
     copies = [_copy(model) for model in models]

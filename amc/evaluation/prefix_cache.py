@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from amc.data import ImageSet
+from amc.data import Examples
+from amc.evaluation.judged import Output, picked
+from amc.pruning.inputs import Example, called_with, count, mapped, run
 
 LARGEST_BYTES = 2 * 2**30  # of cached activations, twice that while they are replaced; beyond it nothing is skipped
 PROBE_IMAGES = 2
@@ -25,8 +27,10 @@ TOLERANCE = 1e-4  # of the largest output, between the dense network with and wi
 class PrefixCache:
     """Caches the dense network's first activations, for networks that are scored on the same images."""
 
-    def __init__(self, dense: nn.Module, images: ImageSet, batch_size: int, dtype: torch.dtype) -> None:
-        """Runs the dense network on two images.
+    def __init__(
+        self, dense: nn.Module, images: Examples, batch_size: int, dtype: torch.dtype, output: Output = None
+    ) -> None:
+        """Runs the dense network on two examples.
 
         Args:
             dense: in the form in which the others are scored (folded, cast), or a plan's network in its place; owned by
@@ -34,10 +38,12 @@ class PrefixCache:
             images: that all are scored on, in this order.
             batch_size: images in one forward pass.
             dtype: of the weights.
+            output: which of the outputs is judged; one that is no tensor is never compared, and nothing is cached.
         """
+        self._which = output
         self._dense, self._images, self._batch_size, self._dtype = dense.eval(), images, batch_size, dtype
         self._probe = next(images.take(PROBE_IMAGES).batches(PROBE_IMAGES, dtype=dtype))[0]
-        self._calls, self._output = _watch(self._dense, self._probe)
+        self._calls, self._output = _watch(self._dense, self._probe, output)
         self._memory: _Memory | None = None
 
     @torch.inference_mode()
@@ -50,7 +56,7 @@ class PrefixCache:
         Returns:
             Whether anything can be skipped.
         """
-        first = self._first_difference(other)
+        first = self._first_difference(other) if self._output is not None else None
         if first is None:
             return False
         if self._memory is None or self._memory.first != first:
@@ -74,7 +80,7 @@ class PrefixCache:
         skipped = self._skippable(self._calls[first].began)
         # Modules may leave state on themselves for others to read. From here on it is that of other images: skipping
         # such a module then changes the output, which shows that it must not be skipped.
-        self._dense(1 - 2 * self._probe.flip(0))
+        run(self._dense, mapped(_other, self._probe))
         shapes = {name: self._calls[name].output.shape[1:] for name in skipped}
 
         def enough(real: Sequence[str]) -> bool:
@@ -98,10 +104,12 @@ class PrefixCache:
         """Whether the dense network's output stays the same: what is not cached is NaN, and would show."""
         with memory.attached(self._dense):
             try:
-                output = self._dense(self._probe)
+                output = picked(run(self._dense, self._probe), self._which)
             except Exception:  # whatever the network's own code raises
                 return False
-        return float((output - self._output).abs().max()) <= TOLERANCE * float(self._output.abs().max())  # False: NaN
+        wanted = self._output
+        assert wanted is not None
+        return float((output - wanted).abs().max()) <= TOLERANCE * float(wanted.abs().max())  # False: NaN
 
     def _record(self, first: str, names: Sequence[str]) -> dict[str, list[Tensor]]:
         """The outputs of ``names`` for all images; starts from the current cache if that ends early enough."""
@@ -125,7 +133,7 @@ class PrefixCache:
             with before.attached(self._dense):
                 for x, _ in self._images.batches(self._batch_size, dtype=self._dtype):
                     try:
-                        self._dense(x)
+                        run(self._dense, x)
                     except _ReachedError:
                         continue
         finally:
@@ -172,9 +180,9 @@ class _Memory:
         """Replaces the modules' forward passes; the model must then be given the batches in order."""
         batch, images = -1, 0
 
-        def next_batch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def next_batch(_: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
             nonlocal batch, images
-            batch, images = batch + 1, len(inputs[0])
+            batch, images = batch + 1, count(called_with(given, named))
 
         def give(name: str) -> Any:
             # A copy: later operations may work in place.
@@ -191,7 +199,7 @@ class _Memory:
             # Not setattr: forward stays a method of the class. The module stays in place, as its attributes may be
             # read.
             model.get_submodule(name).__dict__["forward"] = give(name)
-        return model.register_forward_pre_hook(next_batch)
+        return model.register_forward_pre_hook(next_batch, with_kwargs=True)
 
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
@@ -206,8 +214,8 @@ class _Memory:
 
 
 @torch.inference_mode()
-def _watch(model: nn.Module, probe: Tensor) -> tuple[dict[str, _Call], Tensor]:
-    """Every module that a forward pass calls, in the order in which they begin, and the output."""
+def _watch(model: nn.Module, probe: Example, which: Output) -> tuple[dict[str, _Call], Tensor | None]:
+    """Every module that a forward pass calls, in the order in which they begin, and the judged output if a tensor."""
     calls: dict[str, _Call] = {}
     time = 0
 
@@ -237,10 +245,15 @@ def _watch(model: nn.Module, probe: Tensor) -> tuple[dict[str, _Call], Tensor]:
     for name, module in model.named_modules():
         handles += [module.register_forward_pre_hook(begin(name)), module.register_forward_hook(end(name))]
     try:
-        output = model(probe)
+        output = picked(run(model, probe), which)
     finally:
         _remove(handles)
-    return calls, output.clone()
+    return calls, output.clone() if isinstance(output, Tensor) else None
+
+
+def _other(tensor: Tensor) -> Tensor:
+    """Other inputs of the same kind."""
+    return 1 - 2 * tensor.flip(0) if tensor.is_floating_point() else tensor.flip(0)
 
 
 def _needed(candidates: Sequence[str], enough: Callable[[Sequence[str]], bool]) -> list[str]:

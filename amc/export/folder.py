@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.text import Text
 from torch import nn
 
@@ -32,14 +31,14 @@ def export_folder(target: Path, small: nn.Module, info: PrunedInfo, verbose: boo
     Raises:
         AmcError: no network of transformers, none that a configuration describes, or a folder that can't be written.
     """
-    image = torch.randn(1, *info.image_shape, generator=torch.Generator().manual_seed(0))
-    made = write_plain_folder(target / FOLDER, small, image)
+    made = write_plain_folder(target / FOLDER, small, info.example())
     result: dict[str, Any] = plain(
         {
             "format": FOLDER,
             "file": FOLDER,
             "class": made,
             **{name: getattr(info, name) for name in ("image_shape", "num_classes", "mean", "std")},
+            **({} if info.inputs is None else {"inputs": info.inputs}),
             "versions": {package: version(package) for package in ("torch", FOLDER)},
         }
     )

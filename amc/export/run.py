@@ -88,10 +88,12 @@ def export(
     if chosen is None:
         return export_folder(Path(run) / "export", small, info, verbose)
     uncut = own_copy(model) if model is not None else build_uncut(folder, info, listed(trust))
-    require_memory(
-        f"{folder}: image_shape {info.image_shape}", 4 * max(BATCH_SIZES) * math.prod(info.image_shape), "it is damaged"
-    )
-    images = torch.randn(max(BATCH_SIZES), *info.image_shape, generator=torch.Generator().manual_seed(0))
+    if info.image_shape is not None:
+        size = 4 * max(BATCH_SIZES) * math.prod(info.image_shape)
+        require_memory(f"{folder}: image_shape {info.image_shape}", size, "it is damaged")
+    images = info.example(max(BATCH_SIZES))
+    if not isinstance(images, torch.Tensor):
+        raise AmcError(f"{folder}: its network takes several inputs, or inputs by name; only a single one is exported")
     with _quietly_on_one_thread():
         with _explained(format, small):
             content, before = (chosen.write(network, images) for network in (small, uncut))
@@ -107,6 +109,7 @@ def export(
             "format": format,
             "file": chosen.file,
             **{name: getattr(info, name) for name in ("image_shape", "num_classes", "mean", "std")},
+            **({} if info.inputs is None else {"inputs": info.inputs}),
             "check": {"batch_sizes": BATCH_SIZES, "largest_difference": difference, "tolerance": TOLERANCE},
             **{name: asdict(footprint) for name, footprint in zip(("uncut", "pruned"), footprints, strict=True)},
             "versions": {package: version(package) for package in ("torch", *chosen.packages)},

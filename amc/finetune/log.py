@@ -11,6 +11,7 @@ from amc.core.checks import whole
 from amc.core.errors import damaged
 from amc.core.progress import Progress
 from amc.core.types import LayerGroup, Metrics, PruningPlan
+from amc.evaluation.metrics import Metric
 from amc.finetune.tuner import Phase, Trained
 from amc.reporting.figures import save_figure, training_figure
 from amc.tracking import EventFile, RunDir
@@ -28,28 +29,29 @@ HISTORY = {
 class TuningLog:
     """Log of one fine-tuning. Without a folder it only shows the progress."""
 
-    def __init__(self, folder: RunDir | None, fingerprint: Mapping[str, str], verbose: bool, metric: str) -> None:
+    def __init__(self, folder: RunDir | None, fingerprint: Mapping[str, str], verbose: bool, metric: Metric) -> None:
         """Reads what an earlier part of the run left.
 
         Args:
             folder: the run's, locked.
             fingerprint: hashes that a resume compares.
             verbose: show the progress.
-            metric: name of the task's metric.
+            metric: of the task.
 
         Raises:
             AmcError: damaged files, or a run of another network or other images.
         """
-        self._folder, self._journal, self.metric = folder, Journal(folder), metric
+        self._folder, self._journal = folder, Journal(folder)
+        self.metric = metric.name
         self._journal.begin(fingerprint)
         self._stored: dict[str, Any] = self._journal.stored or {"phase": 0, "done": [], "history": [], "plans": []}
         with damaged("resume", "the checkpoint does not fit", "start a new run"):
             self.done: list[dict[str, Any]] = [
-                _typed(entry, {**DONE, f"cut_val_{metric}": float, f"val_{metric}": float})
+                _typed(entry, {**DONE, f"cut_val_{self.metric}": float, f"val_{self.metric}": float})
                 for entry in self._stored["done"]
             ]
             self.history: list[dict[str, Any]] = [
-                _typed(row, {**HISTORY, f"val_{metric}": float}) for row in self._stored["history"]
+                _typed(row, {**HISTORY, f"val_{self.metric}": float}) for row in self._stored["history"]
             ]
             self._plans: list[dict[str, Any]] = list(self._stored["plans"])
             whole(self._stored["phase"])
@@ -94,7 +96,7 @@ class TuningLog:
             "epoch": epoch.number,
             "macs_ratio": macs_ratio,
             "train_loss": epoch.train_loss,
-            f"val_{self.metric}": None if epoch.val is None else epoch.val.score,
+            f"val_{self.metric}": None if epoch.val is None else epoch.val.value,
             "val_loss": None if epoch.val is None else epoch.val.loss,
             "lr": epoch.lr,
             "seconds": epoch.seconds,
@@ -117,8 +119,8 @@ class TuningLog:
                 "phase": phase.name,
                 "epochs": phase.epochs,
                 "best_epoch": trained.epoch,
-                f"cut_val_{self.metric}": trained.cut_metrics.score,
-                f"val_{self.metric}": trained.metrics.score,
+                f"cut_val_{self.metric}": trained.cut_metrics.value,
+                f"val_{self.metric}": trained.metrics.value,
             }
         )
 
@@ -137,7 +139,7 @@ class TuningLog:
         self._progress.__exit__(None, None, None)  # the bar must not be drawn over what is printed next
         if self._folder is None or self._events is None:
             return
-        figure = training_figure(self.history, dense.score, dense.metric)
+        figure = training_figure(self.history, dense)
         save_figure(self._folder.path / "training.png", figure)
         self._events.figure("training", figure, len(self.history))
         self._folder.write_plan(plan)

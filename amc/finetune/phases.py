@@ -8,6 +8,7 @@ from torch import nn
 
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
+from amc.data.layout import about
 from amc.finetune.log import TuningLog
 from amc.finetune.settings import FineTuneSettings
 from amc.finetune.stages import stage_plans
@@ -82,9 +83,6 @@ class Phases:
                 model,
                 plan=phase.plan,
                 description=self._problem.task.description,
-                image_shape=train.shape,
-                num_classes=train.num_classes,
-                mean=train.mean,
-                std=train.std,
-                facts={f"val_{metrics.metric}": metrics.score, "macs": self._network.cost_model.cost(phase.plan).macs},
+                **about(train),
+                facts={f"val_{metrics.metric}": metrics.value, "macs": self._network.cost_model.cost(phase.plan).macs},
             )

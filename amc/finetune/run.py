@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from torch import nn
 
 from amc.core.device import resolve_device
 from amc.core.errors import AmcError
-from amc.core.types import PruningPlan, Scored
+from amc.core.types import Loss, PruningPlan, Scored
 from amc.evaluation.comparison import score_networks
+from amc.evaluation.metrics import Metric
 from amc.evaluation.outputs import check_trainable
 from amc.finetune.log import TuningLog
 from amc.finetune.phases import Phases
@@ -24,6 +25,7 @@ from amc.finetune.stages import stage_plans
 from amc.finetune.tuner import Trained
 from amc.pruning.network import Network
 from amc.pruning.plain_folder import keep_plain_folder
+from amc.task.kinds import AUTO, Wanted, wanted_of
 from amc.task.problem import Problem, assemble
 from amc.task.settings import Settings, scope_of
 from amc.task.task import Images, Task
@@ -43,6 +45,10 @@ def finetune(
     train: Images,
     val: Images,
     test: Images | None = None,
+    task: str | Wanted = AUTO,
+    metric: str | Metric | Callable[..., Any] | None = None,
+    loss: str | Loss | None = None,
+    output: str | int | None = None,
     recipe: Recipe | None = None,
     settings: FineTuneSettings | None = None,
     seed: int = 0,
@@ -62,6 +68,9 @@ def finetune(
         train: training images.
         val: images to choose the best epoch, and the best of several plans, by.
         test: images for the final report only.
+        task: what the network does: one of :data:`amc.task.kinds.NAMES`, or ``auto``: found from targets and outputs.
+        metric, loss, output: how its predictions are judged, see :class:`amc.task.kinds.Wanted`; ``None``: as is usual
+            for the task.
         recipe: the training that made ``model``.
         settings: how to fine-tune.
         seed: of everything that is random.
@@ -77,14 +86,15 @@ def finetune(
     """
     began = time.perf_counter()
     settings, recipe = settings or FineTuneSettings(), recipe or Recipe()
-    task = Task.make(type(model).__name__, model, train, val, test, description=description)
-    task = task.on(resolve_device(device))
-    check_trainable(task.model, task.train, task.criterion)
+    judged = wanted_of(task, metric=metric, loss=loss, output=output)
+    own = Task.make(type(model).__name__, model, train, val, test, task=judged, description=description)
+    own = own.on(resolve_device(device))
+    check_trainable(own.model, own.train, own.criterion)
     facts = {**(facts or {}), "seed": seed, "settings": asdict(settings), "recipe": asdict(recipe)}
     whole = Settings(**scope_of(vars(settings)))
     with Run(run_dir, resume=resume, verbose=verbose).opened({"command": "finetune", **facts}) as run:
-        problem = assemble(task, settings.method(seed), whole, None, run)
-        with TuningLog(run.folder, problem.fingerprint, verbose, task.metric.name) as log:
+        problem = assemble(own, settings.method(seed), whole, None, run)
+        with TuningLog(run.folder, problem.fingerprint, verbose, own.metric) as log:
             found = _begun_with(log, run, plans, problem.network, settings.refine_plans)
             phases = Phases(problem, recipe, settings, log, run)
             plan, trained = _all_phases(phases, found, run)

@@ -14,7 +14,7 @@ from torch import nn
 from amc.core.checks import whole
 from amc.core.errors import damaged
 from amc.core.types import LayerGroup, Metrics, PruningPlan
-from amc.evaluation.scoring import measure
+from amc.evaluation.scoring import fitting, measure
 from amc.finetune.settings import FineTuneSettings
 from amc.finetune.stages import doomed_channels
 from amc.importance import rank_groups
@@ -110,6 +110,7 @@ class FineTuner:
                 weight=settings.distill_weight,
                 temperature=settings.distill_temperature,
                 bf16=recipe.bf16,
+                criterion=problem.task.criterion,
             )
 
     def run(self, start: nn.Module, phase: Phase, save: Checkpoint, state: Mapping[str, Any] | None = None) -> Trained:
@@ -209,7 +210,12 @@ class FineTuner:
         method = self._method
         images = self._train.take(method.calibration_images)
         ranking = rank_groups(
-            network, images, method.importance, seed=method.seed, loss=self._problem.task.criterion.loss
+            network,
+            images,
+            method.importance,
+            seed=method.seed,
+            batch_size=fitting(BATCH, images, self._problem.task.criterion),
+            total=self._problem.task.criterion.total,
         )
         following = self._left_of(phase.following, network.groups)
         counts = {member.name: following[group.name] for group in network.groups for member in group.members}

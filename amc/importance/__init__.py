@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from amc.core.checks import one_of
 from amc.core.errors import AmcError
-from amc.core.types import LayerGroup, Loss
-from amc.data import ImageSet
-from amc.importance.magnitude import MAGNITUDES, Scores, gradients, magnitude_scores
+from amc.core.types import LayerGroup
+from amc.data import Examples
+from amc.importance.magnitude import MAGNITUDES, Scores, Total, cross_entropy, gradients, magnitude_scores
 from amc.importance.reconstruction import reconstruction_scores
+from amc.pruning.inputs import Example, count, run, split
 from amc.pruning.layers import Mixing, is_transposed, watched
 from amc.pruning.network import Network
 from amc.pruning.surgery import Ranking, rank_channels
@@ -27,11 +27,11 @@ NAMES = (*MAGNITUDES, "fpgm", "activation", "reconstruction", "random")
 def score_channels(
     name: str,
     network: Network,
-    images: ImageSet,
+    images: Examples,
     *,
     seed: int = 0,
     batch_size: int = 128,
-    loss: Loss = F.cross_entropy,
+    total: Total = cross_entropy,
 ) -> Scores:
     """Group name → score of each channel ``[channels]``; higher is more important.
 
@@ -41,9 +41,11 @@ def score_channels(
     Args:
         name: one of :data:`NAMES`.
         network: dense, in evaluation mode throughout; left as it is.
-        images: calibration images, used by ``taylor``, ``activation`` and ``reconstruction``.
+        images: calibration examples, used by ``taylor``, ``activation`` and ``reconstruction``.
         seed: of ``random`` and of the positions that ``reconstruction`` samples; no criterion looks at the global
             random state.
+        batch_size: examples in one pass.
+        total: model, inputs and targets of a batch → its summed loss, for ``taylor``; by default of a classifier.
 
     Raises:
         AmcError: unknown name, or activations that are not finite (``reconstruction``).
@@ -60,12 +62,12 @@ def score_channels(
     if name == "reconstruction":
         return _reconstruction(network, prunable, images, Calibration(batch_size=batch_size, seed=seed))
     if name == "taylor":
-        return magnitude_scores(name, gradients(network.model, images, batch_size, loss), prunable)
+        return magnitude_scores(name, gradients(network.model, images, batch_size, total), prunable)
     return magnitude_scores(name, network.model, prunable)
 
 
 def _reconstruction(
-    network: Network, groups: Sequence[LayerGroup], images: ImageSet, calibration: Calibration
+    network: Network, groups: Sequence[LayerGroup], images: Examples, calibration: Calibration
 ) -> Scores:
     try:
         scores = reconstruction_scores(network.model, groups, images.normalised(), calibration)
@@ -93,7 +95,7 @@ def _distances(model: nn.Module, group: LayerGroup) -> npt.NDArray[np.float64]:
 
 
 @torch.no_grad()
-def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tensor, batch_size: int) -> Scores:
+def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: Example, batch_size: int) -> Scores:
     """1 − APoZ (Hu et al. 2016, eq. 1): share of positive values in what the consumers read, averaged over them."""
     positive: dict[str, torch.Tensor] = {}
     consumers = {s.layer for g in groups for s in g.slices if s.axis == "in"}
@@ -105,14 +107,14 @@ def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tens
 
     handles = [model.get_submodule(n).register_forward_pre_hook(lambda m, i, n=n: hook(n, m, i[0])) for n in consumers]
     with watched(model, handles):
-        for batch in images.split(batch_size):
-            model(batch)
+        for batch in split(images, batch_size):
+            run(model, batch)
     scores: Scores = {}
     for group in groups:
         shares = []
         for s in group.slices:
             if s.axis == "in" and s.layer in positive:
-                share = positive[s.layer].numpy(force=True) / len(images)
+                share = positive[s.layer].numpy(force=True) / count(images)
                 total = np.bincount(s.channels, weights=share[s.positions], minlength=group.channels)
                 shares.append(total / np.maximum(np.bincount(s.channels, minlength=group.channels), 1))
         scores[group.name] = np.mean(shares, axis=0) if shares else np.ones(group.channels)
@@ -120,9 +122,18 @@ def _activity(model: nn.Module, groups: Sequence[LayerGroup], images: torch.Tens
 
 
 def rank_groups(
-    network: Network, images: ImageSet, importance: str, *, seed: int = 0, loss: Loss = F.cross_entropy
+    network: Network,
+    images: Examples,
+    importance: str,
+    *,
+    seed: int = 0,
+    batch_size: int = 128,
+    total: Total = cross_entropy,
 ) -> Ranking:
-    """Group name → channels by falling importance, of every group that can be pruned; of a branch its one."""
-    scores = score_channels(importance, network, images, seed=seed, loss=loss)
+    """Group name → channels by falling importance, of every group that can be pruned; see :func:`score_channels`.
+
+    A branch has a single one.
+    """
+    scores = score_channels(importance, network, images, seed=seed, batch_size=batch_size, total=total)
     free = [g for g in network.members if g.frozen is None]
     return {g.name: rank_channels(g, scores.get(g.name, np.ones(1))) for g in free}

@@ -13,17 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from amc.core.places import ChannelSlice
-from amc.core.types import LayerGroup, Loss
-from amc.data import ImageSet
+from amc.core.types import LayerGroup
+from amc.data import Examples
+from amc.data.examples import Inputs, Targets
 from amc.pruning.layers import Mixing, is_depthwise, is_transposed
 
 Scores = dict[str, npt.NDArray[np.float64]]
 Piece = tuple[Tensor, npt.NDArray[np.int64], npt.NDArray[np.int64]]  # values along an axis, positions, channels
 Value = Callable[[Tensor], Tensor]  # of each weight
+Total = Callable[[nn.Module, Inputs, Targets], Tensor]  # a batch's summed loss
 
 
 def _sensitivity(weight: Tensor) -> Tensor:
@@ -58,16 +61,28 @@ def magnitude_scores(name: str, model: nn.Module, groups: Sequence[LayerGroup]) 
     return scores
 
 
-def gradients(model: nn.Module, images: ImageSet, batch_size: int, loss: Loss) -> nn.Module:
-    """A copy of ``model`` with gradients of the mean loss; batch norms use their running statistics."""
+def gradients(model: nn.Module, images: Examples, batch_size: int, total: Total) -> nn.Module:
+    """A copy of ``model`` with gradients of the mean loss; batch norms use their running statistics.
+
+    Args:
+        model: the dense network.
+        images: calibration examples.
+        batch_size: examples in one pass.
+        total: the summed loss of a batch.
+    """
     twin = copy.deepcopy(model).eval().requires_grad_(True)
     twin.zero_grad()
     for x, y in images.batches(batch_size):
-        (loss(twin(x), y, reduction="sum") / len(images)).backward()
+        (total(twin, x, y) / len(images)).backward()
     for parameter in twin.parameters():
         if parameter.grad is None:  # the loss doesn't depend on it
             parameter.grad = torch.zeros_like(parameter)
     return twin
+
+
+def cross_entropy(model: nn.Module, images: Inputs, labels: Targets) -> Tensor:
+    """Summed cross-entropy of a classifier."""
+    return F.cross_entropy(model(images), labels, reduction="sum")  # type: ignore[arg-type]
 
 
 def _score(model: nn.Module, group: LayerGroup, value: Value, layers: bool, norms: bool) -> Tensor | None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from amc.core.types import LayerGroup
 from amc.importance.elimination import Loss, removal_order
+from amc.pruning.inputs import Example
 from amc.recovery.calibration import Calibration
 from amc.recovery.gather import Gatherer, consumers
 from amc.recovery.norms import following_norms, norm_of
@@ -25,7 +26,7 @@ SKETCH = 64  # random projections that stand for the outputs of a layer too wide
 def reconstruction_scores(
     model: nn.Module,
     groups: Sequence[LayerGroup],
-    images: torch.Tensor,
+    images: Example,
     calibration: Calibration | None = None,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Group name → score of each channel: its place in the order of removal, the first to go has 0.
@@ -39,7 +40,7 @@ def reconstruction_scores(
     Args:
         model: the dense network.
         groups: those to score. One that no (grouped) convolution or linear layer reads is left out.
-        images: normalised calibration images ``[n, c, h, w]`` on the model's device.
+        images: calibration inputs, normalised, on the model's device.
         calibration: by default :class:`~amc.recovery.calibration.Calibration`'s own.
 
     Raises:

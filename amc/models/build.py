@@ -78,7 +78,7 @@ def build(
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
         who = name_of({"_target_": target, **kwargs}) or target
         small = _wants_small_stem(stem, target, image_shape)
-        model = _fitted(own_copy(_call(maker, who, arguments)), who, num_classes, image_shape, small)
+        model = _fitted(own_copy(made(maker, who, arguments)), who, num_classes, image_shape, small)
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     return model.eval()
@@ -110,7 +110,7 @@ def skeleton(
     arguments = {**_defaults(maker, target, image_shape), "num_classes": num_classes, **kwargs}
     with torch.random.fork_rng(devices=[]), Counted(f"model {target!r} with {_shown(arguments)}") as counted:
         with WithoutValues():
-            model = _call(maker, target, arguments).to("meta")
+            model = made(maker, target, arguments).to("meta")
         with torch.device("meta"):
             small = _wants_small_stem(stem, target, image_shape)
             model = _fitted(model, target, num_classes, image_shape, small)
@@ -180,7 +180,8 @@ def _defaults(maker: Callable[..., Any], target: str, image_shape: tuple[int, in
     return defaults
 
 
-def _call(maker: Callable[..., Any], who: str, arguments: dict[str, Any]) -> nn.Module:
+def made(maker: Callable[..., Any], who: str, arguments: dict[str, Any]) -> nn.Module:
+    """What a network's callable returns. Raises ``AmcError`` if that is no network, or anything else goes wrong."""
     try:
         model = maker(**arguments)
     except URLError as error:

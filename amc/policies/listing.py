@@ -15,6 +15,7 @@ from agents.policy.files import JSON, read_policy
 from agents.policy.policy import Policy
 from amc.core.errors import AmcError
 from amc.core.files import read_json
+from amc.core.scores import Scale
 from amc.policies.start import START
 
 RUNS = "runs"
@@ -90,4 +91,7 @@ def _cells(policy: Policy) -> tuple[str, ...]:
 
 def _accuracies(trained: Mapping[str, Any]) -> str:
     found = trained.get("accuracy") or {}
+    scale = Scale.from_json(trained.get("scale"))
+    if not scale.is_fraction:
+        return ", ".join(f"{scale.text(a['best'])} / {scale.text(a['uncut'])}" for a in found.values())
     return ", ".join(f"{100 * a['best']:.2f} / {100 * a['uncut']:.2f} %" for a in found.values())

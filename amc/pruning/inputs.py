@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -54,3 +54,24 @@ def _plain(output: Any) -> Any:
     if isinstance(output, (tuple, list)):
         return [_plain(value) for value in output]
     return output
+
+
+def count(example: Example) -> int:
+    """How many inputs there are: the length of its first tensor."""
+    return len(next(tensor for tensor in tensors(example) if tensor.dim()))
+
+
+def part(example: Example, which: slice) -> Example:
+    """Some of several inputs; what is no tensor stays as it is."""
+    return mapped(lambda tensor: tensor[which] if tensor.dim() else tensor, example)
+
+
+def split(example: Example, size: int) -> Iterator[Example]:
+    """``size`` inputs at a time, in order; the last part may be smaller."""
+    for start in range(0, count(example), size):
+        yield part(example, slice(start, start + size))
+
+
+def called_with(given: tuple[Any, ...], named: Mapping[str, Any]) -> Example:
+    """The arguments that a hook of the network sees, as an example."""
+    return dict(named) if named and not given else given

@@ -18,19 +18,22 @@ from amc.core.errors import AmcError, first_line
 from amc.core.files import plain
 from amc.core.places import Form
 from amc.core.trust import BUILDERS, check_arguments, own_callable, trusted
+from amc.data.layout import checked_layout, example_of
 from amc.models import build
+from amc.models.any_task import build_for_task
 from amc.models.arguments import TORCHVISION
 from amc.models.build import skeleton
-from amc.models.stem import run_once
+from amc.pruning.inputs import Example, mapped, outputs_of, run
 from amc.pruning.layers import is_cuttable
 from amc.pruning.numbers import follow_tensors, set_known_numbers
 from amc.pruning.skipped import skip
 from amc.pruning.surgery import Surgeon, resized
 
-FORMAT = 3  # 1 had no numbers, 2 no skipped modules
+FORMAT = 3  # 1 had no numbers, 2 only images and no skipped modules
 WEIGHTS, PLAN, MODEL = "weights.safetensors", "plan.json", "model.json"
 # What a description may not give as an argument: build() has its own, and weights come from the folder.
 RESERVED = ("target", "num_classes", "image_shape", "stem", "pretrained", "checkpoint", "seed")
+IMAGES = 2  # format of networks that sort images into classes
 SAME = 1e-4  # largest difference of a rebuilt network, relative to the largest output
 
 
@@ -41,9 +44,11 @@ class PrunedInfo:
     Attributes:
         network: what :func:`amc.models.build` takes to make the dense architecture: ``target``, ``stem`` and
             ``arguments``; ``None`` for a network that was made in Python.
-        image_shape: (channels, height, width) of an image.
-        num_classes: length of the output.
-        mean, std: of the images scaled to [0, 1], per channel; the network wants ``(image - mean) / std``.
+        image_shape: (channels, height, width) of an image; ``None`` for a network of other inputs, or another task.
+        num_classes: length of the output; of other networks ``None`` if it isn't known.
+        mean, std: of the images scaled to [0, 1], per channel; the network wants ``(image - mean) / std``. Empty where
+            it takes its inputs as they are.
+        inputs: form of one input, see :func:`amc.data.layout.layout_of`, where there is no ``image_shape``.
         layers: layer → its channels (out, in), of all layers that can be cut.
         numbers: module → the whole numbers that it keeps (``num_heads`` …), some of which follow channels.
         skipped: modules of dropped branches → form of what they returned, see :class:`amc.pruning.skipped.Skipped`.
@@ -53,8 +58,8 @@ class PrunedInfo:
     """
 
     network: Mapping[str, Any] | None
-    image_shape: tuple[int, int, int]
-    num_classes: int
+    image_shape: tuple[int, int, int] | None
+    num_classes: int | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     layers: Mapping[str, tuple[int, int]]
@@ -63,8 +68,13 @@ class PrunedInfo:
     channels_last: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    inputs: Any = None
 
     def __post_init__(self) -> None:
+        if self.image_shape is None or self.num_classes is None:
+            if self.inputs is None:
+                raise ValueError("neither images nor other inputs")
+            return
         if len(self.image_shape) != 3 or min(*self.image_shape, self.num_classes) < 1:
             raise ValueError(f"image_shape {self.image_shape}, num_classes {self.num_classes}")
         if not {len(self.mean), len(self.std)} <= {1, self.image_shape[0]} or 0 in self.std:
@@ -73,16 +83,20 @@ class PrunedInfo:
     def to_json(self) -> dict[str, Any]:
         """Plain data; read back with :meth:`from_json`."""
         content: dict[str, Any] = plain({"format": FORMAT, **asdict(self)})
+        if self.inputs is None:  # earlier versions can read it
+            content["format"] = IMAGES
+            del content["inputs"]
         return content
 
     @classmethod
     def from_json(cls, data: Any) -> PrunedInfo:
         """Raises ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` if ``data`` is something else."""
-        channels, height, width = data["image_shape"]
+        inputs = checked_layout(data["inputs"]) if data.get("inputs") is not None else None
+        channels, height, width = data["image_shape"] if inputs is None else (1, 1, 1)
         return cls(
             network=None if data["network"] is None else _network(**data["network"]),
-            image_shape=(whole(channels, 1), whole(height, 1), whole(width, 1)),
-            num_classes=whole(data["num_classes"], 1),
+            image_shape=None if inputs is not None else (whole(channels, 1), whole(height, 1), whole(width, 1)),
+            num_classes=None if data["num_classes"] is None else whole(data["num_classes"], 1),
             mean=tuple(number(value) for value in data["mean"]),
             std=tuple(number(value) for value in data["std"]),
             layers={name: (whole(out, 1), whole(inp, 1)) for name, (out, inp) in data["layers"].items()},
@@ -94,7 +108,14 @@ class PrunedInfo:
             channels_last=tuple(text(name) for name in data["channels_last"]),
             facts=dict(data["facts"]),
             files={name: text(digest) for name, digest in data["files"].items()},
+            inputs=inputs,
         )
+
+    def example(self, count: int = 1) -> Example:
+        """So many inputs of the form that the network takes, always the same."""
+        if self.image_shape is None:
+            return example_of(self.inputs, count)
+        return torch.randn(count, *self.image_shape, generator=torch.Generator().manual_seed(0))
 
 
 def _form(form: object) -> Form:
@@ -123,13 +144,16 @@ def build_uncut(folder: str | Path, info: PrunedInfo, trust: Collection[str] = (
         AmcError: the network was made in Python, or it is neither torchvision's nor this project's nor in ``trust``.
     """
     network = _checked(folder, info, trust)
+    if info.image_shape is None or info.num_classes is None:
+        return build_for_task(network["target"], info.num_classes, **network["arguments"])
     return build(network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"])
 
 
 def architecture(folder: str | Path, info: PrunedInfo, trust: Collection[str] = ()) -> nn.Module:
     """The same for taking a stored network's weights: of own networks a skeleton, which takes no memory."""
     network = _checked(folder, info, trust)
-    if own_callable(network["target"]) is None or network["target"] in BUILDERS:
+    by_others = own_callable(network["target"]) is None or network["target"] in BUILDERS
+    if by_others or info.image_shape is None or info.num_classes is None:
         return build_uncut(folder, info, trust)
     return skeleton(network["target"], info.num_classes, info.image_shape, stem=network["stem"], **network["arguments"])
 
@@ -202,12 +226,12 @@ def _check_output(small: nn.Module, info: PrunedInfo) -> None:
     """Checks shapes alone, by a copy without values: images may be of any size."""
     try:
         with torch.device("meta"):
-            output = run_once(copy.deepcopy(small).to("meta"), info.image_shape)
+            output = run(copy.deepcopy(small).to("meta").eval(), mapped(lambda t: t.to("meta"), info.example()))
     except Exception as error:  # a network of the user's own may not run without values, which is no fault of the file
         if own_network(info) and info.network is not None and info.network["target"] not in BUILDERS:
             raise ValueError(f"can't run on its images ({first_line(error)})") from error
         return
-    if isinstance(output, torch.Tensor) and tuple(output.shape) != (1, info.num_classes):
+    if info.inputs is None and isinstance(output, torch.Tensor) and tuple(output.shape) != (1, info.num_classes):
         raise ValueError(f"its output for one image is {tuple(output.shape)}, not (1, {info.num_classes})")
 
 
@@ -232,15 +256,22 @@ def _check_rebuilt(folder: Path, info: PrunedInfo, model: nn.Module, tensors: Ma
     on_cpu = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     rebuilt = _assemble(folder, architecture(folder, info, trust=[info.network["target"]]), on_cpu, info)
     original = copy.deepcopy(model).cpu().eval()
-    images = torch.randn(2, *info.image_shape, generator=torch.Generator().manual_seed(0))
     dtype = next((tensor.dtype for tensor in on_cpu.values() if tensor.is_floating_point()), torch.float32)
+    inputs = mapped(lambda t: t.to(dtype) if t.is_floating_point() else t, info.example(2))
     with torch.inference_mode():
-        expected, actual = original(images.to(dtype)), rebuilt(images.to(dtype))
-    if not torch.allclose(actual, expected, rtol=0, atol=SAME * float(expected.abs().max()), equal_nan=True):
+        pairs = zip(outputs_of(run(rebuilt, inputs)), outputs_of(run(original, inputs)), strict=True)
+        same = all(_agree(actual, expected) for actual, expected in pairs)
+    if not same:
         raise AmcError(
             f"{folder}: {info.network['target']} as described does not compute what the network to be saved computes; "
             "describe the stem and the arguments it was built with"
         )
+
+
+def _agree(actual: torch.Tensor, expected: torch.Tensor) -> bool:
+    if actual.shape != expected.shape or not expected.is_floating_point() or not expected.numel():
+        return actual.shape == expected.shape
+    return torch.allclose(actual, expected, rtol=0, atol=SAME * float(expected.abs().max()), equal_nan=True)
 
 
 def _unsaved_buffers(model: nn.Module) -> dict[str, torch.Tensor]:

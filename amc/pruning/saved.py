@@ -21,7 +21,8 @@ from amc.core.errors import AmcError, damaged
 from amc.core.files import read_bytes, read_json, read_safetensors, write_json, write_safetensors
 from amc.core.trust import listed
 from amc.core.types import PruningPlan, Scored
-from amc.data import ImageSet
+from amc.data import Examples
+from amc.data.layout import about
 from amc.models.given import check_layers, copied
 from amc.pruning.numbers import numbers_of
 from amc.pruning.rebuild import (
@@ -47,11 +48,12 @@ def save_pruned(
     *,
     plan: PruningPlan,
     description: Mapping[str, Any] | None,
-    image_shape: Sequence[int],
-    num_classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
     facts: Mapping[str, Any],
+    image_shape: Sequence[int] | None = None,
+    num_classes: int | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    inputs: Any = None,
 ) -> None:
     """Writes ``weights.safetensors``, ``plan.json`` and ``model.json``; each replaced atomically, the last one last.
 
@@ -62,10 +64,12 @@ def save_pruned(
         description: how to build the dense architecture, as :func:`amc.models.build` takes it: ``target`` (dotted
             path), ``stem`` (default ``auto``; ``imagenet`` where torchvision's weights were taken) and ``arguments``
             (plain data); ``None`` for a network that no callable makes.
+        facts: plain data to keep with the network, such as accuracies as fractions.
         image_shape: (channels, height, width) of an image.
         num_classes: length of the output.
         mean, std: of the images scaled to [0, 1], per channel.
-        facts: plain data to keep with the network, such as accuracies as fractions.
+        inputs: form of one input, see :func:`amc.data.layout.layout_of`, of a network that takes no images or sorts
+            them into no classes; instead of the four above.
 
     Raises:
         AmcError: the files can't be written; or the description doesn't rebuild this network, in which case
@@ -78,7 +82,7 @@ def save_pruned(
         raise AmcError(f"{folder}: the network's state {extra[0]!r} is no tensor and can't be saved; make it one")
     info = PrunedInfo(
         network=None if description is None else _described(description, model),
-        image_shape=(image_shape[0], image_shape[1], image_shape[2]),
+        image_shape=None if image_shape is None else (image_shape[0], image_shape[1], image_shape[2]),
         num_classes=num_classes,
         mean=tuple(mean),
         std=tuple(std),
@@ -87,6 +91,7 @@ def save_pruned(
         skipped=skipped_modules(model),
         channels_last=tuple(name for name, tensor in tensors.items() if _is_channels_last(tensor)),
         facts=facts,
+        inputs=inputs,
     )
     # As it will be read: a tuple among the arguments, say, comes back from a file as a list.
     _check_rebuilt(folder, PrunedInfo.from_json(json.loads(json.dumps(info.to_json()))), model, tensors)
@@ -153,7 +158,7 @@ def keep_network(
     model: nn.Module,
     plan: PruningPlan,
     scored: Scored,
-    images: ImageSet,
+    images: Examples,
     description: Mapping[str, Any] | None,
 ) -> None:
     """Saves a plan's network without fine-tuning. One that its description doesn't rebuild doesn't fail the run.
@@ -161,7 +166,7 @@ def keep_network(
     Args:
         folder: of the pruned network.
         model, plan, scored: the network, its plan and its results.
-        images: give the shape, classes and normalisation.
+        images: examples; their form and normalisation are noted.
         description: see :func:`amc.pruning.saved.save_pruned`.
 
     Raises:
@@ -173,11 +178,8 @@ def keep_network(
             model,
             plan=plan,
             description=description,
-            image_shape=images.shape,
-            num_classes=images.num_classes,
-            mean=images.mean,
-            std=images.std,
-            facts={f"val_{scored.val.metric}": scored.val.score, "macs": scored.cost.macs},
+            facts={f"val_{scored.val.metric}": scored.val.value, "macs": scored.cost.macs},
+            **about(images),
         )
     except AmcError as error:
         if isinstance(error.__cause__, OSError):  # a full disk: the run is not finished

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from amc.core.checks import one_of, refuse_unknown
 from amc.core.errors import AmcError
 from amc.core.types import LayerGroup
 from amc.core.values import Kind, Nullable
+from amc.pruning.inputs import Example, count, split
 from amc.pruning.surgery import Ranking, Recover, Surgeon
 from amc.recovery.calibration import KINDS as _KINDS
 from amc.recovery.calibration import Calibration
@@ -29,7 +28,7 @@ def make_recovery(
     surgeon: Surgeon,
     groups: Sequence[LayerGroup],
     ranking: Ranking,
-    images: torch.Tensor,
+    images: Example,
     **settings: Any,
 ) -> Recover:
     """A function that recovers a network cut by the given surgeon, in place. Work that needs no plan is done here.
@@ -39,7 +38,7 @@ def make_recovery(
         surgeon: of the dense model.
         groups: the model's groups.
         ranking: group name → channels by falling importance.
-        images: normalised calibration images ``[n, c, h, w]``, never validation or test images.
+        images: calibration inputs, normalised, never those of validation or test.
         **settings: of :class:`Calibration`; ``positions`` is by default 32 (static) or 20 (sequential).
 
     Raises:
@@ -58,6 +57,7 @@ def make_recovery(
     except ValueError as error:
         raise AmcError(f"recovery={name}: {error}; check the model's weights and the images") from error
     if name == "bn":
-        batches = math.ceil(len(images) / calibration.batch_size)  # of equal size: none is left with a single image
-        return lambda small, _: recalibrate(small, images.tensor_split(batches))
+        batches = math.ceil(count(images) / calibration.batch_size)
+        size = math.ceil(count(images) / batches)  # about equal: none is left with a single image
+        return lambda small, _: recalibrate(small, split(images, size))
     return lambda small, _: None

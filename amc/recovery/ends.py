@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from amc.pruning.inputs import Example, part, run
 from amc.pruning.layers import watched
 from amc.recovery.events import Call, Events, tensors_in
 from amc.recovery.norms import has_statistics
@@ -41,7 +42,7 @@ class End:
 
 
 @torch.no_grad()
-def find_ends(model: nn.Module, example: torch.Tensor) -> dict[str, End]:
+def find_ends(model: nn.Module, example: Example) -> dict[str, End]:
     """Layer → its end, in the order of the calls, for every layer that can be reconstructed.
 
     Left out are layers that one pass calls several times and those that share their weight. An addition belongs to
@@ -49,7 +50,7 @@ def find_ends(model: nn.Module, example: torch.Tensor) -> dict[str, End]:
     pruning has done to it (He et al. 2017, §3.3: enhancement for multi-branch networks).
     """
     record = _Record(model)
-    record.run(example[:2])
+    record.run(part(example, slice(2)))
     own = has_own_weight(model)
     return {
         record.names[module]: _end(record, module)
@@ -106,7 +107,7 @@ class _Record:
         self._made_at: dict[int, int] = {}  # id of a tensor → call
         self._alive: list[torch.Tensor] = []  # keeps ids from being reused
 
-    def run(self, example: torch.Tensor) -> None:
+    def run(self, example: Example) -> None:
         events = Events(self._on_call)
 
         def before(module: nn.Module, _: Any) -> None:
@@ -121,7 +122,7 @@ class _Record:
         handles = [m.register_forward_pre_hook(before) for m in watching]
         handles += [m.register_forward_hook(after) for m in watching]
         with watched(self._model, handles), events:
-            self._model(example)
+            run(self._model, example)
         for m, call in self.made.items():
             if isinstance(m, _BatchNorm) and m.affine and has_statistics(m) and self.times_called[m] == 1:
                 self.norms[call] = self.names[m]

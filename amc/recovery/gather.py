@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from amc.core.types import LayerGroup
+from amc.pruning.inputs import Example, count, run, split
 from amc.pruning.layers import is_depthwise, watched
 from amc.recovery.rows import can_reconstruct, flat_outputs, has_own_weight, pick_positions, sample_rows
 
@@ -34,16 +35,16 @@ class Gatherer:
         self._batch = 0
 
     @torch.no_grad()
-    def run(self, images: torch.Tensor, batch_size: int) -> dict[str, list[torch.Tensor]]:
+    def run(self, images: Example, batch_size: int) -> dict[str, list[torch.Tensor]]:
         """Layer → for each convolution group the Gram matrix ``[1 + p, 1 + p]`` or the rows ``[n, 1 + p]``."""
         handles = [
             self._model.get_submodule(n).register_forward_hook(lambda m, i, o, n=n: self._add(n, m, i[0], o))
             for n in self._layers
         ]
         with watched(self._model, handles):
-            for batch in images.split(batch_size):
-                self._batch = len(batch)
-                self._model(batch)
+            for batch in split(images, batch_size):
+                self._batch = count(batch)
+                run(self._model, batch)
         return self._data
 
     def _add(self, name: str, module: nn.Module, inputs: torch.Tensor, output: torch.Tensor) -> None:

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from amc.pruning.inputs import Example, part, run
 from amc.pruning.layers import Mixing, watched
 from amc.pruning.skipped import is_left_out
 
@@ -28,7 +29,7 @@ def has_statistics(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def following_norms(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
+def following_norms(model: nn.Module, example: Example) -> dict[str, str]:
     """Layer → the batch norm that its output goes straight into, where the two belong to each other alone."""
     names = {m: n for n, m in model.named_modules()}
     made: dict[int, str] = {}
@@ -46,7 +47,7 @@ def following_norms(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
     handles = [m.register_forward_hook(produced) for m in names if isinstance(m, Mixing)]
     handles += [m.register_forward_pre_hook(consumed) for m in names if not list(m.children())]
     with watched(model, handles):
-        model(example[:1])
+        run(model, part(example, slice(1)))
     times_read = Counter(reader for found in readers.values() for reader in found)
     return {
         layer: names[found[0]]
@@ -74,7 +75,7 @@ def undo_norm(norm: _BatchNorm, output: torch.Tensor, smallest_scale: float) -> 
 
 
 @torch.no_grad()
-def recalibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+def recalibrate(model: nn.Module, batches: Iterable[Example]) -> None:
     """Replaces every batch norm's running statistics by those of ``batches``, in one forward pass over them."""
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and has_statistics(m)]
     momenta = [norm.momentum for norm in norms]
@@ -84,7 +85,7 @@ def recalibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
         norm.momentum = None  # cumulative average over the batches
         norm.train()
     for batch in batches:
-        model(batch)
+        run(model, batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

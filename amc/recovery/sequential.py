@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from amc.pruning.inputs import Example, count, part, run, split
 from amc.pruning.layers import is_inside, watched
 from amc.pruning.surgery import Kept, Surgeon
 from amc.recovery.calibration import Calibration
@@ -36,14 +37,14 @@ class SequentialLeastSquares:
     def __init__(
         self,
         surgeon: Surgeon,
-        images: torch.Tensor,
+        images: Example,
         calibration: Calibration | None = None,
     ) -> None:
         """Runs the dense network once and keeps its values at sampled positions.
 
         Args:
             surgeon: of the dense model.
-            images: normalised calibration images ``[n, c, h, w]``.
+            images: calibration inputs, normalised.
             calibration: its batch size is that of one chunk; by default 20 positions.
         """
         calibration = calibration or Calibration(positions=20)
@@ -69,7 +70,7 @@ class SequentialLeastSquares:
                 module = model.get_submodule(name)
                 if name not in self._picks:
                     size = flat_outputs(module, call.result, images).shape[1]
-                    self._picks[name] = pick_positions(len(self._images), size, positions, generator)
+                    self._picks[name] = pick_positions(count(self._images), size, positions, generator)
                 done = sum(map(len, goals[name])) // self._picks[name].shape[1]
                 picks = self._picks[name][done : done + images]
                 goals[name].append(sample_outputs(module, call.result, picks).float())
@@ -88,11 +89,11 @@ class SequentialLeastSquares:
             handles.append(module.register_forward_pre_hook(lambda _, __, name=name: before(name)))
             handles.append(module.register_forward_hook(lambda _, __, ___, name=name: after(name)))
         with watched(model, handles):
-            for batch in self._images.split(self._batch_size):
-                images = len(batch)
+            for batch in split(self._images, self._batch_size):
+                images = count(batch)
                 events = Events(on_call)
                 with events:
-                    model(batch)
+                    run(model, batch)
         self._goals = {name: torch.cat(parts) for name, parts in goals.items()}
 
     @torch.no_grad()
@@ -120,11 +121,11 @@ class SequentialLeastSquares:
 
         def walk(images: slice, arrive: Arrive[_Sample]) -> None:
             here.chunk = chunk = self._chunk(small, layers, images, arrive)
-            inputs = self._images[images]  # before calls are numbered
+            inputs = part(self._images, images)  # before calls are numbered
             with torch.no_grad(), chunk.events:
-                small(inputs)
+                run(small, inputs)
 
-        starts = range(0, len(self._images), self._batch_size)
+        starts = range(0, count(self._images), self._batch_size)
         walks = [partial(walk, slice(start, start + self._batch_size)) for start in starts]
         handles = [
             small.get_submodule(n).register_forward_pre_hook(lambda m, i, n=n: before(n, m, i[0])) for n in layers

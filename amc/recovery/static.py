@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from amc.core.types import LayerGroup
+from amc.pruning.inputs import Example
 from amc.pruning.layers import is_inside
 from amc.pruning.surgery import Kept, Surgeon
 from amc.recovery.calibration import Calibration
@@ -43,7 +44,7 @@ class StaticLeastSquares:
         surgeon: Surgeon,
         groups: Sequence[LayerGroup],
         ranking: Mapping[str, npt.NDArray[np.int64]],
-        images: torch.Tensor,
+        images: Example,
         calibration: Calibration | None = None,
     ) -> None:
         """Gathers and factors one system for each consumer.
@@ -52,7 +53,7 @@ class StaticLeastSquares:
             surgeon: of the dense model.
             groups: the model's groups.
             ranking: group name → channels by falling importance; plans keep prefixes of it.
-            images: normalised calibration images ``[n, c, h, w]`` on the model's device.
+            images: calibration inputs, normalised, on the model's device.
             calibration: by default :class:`Calibration`'s own.
         """
         calibration = calibration or Calibration()

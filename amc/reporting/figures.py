@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from amc.core.files import write_bytes
 from amc.core.kinds import FAMILIES, family_of
-from amc.core.types import LayerGroup, PruningPlan
+from amc.core.types import LayerGroup, Metrics, PruningPlan
 
 # Okabe and Ito's palette: told apart with any colour vision. 3×3 and 1×1 get the strongest contrast.
 COLOURS = {
@@ -127,18 +127,18 @@ def _keep_bars(
     axes.set_yticks(np.arange(0, 1.01, 0.2))
 
 
-def training_figure(history: Sequence[Mapping[str, Any]], dense_score: float, metric: str) -> Figure:
+def training_figure(history: Sequence[Mapping[str, Any]], dense: Metrics) -> Figure:
     """Validation score over the epochs of all phases, each phase with the MACs that it was cut to.
 
     Args:
         history: a row per epoch with ``phase``, ``epoch`` (0: cut and recovered, not trained), ``macs_ratio`` and
             ``val_<metric>``.
-        dense_score: the dense network's, as a fraction.
-        metric: name of the score.
+        dense: the dense network's.
     """
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.axhline(100 * dense_score, color="#777777", linewidth=1, linestyle="--", label="uncut")
+    metric, factor = dense.metric, 100 if dense.scale.is_fraction else 1
+    axes.axhline(factor * dense.value, color="#777777", linewidth=1, linestyle="--", label="uncut")
     phases = list(dict.fromkeys(row["phase"] for row in history))
     position = 0
     for number, phase in enumerate(phases):
@@ -146,13 +146,15 @@ def training_figure(history: Sequence[Mapping[str, Any]], dense_score: float, me
         places = [position + i for i in range(len(rows))]
         label = f"{phase}: MACs × {rows[0]['macs_ratio']:.3f}"
         colour = CURVES[number % len(CURVES)]
-        axes.plot(places, [100 * row[f"val_{metric}"] for row in rows], "o-", markersize=3, color=colour, label=label)
+        axes.plot(
+            places, [factor * row[f"val_{metric}"] for row in rows], "o-", markersize=3, color=colour, label=label
+        )
         if number:
             axes.axvline(position - 0.5, color=GRID, linewidth=1)
         position = places[-1] + 1
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epochs (the first point of each curve: cut and recovered, not trained)")
-    axes.set_ylabel(f"validation {metric}, %")
+    axes.set_ylabel(f"validation {dense.scale.axis(metric)}")
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="lower right")

@@ -81,10 +81,12 @@ def _curves(axes: Sequence[Axes], groups: Groups, episodes: Sequence[Episode], d
     axes[0].plot(x, [episode.reward for episode in episodes], ".", color=GREY, markersize=4)
     axes[0].plot(x, np.where(np.isfinite(best), best, np.nan), color=CURVES[0])
     _dress(axes[0], "reward", "Reward, and the best so far")
-    axes[1].plot(x, [100 * episode.metrics.score for episode in episodes], ".", color=CURVES[1], markersize=4)
-    axes[1].axhline(100 * dense.val.score, color=GREY, linestyle="--", linewidth=1)
+    axes[1].plot(
+        x, [dense.val.scale.drawn(episode.metrics.score) for episode in episodes], ".", color=CURVES[1], markersize=4
+    )
+    axes[1].axhline(dense.val.scale.drawn(dense.val.score), color=GREY, linestyle="--", linewidth=1)
     metric = dense.val.metric
-    _dress(axes[1], f"{metric}, %", f"Validation {metric}; dashed: dense")
+    _dress(axes[1], dense.val.scale.axis(metric), f"Validation {metric}; dashed: dense")
     ratios = [episode.plan.keep_ratios() for episode in episodes]
     for label, colour in COLOURS.items():
         names = [g.name for g in groups if g.frozen is None and kind_label(g.kind) == label]
@@ -104,7 +106,7 @@ def _scatter(axes: Axes, episodes: Sequence[Episode], dense: Scored) -> None:
     axes.plot(x, y, "o", color=GREY, markersize=4, fillstyle="none", label="stopped early: an estimate")
     x, y = _points(full, dense)
     axes.plot(x, y, "o", color=CURVES[0], markersize=4, alpha=0.7, label="plan")
-    front = pareto_front(x, y)
+    front = pareto_front(x, [episode.metrics.score for episode in full])
     axes.step(
         [x[i] for i in front], [y[i] for i in front], "o-", where="post", color=CURVES[1], markersize=4,
         label="Pareto front",
@@ -112,16 +114,16 @@ def _scatter(axes: Axes, episodes: Sequence[Episode], dense: Scored) -> None:
     if episodes:
         x, y = _points([best_episode(episodes)], dense)
         axes.plot(x, y, "*", color=CURVES[1], markersize=14, label="best reward")
-    axes.axhline(100 * dense.val.score, color=GREY, linestyle="--", linewidth=1, label="dense")
+    axes.axhline(dense.val.scale.drawn(dense.val.score), color=GREY, linestyle="--", linewidth=1, label="dense")
     metric = dense.val.metric
-    _dress(axes, f"{metric}, %", f"{titled(metric)} and MACs of all plans")
+    _dress(axes, dense.val.scale.axis(metric), f"{titled(metric)} and MACs of all plans")
     axes.set_xlabel("MACs / dense")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
 
 
 def _points(episodes: Sequence[Episode], dense: Scored) -> tuple[list[float], list[float]]:
     costs = [episode.cost.macs / dense.cost.macs for episode in episodes]
-    return costs, [100 * episode.metrics.score for episode in episodes]
+    return costs, [dense.val.scale.drawn(episode.metrics.score) for episode in episodes]
 
 
 def _dress(axes: Axes, ylabel: str, title: str) -> None:

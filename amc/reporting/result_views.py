@@ -82,7 +82,7 @@ def as_dataframe(found: Found) -> pandas.DataFrame:
         raise AmcError("to_dataframe: pandas is not installed; pip install 'amc-pruning[notebook]'") from error
     names = [g.name for g in found.groups if g.frozen is None]
     rows = [row_of(episode, found.baseline.cost, PARTS, names) for episode in found.episodes]
-    frame = pandas.DataFrame(rows, columns=list(columns_of(PARTS, names, _metric(found))))
+    frame = pandas.DataFrame(rows, columns=list(columns_of(PARTS, names, _metric(found), found.baseline.val.scale)))
     return frame.astype({"latency_ms": float})
 
 
@@ -96,8 +96,7 @@ def _rows(found: Found) -> list[tuple[str, str, str, str]]:
     }
     for name, (before, after) in scored.items():
         if before is not None and after is not None:
-            points = f"{100 * (after.score - before.score):+.2f} points"
-            rows.append((name, f"{before.score:.2%}", f"{after.score:.2%}", points))
+            rows.append((name, str(before), str(after), before.scale.change(before.score, after.score)))
     dense, small = (side.cost for side in sides)
     rows.append(("MACs", count(dense.macs), count(small.macs), f"× {small.macs / dense.macs:.3f}"))
     rows.append(("parameters", count(dense.params), count(small.params), f"× {small.params / dense.params:.3f}"))

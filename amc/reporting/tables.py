@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amc.core.progress import duration
-from amc.core.types import Cost, LayerGroup, Scored, Uncounted
+from amc.core.types import Cost, LayerGroup, Metrics, Scored, Uncounted
 from amc.reporting.console import count, show
 
 
@@ -67,9 +67,10 @@ def result_table(columns: Mapping[str, Scored]) -> Table:
         (f"validation {metric}", [s.val for s in scored]),
         (f"test {metric}", [s.test for s in scored]),
     ):
-        found = [m.score for m in metrics if m is not None]
+        found = [m for m in metrics if m is not None]
         if len(found) == len(scored):
-            table.add_row(name, *map(_percent, found), f"{100 * (found[-1] - found[0]):+.2f} points")
+            change = found[0].scale.change(found[0].score, found[-1].score)
+            table.add_row(name, *map(_value, found), change)
     for name, costs in (("MACs", [s.cost.macs for s in scored]), ("parameters", [s.cost.params for s in scored])):
         table.add_row(name, *map(count, costs), _ratio(costs[-1], costs[0]))
     latencies_ms = [s.cost.latency_ms for s in scored if s.cost.latency_ms is not None]
@@ -88,8 +89,8 @@ def networks_table(rows: Mapping[str, tuple[Scored, Scored, Scored]]) -> Table:
     for header in ("MACs", "parameters"):
         table.add_column(f"{header}\nbest", justify="right", no_wrap=True)
     for name, scored in rows.items():
-        scores = [_percent(s.val.score) for s in scored]
-        scores += ["" if s.test is None else _percent(s.test.score) for s in scored]
+        scores = [_value(s.val) for s in scored]
+        scores += ["" if s.test is None else _value(s.test) for s in scored]
         before, after = scored[0].cost, scored[-1].cost
         table.add_row(name, *scores, _ratio(after.macs, before.macs), _ratio(after.params, before.params))
     return table
@@ -122,8 +123,8 @@ def print_result(
     show(Text(where), file)
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
+def _value(metrics: Metrics) -> str:
+    return metrics.scale.text(metrics.score, " ")
 
 
 def _ratio(after: float, before: float) -> str:

@@ -27,14 +27,14 @@ class Finalist:
     again: Episode
 
     def to_json(self) -> dict[str, Any]:
-        """The entry for ``summary.json``; accuracies are fractions."""
+        """The entry for ``summary.json``; metrics as people read them, accuracies as fractions."""
         looks = {"searched": self.searched, "again": self.again}
         return {
             "episode": self.searched.index,
             **{
                 n: {
                     "reward": e.reward,
-                    e.metrics.metric: e.metrics.score,
+                    e.metrics.metric: e.metrics.value,
                     "loss": e.metrics.loss,
                     "images": e.metrics.images,
                 }
@@ -55,7 +55,7 @@ class Finals:
         best = self.finalists[0]
         return (
             f"finals: {len(self.finalists)} plans on {self.evaluator.dense.images} validation images; the best one has "
-            f"{best.again.metrics.score:.2%} there, {best.searched.metrics.score:.2%} on the search's "
+            f"{best.again.metrics} there, {best.searched.metrics} on the search's "
             f"{best.searched.metrics.images}"
         )
 
@@ -133,7 +133,7 @@ def judged(
             metrics = evaluate(episode.plan)
             again = replace(episode, metrics=metrics, reward=reward(metrics, episode.cost, original))
             found.append(Finalist(episode, again))
-            progress.update(number, len(chosen), f"{metrics.metric} {metrics.score:.2%}")
+            progress.update(number, len(chosen), f"{metrics.metric} {metrics}")
     return tuple(sorted(found, key=lambda f: (-f.again.metrics.images, -f.again.reward)))
 
 

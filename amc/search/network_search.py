@@ -75,7 +75,7 @@ class NetworkSearch:
             bounds = {name: (b.lowest, b.highest, b.unit) for name, b in problem.budget.bounds.items()}
             own = {"precision": str(problem.evaluator.dtype), "bounds of the groups": str(bounds)}
             fingerprint = {**problem.fingerprint, **own}
-            self._recorder = Recorder(run.folder, problem.network.groups, self.original, fingerprint, task.metric.name)
+            self._recorder = Recorder(run.folder, problem.network.groups, self.original, fingerprint, task.metric)
         self._episodes: list[Episode] = []
         self._best: Episode | None = None
         self._seconds = {"preparation": time.perf_counter() - began, "recording": 0.0}
@@ -127,8 +127,8 @@ class NetworkSearch:
             self._recorder.episode(episode, best, agent.state(), self.problem.evaluator.state())
         self._seconds["recording"] += time.perf_counter() - ended
         return (
-            f"best {best.reward:.4f} ({best.metrics.score:.2%})  last MACs "
-            f"{episode.cost.macs / self.original.macs:.3f}, {episode.metrics.metric} {episode.metrics.score:.2%}"
+            f"best {best.reward:.4f} ({best.metrics})  last MACs "
+            f"{episode.cost.macs / self.original.macs:.3f}, {episode.metrics.metric} {episode.metrics}"
         )
 
     def conclude(self, with_uniform: bool) -> Outcome:
@@ -212,4 +212,4 @@ def _dense_line(problem: Problem) -> Text:
     evaluator = problem.evaluator
     dense, precision = evaluator.dense, str(evaluator.dtype).removeprefix("torch.")
     device = problem.task.train.device
-    return Text(f"dense: {dense.score:.2%} on {dense.images} validation images, {precision} on {device}")
+    return Text(f"dense: {dense.metric} {dense} on {dense.images} validation examples, {precision} on {device}")

@@ -12,6 +12,7 @@ from torch import Tensor
 from amc.core.checks import whole
 from amc.core.errors import AmcError, damaged
 from amc.core.types import Cost, Episode, LayerGroup
+from amc.evaluation.metrics import TOP1, Metric
 from amc.reporting.accuracy_over_macs import accuracy_over_macs_figure, log_macs_fit
 from amc.reporting.figures import plan_figure, ratio_curves_figure, save_figure
 from amc.tracking import Board, EpisodeLog, RunDir
@@ -32,14 +33,14 @@ class Recorder:
         groups: Sequence[LayerGroup],
         original: Cost,
         fingerprint: Mapping[str, str],
-        metric: str = "accuracy",
+        metric: Metric = TOP1,
     ) -> None:
-        """``fingerprint``: hashes that a resume compares; ``metric``: name of the task's metric."""
+        """``fingerprint``: hashes that a resume compares; ``metric``: the task's."""
         self._run_dir, self._groups, self._original = run_dir, tuple(groups), original
         self._fingerprint, self._journal = dict(fingerprint), Journal(run_dir)
         self._names = [g.name for g in groups if g.frozen is None]
-        self._log = EpisodeLog(run_dir.path / EPISODES, self._names, original, PARTS, metric)
-        self._metric = metric
+        self._log = EpisodeLog(run_dir.path / EPISODES, self._names, original, PARTS, metric.name, metric.scale)
+        self._metric, self._scale = metric.name, metric.scale
         self._board: Board | None = None
 
     def restore(self) -> tuple[list[Episode], dict[str, Any] | None]:
@@ -56,7 +57,7 @@ class Recorder:
             finished = whole(checkpoint["episodes"]) if checkpoint else 0
         self._run_dir.check_sealed(EPISODES)
         self._log.truncate(finished)
-        episodes = episodes_in(self._log.path, self._groups) if finished else []
+        episodes = episodes_in(self._log.path, self._groups, self._scale) if finished else []
         write_groups(self._run_dir.kept_file(GROUPS), self._groups, self._original)
         self._board = Board(self._run_dir.path, self._groups, finished, self._metric)
         return episodes, checkpoint
@@ -89,7 +90,7 @@ class Recorder:
 
     def _plan_figure(self, episode: Episode) -> Figure:
         share = episode.cost.macs / self._original.macs
-        title = f"Episode {episode.index}: {episode.metrics.score:.2%} at {share:.1%} of the MACs"
+        title = f"Episode {episode.index}: {episode.metrics} at {share:.1%} of the MACs"
         return plan_figure(self._groups, episode.plan, self._original.macs, title)
 
     def finish(
@@ -121,8 +122,8 @@ class Recorder:
         ratios = [e.cost.macs / self._original.macs for e in episodes]
         if max(ratios) < WIDE * min(ratios):
             return {}
-        scores = [e.metrics.score for e in episodes]
-        drawn = accuracy_over_macs_figure(ratios, scores, best.metrics.metric)
+        scores = [e.metrics.value for e in episodes]
+        drawn = accuracy_over_macs_figure(ratios, scores, best.metrics.metric, best.metrics.scale)
         save_figure(self._run_dir.path / "accuracy_over_macs.png", drawn)
         if self._board is not None:
             self._board.figure("accuracy_over_macs", drawn, best.index)

@@ -89,8 +89,8 @@ def hparams_of(
     scored, baseline = result.best, result.baseline
     return {**settings, "episodes": len(result.episodes)}, {
         "best/reward": best.reward,
-        f"best/val_{scored.val.metric}": scored.val.score,
-        f"best/test_{scored.val.metric}": None if scored.test is None else scored.test.score,
+        f"best/val_{scored.val.metric}": scored.val.value,
+        f"best/test_{scored.val.metric}": None if scored.test is None else scored.test.value,
         "best/macs_ratio": scored.cost.macs / baseline.cost.macs,
         "best/params_ratio": scored.cost.params / baseline.cost.params,
     }
@@ -109,11 +109,13 @@ def trained_on(facts: Mapping[str, Any], enforcement: str, outcomes: Mapping[str
         name: {"uncut": outcome.result.baseline.val.score, "best": outcome.result.best.val.score}
         for name, outcome in outcomes.items()
     }
+    dense = next(iter(outcomes.values())).result.baseline.val
     return {
         "models": list(outcomes),
         **{key: facts.get(key) for key in keys},
         "budget": {**facts["budget"], "rule": enforcement},
-        "metric": next(iter(outcomes.values())).result.baseline.val.metric,
+        "metric": dense.metric,
+        **({} if dense.scale.is_fraction else {"scale": dense.scale.to_json()}),
         "accuracy": scores,
         "versions": versions(),
     }

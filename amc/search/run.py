@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from rich.text import Text
 from torch import nn
 
 from amc.core.device import resolve_device
+from amc.core.types import Loss
+from amc.evaluation.metrics import Metric
 from amc.reporting.console import show
 from amc.reporting.html import leave_report
 from amc.reporting.tables import print_result
@@ -19,6 +21,7 @@ from amc.rewards import Reward, resolved
 from amc.search.joint import search_networks
 from amc.search.result import SearchResult
 from amc.search.settings import Choices, method_of, name_of
+from amc.task.kinds import AUTO, Wanted, wanted_of
 from amc.task.settings import Settings
 from amc.task.task import Images, Task
 from amc.tracking import RunDir
@@ -32,6 +35,10 @@ def search(
     train: Images,
     val: Images,
     test: Images | None = None,
+    task: str | Wanted = AUTO,
+    metric: str | Metric | Callable[..., Any] | None = None,
+    loss: str | Loss | None = None,
+    output: str | int | None = None,
     budget: float | None = 0.5,
     reward: str | Reward = "error_log_flops",
     importance: str = "l1",
@@ -58,6 +65,9 @@ def search(
         train: calibration images for importance and recovery.
         val: images that plans are scored on.
         test: images for the final report only; the search never sees them.
+        task: what the network does: one of :data:`amc.task.kinds.NAMES`, or ``auto``: found from targets and outputs.
+        metric, loss, output: how its predictions are judged, see :class:`amc.task.kinds.Wanted`; ``None``: as is usual
+            for the task.
         budget: largest cost as a fraction of the dense network's; ``None``: no limit (AMC's accuracy-guaranteed mode).
         reward: name of a reward in :mod:`amc.rewards`, dotted path, or callable.
         importance: one of :data:`amc.importance.NAMES`.
@@ -90,10 +100,11 @@ def search(
     choices = Choices(budget, resolved(reward), name_of(reward), agent, episodes, method, settings)
     facts = {**(facts or {}), **choices.facts}
     name = str(facts.get("model", type(model).__name__))
-    task = Task.make(name, model, train, val, test, description=description).on(resolve_device(device))
+    judged = wanted_of(task, metric=metric, loss=loss, output=output)
+    prepared = Task.make(name, model, train, val, test, task=judged, description=description).on(resolve_device(device))
     own = {"command": "search", **facts, **choices.config}
     with Run(run_dir, cache_dir, resume, verbose).opened(own) as run:
-        outcome = search_networks([task], choices.settled(), run, policy, facts).outcomes[name]
+        outcome = search_networks([prepared], choices.settled(), run, policy, facts).outcomes[name]
         result = outcome.result
         if run.folder is not None:
             leave_report(run.folder.path)

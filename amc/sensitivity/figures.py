@@ -37,11 +37,13 @@ def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the 
     axes = figure.subplots()
     for row in range(n):
         x = np.append(1.0, curves.kept[row] / curves.channels[row])
-        y = 100 * np.append(curves.dense_score, curves.score[row])
+        y = [curves.scale.drawn(score) for score in np.append(curves.dense_score, curves.score[row])]
         axes.plot(x, y, color=_colour(row, n), linewidth=1.8 if n <= DIRECT_LABELS else 1.1, alpha=0.9)
-    axes.axhline(100 * curves.dense_score, color="#777777", linewidth=0.9, linestyle=(0, (5, 3)))
-    low, high = 100 * float(curves.score.min()), 100 * max(float(curves.score.max()), curves.dense_score)
-    margin = 0.04 * max(high - low, 1)
+    dense = curves.scale.drawn(curves.dense_score)
+    axes.axhline(dense, color="#777777", linewidth=0.9, linestyle=(0, (5, 3)))
+    ends = [curves.scale.drawn(float(score)) for score in (curves.score.min(), curves.score.max())]
+    low, high = min(*ends, dense), max(*ends, dense)
+    margin = 0.04 * max(high - low, 1 if curves.scale.is_fraction else 0.01 * abs(dense))
     left = float(np.min(curves.kept[:, -1] / np.array(curves.channels)))
     axes.set(xlim=(1.01, left - 0.28 * (1 - left)), ylim=(low - margin, high + margin))  # room for names on the right
     _name_curves(axes, curves)
@@ -49,11 +51,11 @@ def curves_figure(curves: Curves, title: str = "Sensitivity: one group cut, the 
         _depth_bar(figure, axes, curves)
     axes.set_xticks([tick for tick in np.arange(1.0, left - 0.05, -0.1) if tick >= left - 1e-9])
     axes.set_xlabel("keep ratio of the group (cut harder to the right)")
-    axes.set_ylabel(f"{curves.metric} on {curves.images} images, %")
+    axes.set_ylabel(f"{curves.scale.axis(f'{curves.metric} on {curves.images} images')}")
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{title} (dashed: dense, {100 * curves.dense_score:.2f} %)", fontsize=11, loc="left")
+    axes.set_title(f"{title} (dashed: dense, {curves.scale.text(curves.dense_score, ' ')})", fontsize=11, loc="left")
     return figure
 
 
@@ -73,7 +75,7 @@ def curves_and_shares_figure(
     """
     found = shares(cost_model)
     n, ratios = curves.score.shape
-    drops = 100 * (curves.dense_score - curves.score)
+    drops = _drops(curves)
     height = float(np.clip(0.19 * n + 1.7, 3.2, 30))
     figure = Figure(figsize=(10.5, height), dpi=110, layout="constrained")
     heat, macs, params = figure.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [3, 1, 1]})
@@ -96,9 +98,10 @@ def curves_and_shares_figure(
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.margins(y=0)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    lost = "lost, points" if curves.scale.is_fraction else "lost"
     extend = "max" if float(drops.max()) > top else "neither"
     figure.colorbar(
-        drawn, ax=params, label=f"{curves.metric} lost, points", extend=extend, extendfrac=0.03, pad=0.05, aspect=24,
+        drawn, ax=params, label=f"{curves.metric} {lost}", extend=extend, extendfrac=0.03, pad=0.05, aspect=24,
         fraction=0.2, shrink=min(1.0, 5 / height), anchor=(0.0, 1.0),
     )  # fmt: skip
     return figure
@@ -135,6 +138,15 @@ def interactions_figure(
     return figure
 
 
+def _drops(curves: Curves) -> npt.NDArray[np.float64]:
+    """How far each value is behind the dense network's, positive where it is worse."""
+    if curves.scale.is_fraction:
+        return 100 * (curves.dense_score - curves.score)
+    values = np.vectorize(curves.scale.value_of, otypes=[float])(curves.score)
+    behind: npt.NDArray[np.float64] = np.sign(curves.scale.unit) * (values - curves.scale.value_of(curves.dense_score))
+    return behind
+
+
 def _colour(row: int, n: int) -> tuple[float, float, float, float]:
     return DEPTH(0.92 * row / max(n - 1, 1))  # the brightest yellow is hard to see on white
 
@@ -146,10 +158,12 @@ def _name_curves(axes: Axes, curves: Curves) -> None:
     named = list(np.argsort(ends, kind="stable")[: n if n <= DIRECT_LABELS else NAMED_OF_MANY])
     low, high = axes.get_ylim()
     gap = LABEL_GAP * (high - low)
-    places = _apart([100 * float(ends[row]) for row in named], gap, low + gap / 2, high - gap / 2)
+    drawn = {row: curves.scale.drawn(float(ends[row])) for row in named}
+    named.sort(key=lambda row: drawn[row])
+    places = _apart([drawn[row] for row in named], gap, low + gap / 2, high - gap / 2)
     right = float(np.min(curves.kept[:, -1] / np.array(curves.channels)))
     for row, place in zip(named, places, strict=True):
-        x, y = curves.kept[row, -1] / curves.channels[row], 100 * float(ends[row])
+        x, y = curves.kept[row, -1] / curves.channels[row], drawn[row]
         axes.annotate(
             curves.names[row], (x, y), (right - 0.035 * (1 - right), place), va="center", fontsize=8,
             color=[0.8 * part for part in _colour(row, n)[:3]], annotation_clip=False,

@@ -106,6 +106,6 @@ def _scalars(curves: Curves) -> dict[int, dict[str, float]]:
         measured = {round(100 * kept / channels): column for column, kept in enumerate(curves.kept[row])}
         for step, column in measured.items():
             values = steps.setdefault(step, {})
-            values[f"{curves.metric}/{name}"] = float(curves.score[row, column])
+            values[f"{curves.metric}/{name}"] = curves.scale.value_of(float(curves.score[row, column]))
             values[f"loss/{name}"] = float(curves.loss[row, column])
     return dict(sorted(steps.items()))

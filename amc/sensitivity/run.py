@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from amc.analysis.heuristics.choose import Chosen, Questions, check_budget, choo
 from amc.analysis.interactions import Interaction, independence, measure_interactions
 from amc.core.device import resolve_device
 from amc.core.progress import Progress
-from amc.core.types import PruningPlan
+from amc.core.types import Loss, PruningPlan
 from amc.evaluation.comparison import compare
+from amc.evaluation.metrics import Metric
 from amc.sensitivity.log import SensitivityLog
 from amc.sensitivity.result import SensitivityResult, print_result, summary_of
+from amc.task.kinds import AUTO, Wanted, wanted_of
 from amc.task.method import Method
 from amc.task.problem import Problem, assemble
 from amc.task.settings import Settings
@@ -37,6 +39,10 @@ def sensitivity(
     train: Images,
     val: Images,
     test: Images | None = None,
+    task: str | Wanted = AUTO,
+    metric: str | Metric | Callable[..., Any] | None = None,
+    loss: str | Loss | None = None,
+    output: str | int | None = None,
     questions: Questions | None = None,
     budget: float | None = 0.5,
     importance: str = "l1",
@@ -58,6 +64,9 @@ def sensitivity(
         train: calibration images for importance and recovery.
         val: images that everything is scored on.
         test: images for the final report only.
+        task: what the network does: one of :data:`amc.task.kinds.NAMES`, or ``auto``: found from targets and outputs.
+        metric, loss, output: how its predictions are judged, see :class:`amc.task.kinds.Wanted`; ``None``: as is usual
+            for the task.
         questions: what to measure, and the heuristic.
         budget: largest cost of the heuristic's plan as a fraction of the dense network's.
         importance: one of :data:`amc.importance.NAMES`.
@@ -77,13 +86,14 @@ def sensitivity(
     settings, questions = settings or Settings(), questions or Questions()
     method = Method(importance, recovery, seed, settings.calibration_images, settings.recovery)
     check_budget(questions, settings.cost, budget)
-    task = Task.make(type(model).__name__, model, train, val, test).on(resolve_device(device))
+    judged = wanted_of(task, metric=metric, loss=loss, output=output)
+    own = Task.make(type(model).__name__, model, train, val, test, task=judged).on(resolve_device(device))
     asked = {"importance": importance, "recovery": recovery, **settings.limit_facts(budget)}
     facts = {"command": "sensitivity", **(facts or {}), **asked, "seed": seed}
     described = {"settings": asdict(settings), "questions": asdict(questions)}
     with Run(run_dir, cache_dir, resume, verbose).opened({**facts, **described}) as run:
         problem, log = (
-            assemble(task, method, settings, budget if questions.needs_budget else None, run),
+            assemble(own, method, settings, budget if questions.needs_budget else None, run),
             SensitivityLog(run.folder),
         )
         with log:
@@ -121,9 +131,9 @@ def _pairs(
 
         def measured(pair: Interaction, done: int, total: int) -> None:
             log.pair(pair)
-            progress.update(
-                done, total, f"{pair.first} with {pair.second}: {problem.evaluator.dense.metric} {pair.score:.2%}"
-            )
+            dense = problem.evaluator.dense
+            score = dense.scale.text(pair.score)
+            progress.update(done, total, f"{pair.first} with {pair.second}: {dense.metric} {score}")
 
         return measure_interactions(
             curves, problem.network.groups, problem.evaluator, questions.sample(problem.method.seed),

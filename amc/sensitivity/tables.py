@@ -24,7 +24,7 @@ def sensitivity_table(curves: Curves, cost_model: CostModel) -> Table:
     total, depending = cost_model.cost(), shares(cost_model)
     by_name = {g.name: g for g in cost_model.groups}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.title, table.title_justify = f"Each group alone; dense: {curves.dense_score:.2%}", "left"
+    table.title, table.title_justify = f"Each group alone; dense: {curves.scale.text(curves.dense_score)}", "left"
     table.add_column("group", overflow="fold")
     smallest = min(curves.keep_ratios)
     headers = (
@@ -42,7 +42,7 @@ def sensitivity_table(curves: Curves, cost_model: CostModel) -> Table:
         saved = 1 - cost_model.cost({name: group.round_channels(ratio)}).macs / total.macs
         cells = (
             name, str(group.channels), _percent(depending[name][0]), _percent(depending[name][1]),
-            f"{ratio:.2f}", _percent(saved), f"{100 * curves.score[row, -1]:.2f} %",
+            f"{ratio:.2f}", _percent(saved), curves.scale.text(float(curves.score[row, -1]), " "),
         )  # fmt: skip
         table.add_row(*map(Text, cells))
     notes = [
@@ -71,12 +71,12 @@ def csv_text(curves: Curves, cost_model: CostModel) -> str:
     buffer, total = io.StringIO(), cost_model.cost()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("group", "keep_ratio", "kept", "channels", curves.metric, "loss", "macs_ratio", "params_ratio"))
-    writer.writerow(("", 1.0, "", "", curves.dense_score, curves.dense_loss, 1.0, 1.0))
+    writer.writerow(("", 1.0, "", "", curves.scale.value_of(curves.dense_score), curves.dense_loss, 1.0, 1.0))
     for row, (name, channels) in enumerate(zip(curves.names, curves.channels, strict=True)):
         for column, ratio in enumerate(curves.keep_ratios):
             kept = int(curves.kept[row, column])
             cost = cost_model.cost({name: kept})
-            values = (float(curves.score[row, column]), float(curves.loss[row, column]))
+            values = (curves.scale.value_of(float(curves.score[row, column])), float(curves.loss[row, column]))
             ratios = (cost.macs / total.macs, cost.params / total.params)
             writer.writerow((name, ratio, kept, channels, *values, *ratios))
     return buffer.getvalue()

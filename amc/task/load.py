@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,24 @@ from amc.core.device import resolve_device
 from amc.core.errors import AmcError
 from amc.core.progress import Progress
 from amc.core.trust import BUILDERS
-from amc.data import Splits, load_dataset
+from amc.data import ImageSet, Splits, load_dataset
+from amc.data.custom import NAME as OWN_DATA
+from amc.data.custom import load_custom
 from amc.data.load import NAMES as DATASETS
 from amc.data.readers import NAMES as READERS
 from amc.data.readers import load_examples
+from amc.evaluation.metrics import Criterion
 from amc.models import build
+from amc.models.any_task import build_for_task
 from amc.models.arguments import PRETRAINED, TORCHVISION, check_pretrained
 from amc.models.build import described
 from amc.models.checkpoint import read_notes
 from amc.models.libraries import TRANSFORMERS
 from amc.pruning.network import Network, trace_network
+from amc.task.checks import judging
+from amc.task.kinds import Wanted, wanted_from
 from amc.task.settings import scope_of
-from amc.task.task import Task
+from amc.task.task import Task, as_examples
 from amc.training.baseline import baseline
 from amc.training.recipe import Recipe
 
@@ -37,7 +44,9 @@ class Loaded:
 
     Attributes:
         model: on the device of the images, in evaluation mode.
-        splits: training, validation and test images.
+        splits: training, validation and test examples, as the task takes them.
+        criterion: what predictions are judged by.
+        wanted: what that was made of.
         imported_weights: whether the weights come from elsewhere and may have seen every training image.
         source: origin of the weights, for display.
         description: arguments of :func:`amc.models.build` for the network without its weights: ``target``, ``stem`` and
@@ -46,6 +55,8 @@ class Loaded:
 
     model: nn.Module
     splits: Splits
+    criterion: Criterion
+    wanted: Wanted
     imported_weights: bool
     source: str
     description: Mapping[str, Any]
@@ -58,7 +69,7 @@ class Loaded:
             "weights": self.source,
             "dataset": splits.name,
             "val_from": splits.val_from,
-            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+            "images": {name: len(getattr(splits, name) or ()) for name in ("train", "val", "test")},
             **({"origins": splits.origins} if splits.origins else {}),
         }
 
@@ -84,7 +95,7 @@ class Loaded:
         splits, name = self.splits, config["model"]["name"]
         return Task(
             name, self.model, splits.train, splits.val, splits.test, self.description, config,
-            {"model": name, **self.facts, **facts},
+            {"model": name, **self.facts, **facts}, self.criterion, self.wanted,
         )  # fmt: skip
 
 
@@ -118,6 +129,7 @@ def load_trained(config: Mapping[str, Any], check: Callable[[Network], None] | N
             cache_dir=config.get("cache_dir"),
             on_epoch=lambda epoch: progress.update(epoch.number, epoch.epochs, str(epoch)),
             before_training=before_training,
+            criterion=loaded.criterion,
         )
     source = f"{'cached' if found.cached else 'trained'} baseline {found.path.name}"
     return replace(loaded, imported_weights=False, source=source)
@@ -131,23 +143,22 @@ def load_untrained(config: Mapping[str, Any]) -> Loaded:
     kwargs = {key: value for key, value in wanted["net"].items() if key != "_target_"}
     pretrained = _pretrained(wanted, target, config["dataset"]["name"])
     splits, imported = _splits(config, pretrained)
-    model = build(
-        target,
-        splits.num_classes,
-        splits.train.shape,
-        stem=wanted["stem"],
-        pretrained=pretrained,
-        checkpoint=wanted["checkpoint"],
-        seed=config["seed"],
-        **kwargs,
-    )
+    more = {"pretrained": pretrained, "checkpoint": wanted["checkpoint"], "seed": config["seed"], **kwargs}
+    if isinstance(splits.train, ImageSet):
+        model = build(target, splits.train.num_classes, splits.train.shape, stem=wanted["stem"], **more)
+    else:
+        model = build_for_task(target, splits.num_classes, **more)
     source = "pretrained" if pretrained else "untrained"
     if wanted["checkpoint"] is not None:
         source = f"checkpoint {Path(wanted['checkpoint']).name}"
     # trained weights come with their own stem
     stem = "imagenet" if pretrained and target.startswith((TORCHVISION, *BUILDERS)) else wanted["stem"]
     description = described(target, stem, kwargs, model)
-    return Loaded(model.to(device), splits.to(device), imported, source, description)
+    splits, task = splits.to(device), _task_of(config)
+    sets = {name: split for name in ("train", "val", "test") if (split := getattr(splits, name)) is not None}
+    sets, criterion = judging(model.to(device), sets, task)
+    splits = replace(splits, train=sets["train"], val=sets["val"], test=sets.get("test"))
+    return Loaded(model, splits, criterion, task, imported, source, description)
 
 
 def load_recipe(config: Mapping[str, Any]) -> Recipe:
@@ -158,7 +169,7 @@ def load_recipe(config: Mapping[str, Any]) -> Recipe:
     """
     given = {key: value for key, value in config["training"].items() if key != "name" and value is not None}
     name = config["dataset"]["name"]
-    file = config_folder() / "training" / f"{name if name in DATASETS else 'imagefolder'}.yaml"
+    file = config_folder() / "training" / f"{name if name in (*DATASETS, OWN_DATA) else 'imagefolder'}.yaml"
     own: Any = OmegaConf.to_container(OmegaConf.load(file))
     settings = {key: value for key, value in {**own, **given}.items() if key != "name"}
     unknown = set(settings) - {field.name for field in fields(Recipe)}
@@ -179,6 +190,10 @@ def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool | 
     return setting  # type: ignore[no-any-return]
 
 
+def _task_of(config: Mapping[str, Any]) -> Wanted:
+    return wanted_from(config["task"]) if "task" in config else Wanted()
+
+
 def _splits(config: Mapping[str, Any], pretrained: bool | str) -> tuple[Splits, bool]:
     """The images, and whether the weights may have seen all training images.
 
@@ -189,6 +204,9 @@ def _splits(config: Mapping[str, Any], pretrained: bool | str) -> tuple[Splits, 
     if dataset.get("tokenizer", "") is None and config["model"]["net"]["_target_"] == TRANSFORMERS.target:
         dataset["tokenizer"] = config["model"]["net"][TRANSFORMERS.argument]  # a network's folder has its tokeniser
     imported = bool(pretrained) or checkpoint is not None
+    if dataset["name"] == OWN_DATA:
+        read = partial(as_examples, kind=_task_of(config).kind)
+        return load_custom(dataset["_target_"], dataset["arguments"], read, dataset["num_classes"]), imported
     notes = {} if checkpoint is None else read_notes(checkpoint)
     with Progress("decoding images", config["verbose"]) as progress:
         common: dict[str, Any] = {"cache_dir": config.get("cache_dir"), "progress": progress.update}
@@ -201,5 +219,5 @@ def _splits(config: Mapping[str, Any], pretrained: bool | str) -> tuple[Splits, 
 
 
 def _data(name: str, **settings: Any) -> Splits:
-    """The images of a data set, whoever reads it. Raises ``AmcError``."""
-    return load_examples(name, **settings).classified() if name in READERS else load_dataset(name, **settings)
+    """The examples of a data set, whoever reads it. Raises ``AmcError``."""
+    return load_examples(name, **settings).for_commands() if name in READERS else load_dataset(name, **settings)

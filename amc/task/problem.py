@@ -15,7 +15,9 @@ from agents.base import play
 from amc.core.files import write_json
 from amc.core.types import Metrics, PruningPlan
 from amc.evaluation.evaluator import Evaluation, Evaluator
-from amc.evaluation.metrics import CLASSIFICATION, loss_name
+from amc.evaluation.losses import loss_name
+from amc.evaluation.metrics import CLASSIFICATION
+from amc.evaluation.scoring import fitting
 from amc.importance import rank_groups
 from amc.pruning.budget import Budget
 from amc.pruning.constraints import Limits
@@ -24,6 +26,7 @@ from amc.pruning.network import Network, trace_network
 from amc.pruning.pruner import Pruner
 from amc.pruning.surgery import Surgeon
 from amc.recovery import make_recovery
+from amc.recovery.calibration import Calibration
 from amc.reporting.console import show
 from amc.reporting.tables import uncounted_note
 from amc.rewards import Reward, accuracy
@@ -188,12 +191,15 @@ def _traced(task: Task, settings: Settings, needs_latency: bool, run: Run) -> Ne
 
 
 def make_pruner(network: Network, task: Task, method: Method) -> Pruner:
-    """Scores the channels of ``network`` and gathers statistics for recovery, on the task's first training images."""
+    """Scores the channels of ``network`` and gathers statistics for recovery, on the task's first training examples."""
     surgeon = Surgeon(network.model, network.members)
     images = task.train.take(method.calibration_images)
-    ranking = rank_groups(network, images, method.importance, seed=method.seed, loss=task.criterion.loss)
+    size = fitting(Calibration.batch_size, images, task.criterion)
+    ranking = rank_groups(
+        network, images, method.importance, seed=method.seed, batch_size=size, total=task.criterion.total
+    )
     recover = make_recovery(
         method.recovery, surgeon, network.members, ranking, images.normalised(),
-        seed=method.seed, **method.recovery_settings,
+        seed=method.seed, **{"batch_size": size, **method.recovery_settings},
     )  # fmt: skip
     return Pruner(network.groups, surgeon, ranking, recover)

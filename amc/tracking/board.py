@@ -58,7 +58,7 @@ class Board(EventFile):
         values = {
             "search/reward": episode.reward,
             "search/best_reward": best_reward,
-            f"search/{self._metric}": episode.metrics.score,
+            f"search/{self._metric}": episode.metrics.value,
             "search/macs_ratio": episode.cost.macs / original.macs,
             "search/params_ratio": episode.cost.params / original.params,
             **{f"agent/{name}": value for name, value in episode.scalars.items()},

@@ -13,6 +13,7 @@ from pathlib import Path
 from amc.core.errors import AmcError, damaged
 from amc.core.files import read_bytes, write_bytes, write_error
 from amc.core.reading import MIB
+from amc.core.scores import FRACTION, Scale
 from amc.core.types import Cost, Episode
 from amc.tracking.seal import check_sealed
 
@@ -20,6 +21,7 @@ KEEP = "keep_ratio/"
 COSTS = ("macs", "macs_ratio", "params", "params_ratio", "latency_ms", "within_budget")
 Row = dict[str, float]
 METRIC = 2  # the column of the task's metric, whatever its name
+SCORE = "score"  # of one that is no fraction
 WHOLE = ("episode", "images", "macs", "params", "within_budget")
 MANY = 1e18  # operations, parameters, images; more than any machine has
 RANGES = {
@@ -42,6 +44,7 @@ class EpisodeLog:
     ``reward``                what the agent got
     ``accuracy``              validation score as a fraction; the column has the name of the task's metric
     ``loss``                  validation loss
+    ``score``                 of a metric that is no fraction: its score in [0, 1], 1 the best
     ``images``                validation images seen; fewer than the most: stopped early, the scores are estimates
     ``macs``, ``params``      of one input; ``…_ratio``: as a fraction of the dense network's
     ``latency_ms``            empty where no latency table was measured
@@ -59,11 +62,12 @@ class EpisodeLog:
         original: Cost,
         parts: Sequence[str] = ("cut", "recovery", "forward", "agent"),
         metric: str = "accuracy",
+        scale: Scale = FRACTION,
     ) -> None:
         """Of a dense network that costs ``original``; ``parts`` are the timings that get a column each."""
         self.path = Path(path)
         self._original, self._parts, self._groups = original, tuple(parts), tuple(group_names)
-        self.columns = columns_of(parts, group_names, metric)
+        self.columns = columns_of(parts, group_names, metric, scale)
         self._digest, self._lines = hashlib.sha256(), 0
 
     def append(self, episode: Episode) -> None:
@@ -111,9 +115,11 @@ class EpisodeLog:
         return line
 
 
-def columns_of(parts: Sequence[str], group_names: Sequence[str], metric: str) -> tuple[str, ...]:
+def columns_of(
+    parts: Sequence[str], group_names: Sequence[str], metric: str, scale: Scale = FRACTION
+) -> tuple[str, ...]:
     """The names of :func:`row_of`'s values."""
-    scores = ("episode", "reward", metric, "loss", "images", *COSTS)
+    scores = ("episode", "reward", metric, "loss", *([] if scale.is_fraction else [SCORE]), "images", *COSTS)
     return (*scores, "seconds", *(f"{p}_seconds" for p in parts), *(f"{KEEP}{g}" for g in group_names))
 
 
@@ -123,8 +129,9 @@ def row_of(
     """An episode as a row of ``episodes.csv``; ``original`` is the dense network's cost."""
     ratios = episode.plan.keep_ratios()
     cost, metrics = episode.cost, episode.metrics
+    own = [] if metrics.scale.is_fraction else [float(metrics.score)]
     return [
-        episode.index, float(episode.reward), float(metrics.score), float(metrics.loss), metrics.images,
+        episode.index, float(episode.reward), float(metrics.value), float(metrics.loss), *own, metrics.images,
         cost.macs, cost.macs / original.macs, cost.params, cost.params / original.params, cost.latency_ms,
         int(episode.within_budget),
         float(episode.seconds), *(float(metrics.seconds.get(part, 0.0)) for part in parts),
@@ -160,7 +167,7 @@ def _row(columns: Sequence[str], cells: Sequence[str]) -> Row:
     if empty:
         raise ValueError(f"{empty[0]} is empty")
     row = {column: _number(column, cell) for column, cell in zip(columns, cells, strict=True) if cell}
-    metric = columns[METRIC] if len(columns) > METRIC else None
+    metric = SCORE if SCORE in columns else columns[METRIC] if len(columns) > METRIC else None
     if metric is not None and not 0 <= row[metric] <= 1:
         raise ValueError(f"{metric}: {row[metric]} is not a fraction in [0, 1]")
     return row
@@ -171,9 +178,19 @@ def metric_of(row: Row) -> str:
     return tuple(row)[METRIC]
 
 
-def score_of(row: Row) -> float:
+def value_of(row: Row) -> float:
     """What the metric was."""
     return row[metric_of(row)]
+
+
+def score_of(row: Row) -> float:
+    """Its score in [0, 1], 1 the best."""
+    return row[SCORE] if SCORE in row else value_of(row)
+
+
+def text_of(row: Row) -> str:
+    """What the metric was, for people."""
+    return f"{value_of(row):.4g}" if SCORE in row else f"{value_of(row):.2%}"
 
 
 def _whole_rows(path: Path) -> list[list[str]]:

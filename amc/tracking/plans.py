@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from amc.core.errors import damaged
+from amc.core.scores import FRACTION, Scale
 from amc.core.types import Cost, Episode, LayerGroup, Metrics, PruningPlan
 from amc.tracking import read_episodes
-from amc.tracking.episodes import KEEP, Row, metric_of
+from amc.tracking.episodes import KEEP, Row, metric_of, score_of
 
 
 def best_episode(episodes: Sequence[Episode]) -> Episode:
@@ -42,24 +43,24 @@ def best_plans(episodes_csv: str | Path, groups: Sequence[LayerGroup], most: int
 PARTS = ("cut", "recovery", "forward", "agent")
 
 
-def episodes_in(episodes_csv: str | Path, groups: Sequence[LayerGroup]) -> list[Episode]:
-    """A search's logged episodes, in order of time.
+def episodes_in(episodes_csv: str | Path, groups: Sequence[LayerGroup], scale: Scale = FRACTION) -> list[Episode]:
+    """A search's logged episodes, in order of time; ``scale``: of the metric's values, if they are to be shown.
 
     Raises:
         AmcError: the file can't be read, or it is of another network.
     """
     rows = read_episodes(episodes_csv)
     with damaged(episodes_csv, "no table of episodes"):
-        return [_episode_of(row, groups) for row in rows]
+        return [_episode_of(row, groups, scale) for row in rows]
 
 
-def _episode_of(row: Row, groups: Sequence[LayerGroup]) -> Episode:
+def _episode_of(row: Row, groups: Sequence[LayerGroup], scale: Scale) -> Episode:
     metric, seconds = metric_of(row), {part: row[f"{part}_seconds"] for part in PARTS}
     return Episode(
         index=int(row["episode"]),
         reward=row["reward"],
         plan=_plan_of(row, groups),
-        metrics=Metrics(row[metric], row["loss"], int(row["images"]), seconds, metric),
+        metrics=Metrics(score_of(row), row["loss"], int(row["images"]), seconds, metric, scale),
         cost=Cost(int(row["macs"]), int(row["params"]), row.get("latency_ms")),
         seconds=row["seconds"],
         within_budget=bool(row["within_budget"]),

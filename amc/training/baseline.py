@@ -18,10 +18,12 @@ from amc.core.checks import number
 from amc.core.errors import WRONG_VALUES, AmcError
 from amc.core.files import cache_folder, read_json, write_json, write_safetensors
 from amc.data import Splits
+from amc.evaluation.losses import loss_name
+from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.models import load_checkpoint
 from amc.training.fit import evaluate, train
 from amc.training.recipe import Recipe
-from amc.training.trainer import Epoch
+from amc.training.trainer import Epoch, Objective
 
 CACHE_FORMAT = 1
 SCORE_TOLERANCE = 0.02
@@ -48,6 +50,7 @@ def baseline(
     cache_dir: str | Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     before_training: Callable[[], None] | None = None,
+    criterion: Criterion = CLASSIFICATION,
 ) -> Baseline:
     """Gives ``model`` trained weights, in place, on the device that holds the images.
 
@@ -63,6 +66,7 @@ def baseline(
         seed: of the training.
         cache_dir: see :func:`amc.core.files.cache_folder`.
         on_epoch: called after every epoch of a training.
+        criterion: loss and metric.
         before_training: called if there is none in the cache, to refuse what a training would be lost on.
 
     Raises:
@@ -77,17 +81,23 @@ def baseline(
         "images": splits.train.fingerprint(),
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
+        **(
+            {}
+            if criterion == CLASSIFICATION
+            else {"metric and loss": f"{criterion.metric.name}, {loss_name(criterion.loss)}"}
+        ),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_folder(cache_dir) / "baselines" / f"{name.rpartition('.')[2]}-{splits.name}-{key}.safetensors"
-    score = _restore(model, splits, path)
+    score = _restore(model, splits, path, criterion)
     if score is not None:
         return Baseline(path, True, score)
     if before_training is not None:
         before_training()
-    train(model, splits.train, splits.val, recipe, seed=seed, on_epoch=on_epoch)
+    objective = Objective(criterion)
+    train(model, splits.train, splits.val, recipe, seed=seed, objective=objective, on_epoch=on_epoch)
     model.to(memory_format=torch.contiguous_format)  # as it comes from the cache: the layout decides the last digits
-    score, loss = evaluate(model, splits.val)
+    score, loss = evaluate(model, splits.val, criterion=criterion)
     try:
         write_safetensors(path, model.state_dict())
         write_json(path.with_suffix(".json"), {**facts, "val_accuracy": score, "val_loss": loss})
@@ -102,7 +112,7 @@ def _structure(model: nn.Module) -> str:
     return "\n".join([repr(model), *shapes])
 
 
-def _restore(model: nn.Module, splits: Splits, path: Path) -> float | None:
+def _restore(model: nn.Module, splits: Splits, path: Path, criterion: Criterion) -> float | None:
     """Validation score with the weights in ``path``; ``None``, and ``model`` as it was, if they can't be used."""
     notes = path.with_suffix(".json")
     if not (path.is_file() and notes.is_file()):
@@ -114,7 +124,7 @@ def _restore(model: nn.Module, splits: Splits, path: Path) -> float | None:
     except (AmcError, *WRONG_VALUES):
         log.warning("the cached baseline %s is damaged and is trained again", path)
         return None
-    score, _ = evaluate(model.to(splits.val.device), splits.val)
+    score, _ = evaluate(model.to(splits.val.device), splits.val, criterion=criterion)
     if abs(score - expected) <= SCORE_TOLERANCE:
         model.eval()
         return score

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from amc.data import ImageSet
+from amc.data import Examples
 from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.evaluation.scoring import measure
 from amc.training.recipe import Recipe
@@ -33,8 +33,8 @@ class TrainResult:
 @torch.inference_mode(mode=False)
 def train(
     model: nn.Module,
-    train: ImageSet,
-    val: ImageSet | None = None,
+    train: Examples,
+    val: Examples | None = None,
     recipe: Recipe | None = None,
     *,
     seed: int = 0,
@@ -44,7 +44,7 @@ def train(
     """Trains ``model`` in place, on the device that holds the images, and leaves it in evaluation mode.
 
     Args:
-        model: maps images ``[n, c, h, w]`` to what the loss takes, such as logits ``[n, classes]``.
+        model: gives what the loss takes, such as logits ``[n, classes]``.
         train: at least two images.
         val: scored after every epoch; nothing is chosen by it.
         recipe: default: :class:`Recipe`.
@@ -69,7 +69,7 @@ def train(
 
 
 def evaluate(
-    model: nn.Module, images: ImageSet, *, batch_size: int = 250, criterion: Criterion = CLASSIFICATION
+    model: nn.Module, images: Examples, *, batch_size: int = 250, criterion: Criterion = CLASSIFICATION
 ) -> tuple[float, float]:
     """Score as a fraction and mean loss, by default top-1 and cross-entropy, on the device that holds the images."""
     found = measure(model, images, batch_size, criterion=criterion)

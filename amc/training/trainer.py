@@ -19,8 +19,10 @@ from amc.core.checks import whole
 from amc.core.device import autocast, resolve_bf16
 from amc.core.errors import AmcError
 from amc.core.types import Loss, Metrics
-from amc.data import ImageSet
-from amc.evaluation.metrics import CLASSIFICATION, Criterion, loss_name
+from amc.data import Examples, ImageSet
+from amc.data.examples import Inputs, Targets
+from amc.evaluation.losses import loss_name, mean_loss
+from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.evaluation.outputs import check_trainable
 from amc.evaluation.scoring import measure
 from amc.training.augment import augment
@@ -45,11 +47,11 @@ class Epoch:
     def __str__(self) -> str:
         """One line, for a progress bar."""
         text = f"loss {self.train_loss:.3f}"
-        return text if self.val is None else f"{text}, validation {self.val.metric} {self.val.score:.2%}"
+        return text if self.val is None else f"{text}, validation {self.val.metric} {self.val}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for ``train.json``."""
-        val = {} if self.val is None else {f"val_{self.val.metric}": self.val.score, "val_loss": self.val.loss}
+        val = {} if self.val is None else {f"val_{self.val.metric}": self.val.value, "val_loss": self.val.loss}
         return {
             "number": self.number, "epochs": self.epochs, "train_loss": self.train_loss, **val, "lr": self.lr,
             "seconds": self.seconds,
@@ -80,8 +82,8 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        train: ImageSet,
-        val: ImageSet | None,
+        train: Examples,
+        val: Examples | None,
         recipe: Recipe,
         objective: Objective | None = None,
         seed: int = 0,
@@ -173,9 +175,9 @@ class Trainer:
         for step in range(self._steps):
             chosen = order[step * size : (step + 1) * size].to(images.device)
             some = images.select(chosen)
-            if recipe.augment != "none":
+            if isinstance(some, ImageSet) and recipe.augment != "none":
                 some = some.with_images(augment(some.images, recipe.augment, self._generator))
-            loss = self._loss(some.normalised(), some.labels, bf16)
+            loss = self._loss(some.normalised(), some.answers, bf16)
             self._optimizer.zero_grad()
             loss.backward()
             self._optimizer.step()
@@ -189,14 +191,16 @@ class Trainer:
                     raise self._diverged(f"the loss is {mean}")
         return mean
 
-    def _loss(self, x: torch.Tensor, labels: torch.Tensor, bf16: bool) -> torch.Tensor:
-        with autocast(x.device, bf16):
-            logits = self._model(x)
-        logits = logits.float()
+    def _loss(self, x: Inputs, targets: Targets, bf16: bool) -> torch.Tensor:
         objective = self._objective
-        loss = objective.criterion.loss(logits, labels, reduction="mean", **self._smoothing)
-        if objective.teacher is not None:
-            loss = objective.teacher.loss(x, logits, loss)
+        with autocast(self._train.device, bf16):
+            outputs = objective.criterion.judged(self._model, x) if objective.criterion.has_loss else None
+        if outputs is None:
+            loss, _ = objective.criterion.objective(self._model, x, targets)
+        else:
+            loss = mean_loss(objective.criterion.loss, outputs, targets, **self._smoothing)
+            if objective.teacher is not None:
+                loss = objective.teacher.loss(x, targets, outputs, loss)
         total: torch.Tensor = loss if objective.penalty is None else loss + objective.penalty(self._model)
         return total
 

@@ -26,7 +26,7 @@ class TransferResult:
         groups: the network's layer groups.
         strength: of the policy in ``plan``, see :mod:`amc.policies.plans`.
         strength_by: criterion that chose it.
-        tried: strength → the criterion's value for its plan: accuracy, or divergence in nats.
+        tried: strength → the criterion's value for its plan: accuracy, or divergence (of logits in nats).
         wall_seconds: of the whole call.
     """
 
@@ -43,19 +43,20 @@ class TransferResult:
 
 
 def strengths_line(result: TransferResult) -> Text:
-    by_accuracy = result.strength_by == "accuracy"
+    by_accuracy, dense = result.strength_by == "accuracy", result.uncut.val
     tried = ", ".join(
-        f"{s:g}: {found:.2%}" if by_accuracy else f"{s:g}: {found:.3f}" for s, found in result.tried.items()
+        f"{s:g}: {dense.scale.text(found) if by_accuracy else format(found, '.3f')}"
+        for s, found in result.tried.items()
     )
     uniform = ", the uniform plan: the policy brings nothing here" if result.strength == 0 else ""
-    what = "validation accuracy" if by_accuracy else "divergence from the dense outputs (nats)"
+    what = f"validation {dense.metric}" if by_accuracy else "divergence from the dense outputs"
     return Text(f"{what} by the policy's strength: {tried}; taken: {result.strength:g}{uniform}")
 
 
 def record(folder: RunDir, result: TransferResult, facts: Mapping[str, Any]) -> None:
     """Writes figure and plan, and last the summary, which makes the run a finished one."""
     share = result.policy.cost.macs / result.uncut.cost.macs
-    title = f"Policy without search: {result.policy.val.score:.2%} at {share:.1%} of the MACs"
+    title = f"Policy without search: {result.policy.val} at {share:.1%} of the MACs"
     figure = plan_figure(result.groups, result.plan, result.uncut.cost.macs, title)
     save_figure(folder.path / "best_plan.png", figure)
     folder.write_plan(result.plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from amc.analysis.divergence import divergences
 from amc.analysis.measured import measure_groups
 from amc.core.checks import one_of
 from amc.core.device import resolve_device
-from amc.core.types import PruningPlan
+from amc.core.types import Loss, PruningPlan
 from amc.evaluation.comparison import DENSE, compare
+from amc.evaluation.metrics import Metric
 from amc.policies.plans import STRENGTHS, walks
 from amc.policies.start import origin, read
 from amc.pruning.saved import keep_network
 from amc.reporting.console import show
 from amc.reporting.tables import result_table
+from amc.task.kinds import AUTO, Wanted, wanted_of
 from amc.task.method import Method
 from amc.task.problem import Problem, assemble
 from amc.task.settings import Settings
@@ -46,6 +48,10 @@ def transfer(
     train: Images,
     val: Images,
     test: Images | None = None,
+    task: str | Wanted = AUTO,
+    metric: str | Metric | Callable[..., Any] | None = None,
+    loss: str | Loss | None = None,
+    output: str | int | None = None,
     budget: float | None = 0.5,
     strengths: Sequence[float] = STRENGTHS,
     strength_by: str = "divergence",
@@ -67,6 +73,9 @@ def transfer(
         train: calibration images for importance and recovery.
         val: images that the plans are scored on.
         test: images for the report only.
+        task: what the network does: one of :data:`amc.task.kinds.NAMES`, or ``auto``: found from targets and outputs.
+        metric, loss, output: how its predictions are judged, see :class:`amc.task.kinds.Wanted`; ``None``: as is usual
+            for the task.
         budget: largest cost as a fraction of the dense network's; ``None``: no limit.
         strengths: how far the policy departs from the uniform plan, a walk and an evaluation each; the best is taken.
             Without a budget only 1, the policy as it is.
@@ -99,15 +108,16 @@ def transfer(
     limits = settings.limit_facts(budget)
     limits["budget"] |= {"rule": settings.rule}
     facts = {**(facts or {}), "learned": origin(learned), **asked, **limits, "seed": seed}
-    task = Task.make(type(model).__name__, model, train, val, test, description=description)
-    task = task.on(resolve_device(device))
+    judged = wanted_of(task, metric=metric, loss=loss, output=output)
+    own = Task.make(type(model).__name__, model, train, val, test, task=judged, description=description)
+    own = own.on(resolve_device(device))
     with Run(run_dir, verbose=verbose).opened({"command": "transfer", **facts}) as run:
-        problem = assemble(task, method, settings, budget, run)
+        problem = assemble(own, method, settings, budget, run)
         measure_groups(problem, run)
         walked = walks(learned, problem, strengths)
         strength, tried = _best(walked, problem, strength_by)
         plans = {"uniform": problem.uniform_plan(), "policy": walked[strength]}
-        compared = compare(problem.network, problem.evaluator, plans, task.test)
+        compared = compare(problem.network, problem.evaluator, plans, own.test)
         result = TransferResult(
             plans["policy"],
             compared.models["policy"],
@@ -122,7 +132,7 @@ def transfer(
         )
         if run.folder is not None:
             pruned = run.folder.path / "pruned"
-            keep_network(pruned, result.model, result.plan, result.policy, task.train, description)
+            keep_network(pruned, result.model, result.plan, result.policy, own.train, description)
             record(run.folder, result, facts)
         if verbose:
             show(result_table(compared.scored))

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -72,7 +73,7 @@ def judged(network, splits, wanted):
     for recovery in [name for name in RECOVERIES if name not in grouped(rows, "recovery")]:
         pruner = pruner_of(network, splits, recovery=recovery)
         for index, plan in enumerate(wanted):
-            right, _ = score(pruner.cut(plan), splits.val, 250)
+            right = torch.as_tensor(score(pruner.cut(plan), splits.val, 250).worth)
             rows.append({"recovery": recovery, "plan": index, "seen_1000": float(right[:1000].double().mean()),
                          "seen_5000": float(right.double().mean())})  # fmt: skip
         write_lines(SEEN, rows)

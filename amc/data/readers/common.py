@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from amc.core.errors import AmcError
 from amc.core.files import cache_folder
 from amc.data.decode import Picture, Progress, as_images, check_like, decode_cached
 from amc.data.examples import Examples, ExampleSet, Targets, Triple
@@ -54,19 +53,9 @@ class ExampleSplits:
         more = (self.val_from, self.origins, self.classes, self.num_classes, self.facts)
         return ExampleSplits(self.name, train, val, test, *more)
 
-    def classified(self) -> Splits:
-        """The same for commands that know images of one class each.
-
-        Raises:
-            AmcError: it holds something else.
-        """
-        train, val, test = self.train, self.val, self.test
-        if not (isinstance(train, ImageSet) and isinstance(val, ImageSet) and isinstance(test, ImageSet)):
-            raise AmcError(
-                f"dataset={self.name}: holds {self.train.what}, not images of one class each; "
-                "give a task that goes with it, or another data set"
-            )
-        return Splits(self.name, train, val, test, self.num_classes, self.val_from, self.origins)
+    def for_commands(self) -> Splits:
+        """The same as the commands take it."""
+        return Splits(self.name, self.train, self.val, self.test, self.num_classes or None, self.val_from, self.origins)
 
     @property
     def line(self) -> str:

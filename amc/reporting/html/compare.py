@@ -137,7 +137,12 @@ def _results(named: Mapping[str, StoredRun]) -> str:
     found = {label: measures(run) for label, run in named.items()}
     shown = [key for key in HEADERS if any(key in values for values in found.values())]
     rows = [
-        [label, *(_format(key, values.get(key)) for key in shown), len(named[label].episodes), _wall(named[label])]
+        [
+            label,
+            *(_format(key, values.get(key), named[label]) for key in shown),
+            len(named[label].episodes),
+            _wall(named[label]),
+        ]
         for label, values in found.items()
     ]
     return table(["run", *(HEADERS[key] for key in shown), "episodes", "seconds"], rows)
@@ -152,21 +157,21 @@ def _over_seeds(runs: Sequence[StoredRun]) -> str:
         cells = []
         for key in HEADERS:
             values = [column[key] for column in columns if key in column]
-            spread = f" ± {_spread(key, values)}" if len(values) > 1 else ""
-            cells.append(_format(key, mean(values)) + spread if values else "")
+            spread = f" ± {_spread(key, values, family[0])}" if len(values) > 1 else ""
+            cells.append(_format(key, mean(values), family[0]) + spread if values else "")
         rows.append([label if len(families) > 1 else family[0].model, len(family), *cells])
     return table(["runs", "seeds", *HEADERS.values()], rows)
 
 
-def _spread(key: str, values: Sequence[float]) -> str:
-    return _format(key, stdev(values)).removeprefix("× ")
+def _spread(key: str, values: Sequence[float], run: StoredRun) -> str:
+    return _format(key, stdev(values), run).removeprefix("× ")
 
 
-def _format(key: str, value: float | None) -> str:
+def _format(key: str, value: float | None, run: StoredRun) -> str:
     if value is None:
         return ""
     if key.startswith(("val", "test")):
-        return f"{value:.2%}"
+        return run.text(value)
     return f"{value:.4g}" if key == "reward" else f"× {value:.3f}"
 
 

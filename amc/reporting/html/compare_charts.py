@@ -10,7 +10,7 @@ from amc.reporting.html.progress_chart import best_so_far
 from amc.reporting.html.runs import StoredRun
 from amc.reporting.html.scatter_chart import COSTS, LABELS, costs_of, front_of, split, words
 from amc.reporting.words import titled
-from amc.tracking.episodes import Row, score_of
+from amc.tracking.episodes import Row, value_of
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
 ROW = 22  # pixels for one group
@@ -23,7 +23,7 @@ def rewards_chart(runs: Runs, name: str) -> Chart:
     for place, (label, run) in enumerate(runs.items()):
         line = {"color": colour(place), "width": 2, "dash": dash(place)}
         best.append(_line(label, run, best_so_far(run.episodes), line))
-        scores.append([score_of(row) for row in run.episodes])
+        scores.append([value_of(row) for row in run.episodes])
     metric = metrics_of(runs)
     layout = {"xaxis": {"title": {"text": "episode"}}, "yaxis": {"title": {"text": "best reward so far"}}}
     choices = [
@@ -44,9 +44,13 @@ def scatters_chart(runs: Runs, name: str) -> Chart:
     for place, (label, rows) in enumerate(full.items()):
         data += _plans(place, label, rows, columns[0])
     choices = [Choice(LABELS[c], _positions(full, c), None, {"xaxis.title.text": COSTS[c]}) for c in columns]
+    ticks = next(iter(runs.values())).tick_format
     layout = {
         "xaxis": {"title": {"text": COSTS[columns[0]]}},
-        "yaxis": {"title": {"text": f"validation {metrics_of(runs)}"}, "tickformat": ".1%"},
+        "yaxis": {
+            "title": {"text": f"validation {metrics_of(runs)}"},
+            "tickformat": ticks,
+        },
         "hovermode": "closest",
     }
     note = "Lines are the Pareto fronts: no other plan of the run is as good and as cheap."
@@ -120,6 +124,6 @@ def _positions(full: Mapping[str, list[Row]], column: str) -> dict[str, list[Any
 def _position(rows: list[Row], column: str) -> dict[str, Any]:
     return {
         "x": rounded([row[column] for row in rows]),
-        "y": rounded([score_of(row) for row in rows]),
+        "y": rounded([value_of(row) for row in rows]),
         "text": [words(row) for row in rows],
     }

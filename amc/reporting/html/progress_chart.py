@@ -8,7 +8,7 @@ from typing import Any
 
 from amc.reporting.html.chart import COLOURS, GREY, Chart, Trace, rounded
 from amc.reporting.html.runs import StoredRun
-from amc.tracking.episodes import Row, score_of
+from amc.tracking.episodes import Row, value_of
 
 BLUE, ORANGE, GREEN = COLOURS[:3]
 
@@ -20,7 +20,7 @@ def progress_chart(run: StoredRun, name: str) -> Chart:
     data = [
         _dots("reward", x, [row["reward"] for row in rows], "y"),
         _line("best reward so far", x, best_so_far(rows), BLUE, "y"),
-        _dots(run.metric, x, [score_of(row) for row in rows], "y2", ORANGE),
+        _dots(run.metric, x, [value_of(row) for row in rows], "y2", ORANGE),
         *(
             _line(label, x, [row.get(column) for row in rows], colour, "y3")
             for label, column, colour in (("MACs", "macs_ratio", GREEN), ("parameters", "params_ratio", COLOURS[3]))
@@ -32,7 +32,7 @@ def progress_chart(run: StoredRun, name: str) -> Chart:
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "episode"}, "anchor": "y3"},
         "yaxis": {"title": {"text": "reward"}, "domain": [0.70, 1]},
-        "yaxis2": {"title": {"text": run.metric}, "domain": [0.35, 0.65], "tickformat": ".1%"},
+        "yaxis2": {"title": {"text": run.metric}, "domain": [0.35, 0.65], "tickformat": run.tick_format},
         "yaxis3": {"title": {"text": "cost / dense"}, "domain": [0, 0.30]},
         "hovermode": "x unified",
         "shapes": _marks(run),

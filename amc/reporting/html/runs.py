@@ -12,7 +12,8 @@ from typing import Any
 from amc.core.checks import number, whole
 from amc.core.errors import AmcError, damaged
 from amc.core.files import read_json
-from amc.tracking.episodes import KEEP, Row, metric_of, read_episodes
+from amc.core.scores import FRACTION, LOSS, Scale
+from amc.tracking.episodes import KEEP, SCORE, Row, metric_of, read_episodes
 from amc.tracking.group_facts import GROUPS, GroupFacts, NetworkFacts, read_groups
 from amc.tracking.run_dir import CONFIG, EPISODES
 from amc.tracking.seal import check_sealed
@@ -58,10 +59,27 @@ class StoredRun:
         return metric_of(self.episodes[0]) if self.episodes else str(self.summary.get("metric", "accuracy"))
 
     def score(self, side: str, images: str) -> float | None:
-        """Score of ``baseline`` or ``best`` on ``val`` or ``test`` images; ``None`` if the run is not finished."""
+        """The metric of ``baseline`` or ``best`` on ``val`` or ``test``; ``None`` if the run is not finished."""
         metrics = (self.summary.get(side) or {}).get(images)
         found = metrics.get(self.metric) if isinstance(metrics, Mapping) else None
         return None if found is None else float(found)
+
+    @property
+    def scale(self) -> Scale:
+        """Of the metric's values, as far as it is known: an unfinished run of no fraction has some other one."""
+        val = (self.summary.get("baseline") or {}).get("val")
+        if isinstance(val, Mapping):
+            return Scale.from_json(val.get("scale"))
+        return LOSS if self.episodes and SCORE in self.episodes[0] else FRACTION
+
+    @property
+    def tick_format(self) -> str:
+        """Of an axis of the metric's values."""
+        return ".1%" if self.scale.is_fraction else ".4~g"
+
+    def text(self, value: float) -> str:
+        """A value of the metric for people."""
+        return f"{value:.2%}" if self.scale.is_fraction else f"{value:.4g}"
 
     @property
     def facts(self) -> dict[str, GroupFacts]:
@@ -166,9 +184,11 @@ def _summary(path: Path) -> dict[str, Any]:
 def _check_scores(scored: Mapping[str, Any]) -> None:
     """Raises ``ValueError`` or ``AttributeError`` if a network's results are something else."""
     for images in ("val", "test"):
-        for name, value in (scored.get(images) or {}).items():
-            if name not in ("loss", "images"):
-                number(value, 0, 1)
+        metrics = scored.get(images) or {}
+        for name, value in metrics.items():
+            if name not in ("loss", "images", "scale"):
+                number(value, *((0, 1) if "scale" not in metrics or name == SCORE else ()))
+        Scale.from_json(metrics.get("scale"))
     for cost in ("macs", "params", "latency_ms", "reward"):
         if scored.get(cost) is not None:
             number(scored[cost], -math.inf if cost == "reward" else 0)

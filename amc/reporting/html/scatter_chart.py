@@ -9,7 +9,7 @@ from amc.reporting.html.chart import FRONT, GREY, Chart, Choice, Trace, rounded
 from amc.reporting.html.runs import StoredRun
 from amc.reporting.pareto import pareto_front
 from amc.reporting.words import titled
-from amc.tracking.episodes import Row, metric_of, score_of
+from amc.tracking.episodes import Row, metric_of, score_of, text_of, value_of
 
 COSTS = {"macs_ratio": "MACs / dense", "params_ratio": "parameters / dense", "latency_ms": "latency, ms"}
 LABELS = {"macs_ratio": "MACs", "params_ratio": "parameters", "latency_ms": "latency"}
@@ -36,12 +36,12 @@ def scatter_chart(run: StoredRun, name: str) -> Chart:
     choices = [_choice(column, early, full, marked) for column in columns]
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": COSTS[first]}},
-        "yaxis": {"title": {"text": f"validation {run.metric}"}, "tickformat": ".1%"},
+        "yaxis": {"title": {"text": f"validation {run.metric}"}, "tickformat": run.tick_format},
         "hovermode": "closest",
     }
     dense = run.score("baseline", "val")
     if dense is not None:
-        layout |= _dense_line(dense)
+        layout |= _dense_line(dense, run.text(dense))
     note = "Each dot is a plan, later ones lighter. The front: no other plan is as good and as cheap."
     return Chart(name, f"{titled(run.metric)} and cost of all plans", note, data, layout, 480, {"cost": choices})
 
@@ -78,7 +78,7 @@ def _choice(column: str, early: Sequence[Row], full: Sequence[Row], marked: Sequ
     shown = [early, full, front_of(full, column), marked]
     values: Mapping[str, Sequence[Any]] = {
         "x": [rounded([row[column] for row in rows]) for rows in shown],
-        "y": [rounded([score_of(row) for row in rows]) for rows in shown],
+        "y": [rounded([value_of(row) for row in rows]) for rows in shown],
         "text": [[words(row) for row in rows] for rows in shown],
     }
     return Choice(LABELS[column], values, None, {"xaxis.title.text": COSTS[column]})
@@ -87,7 +87,7 @@ def _choice(column: str, early: Sequence[Row], full: Sequence[Row], marked: Sequ
 def _dots(rows: Sequence[Row], column: str, label: str, marker: Mapping[str, Any]) -> Trace:
     return {
         "type": "scatter", "mode": "markers", "name": label, "x": rounded([row[column] for row in rows]),
-        "y": rounded([score_of(row) for row in rows]), "text": [words(row) for row in rows],
+        "y": rounded([value_of(row) for row in rows]), "text": [words(row) for row in rows],
         "hovertemplate": "%{text}<extra></extra>", "marker": dict(marker),
     }  # fmt: skip
 
@@ -96,7 +96,7 @@ def words(row: Row) -> str:
     """Hover text of an episode."""
     lines = [
         f"<b>episode {int(row['episode'])}</b>",
-        f"{metric_of(row)} {score_of(row):.2%}",
+        f"{metric_of(row)} {text_of(row)}",
         f"reward {row['reward']:.4g}",
     ]
     lines += [f"{label} × {row[column]:.3f}" for column, label in list(LABELS.items())[:2] if column in row]
@@ -112,13 +112,13 @@ def _by_time(rows: Sequence[Row]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _dense_line(score: float) -> dict[str, Any]:
+def _dense_line(score: float, shown: str) -> dict[str, Any]:
     line = {
         "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": score, "y1": score,
         "line": {"color": GREY, "width": 1.3, "dash": "dash"},
     }  # fmt: skip
     words = {
         "xref": "paper", "x": 1, "xanchor": "right", "y": score, "yanchor": "bottom", "showarrow": False,
-        "text": f"dense: {score:.2%}",
+        "text": f"dense: {shown}",
     }  # fmt: skip
     return {"shapes": [line], "annotations": [words]}

@@ -40,7 +40,8 @@ def result_cards(run: StoredRun) -> str:
     for images, label in (("test", f"test {run.metric}"), ("val", f"validation {run.metric}")):
         after, before = (run.score(side, images) for side in ("best", "baseline"))
         if after is not None and before is not None:
-            entries[label] = (f"{after:.2%}", f"dense {before:.2%}, {100 * (after - before):+.2f} points")
+            change = f"{100 * (after - before):+.2f} points" if run.scale.is_fraction else f"{after - before:+.4g}"
+            entries[label] = (run.text(after), f"dense {run.text(before)}, {change}")
     for key, label in (("macs", "MACs"), ("params", "parameters")):
         if best.get(key) is not None and dense.get(key):
             entries[label] = (f"× {best[key] / dense[key]:.3f}", f"{count(best[key])} of {count(dense[key])}")

@@ -28,6 +28,7 @@ VARIETY = Metric(
 
 def test_top_1_counts_right_answers_and_no_nan() -> None:
     logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [float("nan"), 0.0], [0.0, 3.0]])
+    assert TOP1.of is not None
     worth = TOP1.of(logits, torch.tensor([0, 0, 0, 1]))
     assert worth.tolist() == [True, False, False, True]
     found = TOP1.metrics(worth, 0.5, 4)

@@ -35,19 +35,15 @@ class Net(nn.Module):
 
 
 WRONG: dict[str, tuple[Callable[[Tensor], Any], str]] = {
-    "tuple": (lambda o: (o, o), r"a tuple \(\[2, 4\], \[2, 4\]\); needed are logits .* returns model\(x\)\[0\]"),
-    "tuple, logits last": (lambda o: (o[:, :, None], o), r"returns model\(x\)\[1\]"),
-    "list": (lambda o: [o], r"a list \(\[2, 4\]\)"),
-    "dict": (lambda o: {"f": o[..., None], "out": o}, r"'out': \[2, 4\]\); .* returns model\(x\)\['out'\]"),
-    "model output": (lambda o: OrderedDict(loss=None, logits=o), r"returns model\(x\)\['logits'\]"),
-    "object": (lambda o: SimpleNamespace(logits=o), r"a SimpleNamespace; .* returns model\(x\)\.logits"),
+    "tuple, logits last": (lambda o: (o[:, :, None], o), r"\[2, 4, 1\] in a tuple \(.*\), of which output= chooses"),
+    "numbers alone": (lambda o: (1, 2), r"a tuple \(int, int\); .*: choose one of its parts by output="),
     "nothing": (lambda o: None, "a NoneType; "),
     "array": (lambda o: o.numpy(), "an? ndarray"),
-    "maps": (lambda o: o[:, :, None, None], r"the shape \[2, 4, 1, 1\] for 2 images; .*: add \.flatten\(1\)"),
-    "segmentation": (lambda o: o[:, :, None].expand(-1, -1, 9), r"\[2, 4, 9\] .*; other tasks than classification"),
-    "one logit": (lambda o: o[:, :1], r"a single number for each image; .*torch\.cat\(\[torch\.zeros_like\(z\), z\]"),
-    "a number each": (lambda o: o[:, 0], r"the shape \[2\] .*, a row for each image"),
-    "mean": (lambda o: o.mean(0, keepdim=True), r"the shape \[1, 4\] for 2 images"),
+    "maps": (lambda o: o[:, :, None, None], r"the shape \[2, 4, 1, 1\] for 2 examples; .*: add \.flatten\(1\)"),
+    "segmentation": (lambda o: o[:, :, None].expand(-1, -1, 9), r"\[2, 4, 9\] .*; for an output of"),
+    "one logit": (lambda o: o[:, :1], r"a single number for each example; .*torch\.cat\(\[torch\.zeros_like\(z\), z\]"),
+    "a number each": (lambda o: o[:, 0], r"the shape \[2\] .*, a row for each example"),
+    "mean": (lambda o: o.mean(0, keepdim=True), r"the shape \[1, 4\] for 2 examples"),
     "scalar": (lambda o: o.sum(), r"the shape \[\]"),
     "classes": (lambda o: o.argmax(1), r"the shape \[2\]"),
     "whole numbers": (lambda o: o.long(), "torch.int64; .* of floating-point numbers"),
@@ -56,6 +52,28 @@ WRONG: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "infinite": (lambda o: o / 0, "outputs of the network: NaN or infinite"),
     "its own mistake": (lambda o: o.nope, r"can't run on inputs of 1×4×4 \(AttributeError"),
 }  # fmt: skip
+
+
+FOUND: dict[str, Callable[[Tensor], Any]] = {
+    "tuple": lambda o: (o, o[:, :1]),
+    "list": lambda o: [o],
+    "dict": lambda o: {"f": o[..., None], "out": o},
+    "model output": lambda o: OrderedDict(loss=None, logits=o),
+    "object": lambda o: SimpleNamespace(logits=o),
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", FOUND)
+def test_logits_are_found_by_themselves(kind: str, training: bool) -> None:
+    assert check_outputs(Net(FOUND[kind]), IMAGES, training=training).shape == (2, 4)
+
+
+def test_another_part_is_chosen_by_key_or_place() -> None:
+    pair = Net(lambda logits: (logits[:, :, None], logits))
+    assert check_outputs(pair, IMAGES, Criterion(output=1)).shape == (2, 4)
+    with pytest.raises(AmcError, match=r"task.output=head: the network returns a tuple .*; give one of its parts"):
+        check_outputs(pair, IMAGES, Criterion(output="head"))
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -84,7 +102,7 @@ def test_a_batch_norm_keeps_its_statistics_when_training_is_tried() -> None:
 
 
 def test_what_only_training_would_show() -> None:
-    auxiliary = Net(lambda logits: (logits, logits), when_training=True)
+    auxiliary = Net(lambda logits: (logits.argmax(1), 1), when_training=True)
     check_outputs(auxiliary, IMAGES)
     with pytest.raises(AmcError, match="in training mode it returns a tuple"):
         check_trainable(auxiliary, IMAGES)
@@ -129,4 +147,4 @@ def test_other_tasks_have_other_outputs() -> None:
     with pytest.raises(AmcError, match=r"task: loss or metric 'mae' fails for outputs \[2, 1\] and targets \[2\]"):
         check_outputs(one, IMAGES, Criterion(close, lambda outputs, targets, reduction: outputs @ outputs))
     with pytest.raises(AmcError, match=r"returns a tuple .*; needed is one tensor \[n, …\]"):
-        check_outputs(Net(lambda logits: (logits, 1)), IMAGES, Criterion(close, squared_error))
+        check_outputs(Net(lambda logits: (1, 2)), IMAGES, Criterion(close, squared_error))

@@ -16,9 +16,10 @@ IMAGES = ImageSet(PIXELS.view(3, 2, 1, 1), torch.tensor([1, 0, 0]), 2)
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
 def test_by_arithmetic(dtype: torch.dtype, tolerance: float) -> None:
-    right, loss = score(nn.Flatten(), IMAGES, 2, dtype)
-    assert int(right.sum()) == 2
-    assert loss == pytest.approx((2 * -math.log(0.75) - math.log(0.25)) / 3, abs=tolerance)
+    seen = score(nn.Flatten(), IMAGES, 2, dtype)
+    assert isinstance(seen.worth, torch.Tensor)
+    assert int(seen.worth.sum()) == 2
+    assert seen.loss == pytest.approx((2 * -math.log(0.75) - math.log(0.25)) / 3, abs=tolerance)
 
 
 def test_outputs_that_are_not_finite_are_wrong_answers() -> None:
@@ -26,7 +27,9 @@ def test_outputs_that_are_not_finite_are_wrong_answers() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1) * torch.tensor([float("nan"), 1.0])
 
-    assert not score(Broken(), IMAGES, 3)[0].any()
+    seen = score(Broken(), IMAGES, 3)
+    assert isinstance(seen.worth, torch.Tensor)
+    assert not seen.worth.any()
 
 
 def test_image_by_image_and_no_further_than_needed() -> None:
@@ -43,4 +46,4 @@ def test_image_by_image_and_no_further_than_needed() -> None:
     expected = [-math.log(p) for p in (0.75, 0.25, 0.75, 0.75)]
     assert losses.tolist() == pytest.approx(expected)
     whole, _ = score_until(nn.Flatten(), images, 4, torch.float32, lambda right: False)
-    assert torch.equal(whole, score(nn.Flatten(), images, 4)[0])
+    assert torch.equal(whole, score(nn.Flatten(), images, 4).worth)

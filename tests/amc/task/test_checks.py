@@ -70,13 +70,13 @@ COMMANDS: tuple[Callable[..., Any], ...] = (a_search, a_joint_search, an_analysi
 
 class Pair(OwnNet):
     def forward(self, x: torch.Tensor) -> Any:
-        return super().forward(x), x
+        return super().forward(x).argmax(1), 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_refuses_before_anything_is_written(command: Callable[..., Any], tmp_path: Path) -> None:
     wrong: list[tuple[nn.Module, dict[str, Any], str]] = [
-        (Pair(), {}, r"returns a tuple .*model\(x\)\[0\]"),
+        (Pair(), {}, r"returns a tuple \(\[2\], int\); .*output="),
         (OwnNet(), {"val": recoded(VAL, labels=lambda y: y + 1)}, "val: labels go up to 3, .*give labels - 1"),
         (OwnNet(), {"train": recoded(TRAIN, labels=torch.Tensor.float)}, "train: labels are torch.float32"),
         (OwnNet(), {"val": recoded(VAL, images=lambda x: x[..., :7])}, "val: images are 1×8×7, those of train 1×8×8"),
@@ -148,6 +148,8 @@ def test_what_may_be_a_mistake_is_logged_once_all_is_accepted(caplog: pytest.Log
         "val: all 32 images have the label 0; is that meant?",
         "model: its outputs look like probabilities; losses are those of logits, so leave the softmax out",
     ]
+    assert isinstance(task.train, ImageSet)
+    assert isinstance(task.val, ImageSet)
     assert task.train.num_classes == task.val.num_classes == 6
     caplog.clear()
     with pytest.raises(AmcError):

@@ -101,7 +101,9 @@ def test_never_looks_at_test_images(splits: Splits, tmp_path: Path, monkeypatch:
     seen: list[int] = []
     original = amc.training.baseline.evaluate
     monkeypatch.setattr(
-        amc.training.baseline, "evaluate", lambda model, images: (seen.append(id(images)), original(model, images))[1]
+        amc.training.baseline,
+        "evaluate",
+        lambda model, images, **more: (seen.append(id(images)), original(model, images, **more))[1],
     )
     get(network(), splits, tmp_path)
     assert seen == [id(splits.val)]

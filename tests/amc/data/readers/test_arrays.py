@@ -44,7 +44,7 @@ def test_images_by_part_as_medmnist_names_them(tmp_path: Path) -> None:
         numbers = part.images[:, 0, 0, 0].long()
         assert sorted(numbers.tolist()) == list(values)
         assert torch.equal(numbers % 3, part.labels)
-    assert found.classified().num_classes == 3
+    assert found.for_commands().num_classes == 3
 
 
 def test_names_as_keras_has_them_and_channels_last(tmp_path: Path) -> None:

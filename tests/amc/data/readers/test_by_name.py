@@ -51,8 +51,8 @@ def test_unknown_readers_are_refused() -> None:
         load_examples("vok")
 
 
-def test_other_tasks_than_classes_are_refused_where_these_are_needed(tmp_path: Path) -> None:
+def test_any_examples_are_what_commands_take(tmp_path: Path) -> None:
     root = segmented(tmp_path / "data", {"train": 6, "test": 3})
     found = load_examples("segmentation_folder", root, cache_dir=tmp_path / "cache")
-    with pytest.raises(AmcError, match="dataset=segmentation_folder: holds 3×6×8 uint8, not images of one class each"):
-        found.classified()
+    splits = found.for_commands()
+    assert (splits.train, splits.test, splits.origins) == (found.train, found.test, found.origins)
