@@ -34,7 +34,7 @@ def identity_ranking(surgeon: Surgeon, model: nn.Module) -> Ranking:
 def evaluator(model: nn.Module, recover: Recover = lambda small, kept: None, **kwargs: object) -> Evaluator:
     surgeon = Surgeon(model, trace(model, IMAGES))
     settings = {"batch_size": 8, "precision": "fp32", **kwargs}
-    pruner = Pruner((), surgeon, identity_ranking(surgeon, model), recover)
+    pruner = Pruner(surgeon.groups, surgeon, identity_ranking(surgeon, model), recover)
     return Evaluator(pruner, SET, Evaluation(**settings))  # type: ignore[arg-type]
 
 
@@ -198,7 +198,7 @@ def test_a_plan_surely_worse_is_stopped_and_not_seen_again() -> None:
         calls.append(1)
         spoiled(5)(small, kept)
 
-    pruner = Pruner((), surgeon, identity_ranking(surgeon, model), recover)
+    pruner = Pruner(surgeon.groups, surgeon, identity_ranking(surgeon, model), recover)
     rule = StopRule(min_images=8)
 
     def fresh() -> Evaluator:
