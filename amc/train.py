@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,8 @@ def run_training(
     """
     check_trainable(model.to(splits.train.device), splits.train, criterion)
     with run_folder(run_dir, False, {"command": "train", **config}, results=(WEIGHTS,)) as folder:
-        result = _train(model, splits, recipe, run_dir, seed, verbose, criterion)
+        fit = partial(train, model, splits.train, splits.val, recipe, seed=seed, objective=Objective(criterion))
+        result = _train(run_dir, verbose, lambda on_epoch: fit(on_epoch=on_epoch))
         held = {"val": splits.val, **({} if splits.test is None else {"test": splits.test})}
         scores = {name: evaluate(model, split, criterion=criterion) for name, split in held.items()}
         metric, scale = criterion.metric.name, criterion.metric.scale
@@ -81,9 +83,8 @@ def run_training(
     return summary
 
 
-def _train(
-    model: nn.Module, splits: Splits, recipe: Recipe, run_dir: Path, seed: int, verbose: bool, criterion: Criterion
-) -> TrainResult:
+def _train(run_dir: Path, verbose: bool, fit: Callable[[Callable[[Epoch], None]], TrainResult]) -> TrainResult:
+    """``fit``, which is given what to call after every epoch, with a progress bar and TensorBoard."""
     with closing(EventFile(run_dir, purge_step=0)) as board, Progress("epoch", verbose) as progress:
 
         def on_epoch(epoch: Epoch) -> None:
@@ -93,8 +94,7 @@ def _train(
                 values |= {f"val/{epoch.val.metric}": epoch.val.value, "val/loss": epoch.val.loss}
             board.scalars(values, epoch.number)
 
-        objective = Objective(criterion)
-        return train(model, splits.train, splits.val, recipe, seed=seed, objective=objective, on_epoch=on_epoch)
+        return fit(on_epoch)
 
 
 SCHEMA = Section(COMMON)

@@ -23,7 +23,7 @@ NOTEBOOKS = sorted((REPO / "docs").rglob("*.ipynb"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"python -m (amc\.\w+)([^`\n#]*)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-OPEN_GROUPS = {"model", "reward"}  # dotted paths and torchvision's names go, too
+OPEN_GROUPS = {"model", "reward", "dataset"}  # dotted paths and torchvision's names go, too
 
 
 def _hook(name: str) -> ModuleType:

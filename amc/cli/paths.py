@@ -16,7 +16,8 @@ KEYS = (
     "resume", "plan", "run", "policy", "cache_dir", "model.checkpoint", "dataset.root", "dataset.path",
     "dataset.tokenizer", "hydra.run.dir", "hydra.sweep.dir",
 )  # fmt: skip
-MAPPINGS = ("constraints", "budget.channel_round")  # whose keys are patterns
+# Whose keys are the user's own: patterns, names of arguments.
+MAPPINGS = ("constraints", "budget.channel_round", "dataset.arguments", "task.metric_arguments")
 QUOTED_KEY = re.compile(r"""(['"])(.*?)\1(?=\s*:)""")
 INTERPOLATION = re.compile(r"(\\*)\$\{")
 

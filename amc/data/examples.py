@@ -6,16 +6,18 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from typing_extensions import Self
 
 from amc.core.errors import AmcError
 from amc.data.order import fixed_order
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # The arguments of one call: a tensor [n, …], several by place, or several by name.
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]

@@ -22,12 +22,14 @@ from amc.data.custom import load_custom
 from amc.data.load import NAMES as DATASETS
 from amc.data.readers import NAMES as READERS
 from amc.data.readers import load_examples
-from amc.evaluation.metrics import Criterion
+from amc.evaluation.catalogue import MAPS
+from amc.evaluation.metrics import LANGUAGE, Criterion
 from amc.models import build
 from amc.models.any_task import build_for_task
 from amc.models.arguments import PRETRAINED, TORCHVISION, check_pretrained
 from amc.models.build import described
 from amc.models.checkpoint import read_notes
+from amc.models.from_transformers import IMAGES
 from amc.models.libraries import TRANSFORMERS
 from amc.pruning.network import Network, trace_network
 from amc.task.checks import judging
@@ -36,6 +38,9 @@ from amc.task.settings import scope_of
 from amc.task.task import Task, as_examples
 from amc.training.baseline import baseline
 from amc.training.recipe import Recipe
+
+# Task → that of a network of transformers, see :data:`amc.models.from_transformers.TASKS`.
+FOR_TASK = {LANGUAGE: "causal-lm", MAPS: "semantic-segmentation"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +146,7 @@ def load_untrained(config: Mapping[str, Any]) -> Loaded:
     device = resolve_device(config["device"])
     target = wanted["net"]["_target_"]
     kwargs = {key: value for key, value in wanted["net"].items() if key != "_target_"}
+    kwargs |= _class_for(target, kwargs, _task_of(config))
     pretrained = _pretrained(wanted, target, config["dataset"]["name"])
     splits, imported = _splits(config, pretrained)
     more = {"pretrained": pretrained, "checkpoint": wanted["checkpoint"], "seed": config["seed"], **kwargs}
@@ -188,6 +194,12 @@ def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool | 
     if target in BUILDERS and setting is True and wanted["checkpoint"] is not None:  # it takes their place
         return False
     return setting  # type: ignore[no-any-return]
+
+
+def _class_for(target: str, given: Mapping[str, Any], task: Wanted) -> dict[str, Any]:
+    """The argument by which a network of transformers suits the task, unless the user has chosen another class."""
+    suits = FOR_TASK.get(task.kind)
+    return {"task": suits} if target == TRANSFORMERS.target and suits and given.get("task") in (None, IMAGES) else {}
 
 
 def _task_of(config: Mapping[str, Any]) -> Wanted:

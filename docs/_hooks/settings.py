@@ -42,7 +42,8 @@ COMMANDS = {
 GROUPS = {
     "model": "The network. Any other classifier of torchvision goes by its name (`model=resnet101`), a callable of "
     "yours by its dotted path (`model=my_pkg.my_net`).",
-    "dataset": "The images.",
+    "dataset": "The examples; a callable of yours goes by its dotted path (`dataset=my_pkg.my_data`).",
+    "task": "What the network's predictions are worth: see [Tasks](../tasks/index.md).",
     "training": "How a baseline is trained.",
     "budget": "The cost that no plan may exceed.",
     "reward": "What a plan is worth to the agent; a callable of yours goes by its dotted path "
