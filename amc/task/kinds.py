@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amc.core.callables import find_callable
-from amc.core.checks import one_of, shown
+from amc.core.checks import one_of
 from amc.core.errors import AmcError
 from amc.core.types import Loss
+from amc.core.values import Kind, Text, Whole
 from amc.data import Examples, ExampleSet
 from amc.data.loader import class_indices, is_one_hot
 from amc.evaluation.catalogue import BOXES, CLASSES, CUSTOM, MAPS, NUMBERS, SEVERAL, USUAL, Facts, metric_of
@@ -22,6 +23,7 @@ from amc.evaluation.metrics import LANGUAGE, Criterion, Metric
 from amc.task.targets import tokens_of
 
 AUTO = "auto"
+MOST_OUTPUTS = 1000  # of a network, that a place counts
 NAMES = (CLASSES, SEVERAL, NUMBERS, MAPS, BOXES, LANGUAGE, CUSTOM)
 # Task → its loss, and over what that is a mean.
 LOSSES: Mapping[str, tuple[Loss, Share]] = {
@@ -105,8 +107,10 @@ def wanted_of(task: str | Wanted, **given: Any) -> Wanted:
 def wanted_from(config: Mapping[str, Any]) -> Wanted:
     """A task from its section of the configuration. Raises ``AmcError`` for one that can't be."""
     output = config["output"]
-    if output is not None and (isinstance(output, bool) or not isinstance(output, (str, int))):
-        raise AmcError(f"{shown('task.output', output)}: give a key, a place, or null")
+    kind: Kind = (
+        Whole(low=0, high=MOST_OUTPUTS) if isinstance(output, int) else Text(also=(None,), what="a key or a place")
+    )
+    kind.check("task.output", output)
     return Wanted(config["name"], config["metric"], config["loss"], output, dict(config["metric_arguments"]))
 
 

@@ -40,6 +40,7 @@ GIVEN = {
         f"model.net.source={Path(__file__).parents[1] / 'data' / 'tiny_vit'}",
         "model.pretrained=false",
     ],
+    ("dataset", "custom"): ["dataset._target_=amc.data.load_dataset"],
     ("reward", "custom"): ["reward.name=mine", "reward._target_=amc.rewards.accuracy"],
 }
 WRONG: dict[str, Any] = {

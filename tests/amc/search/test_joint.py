@@ -21,7 +21,7 @@ from amc.policies.start import read
 from amc.search.joint import JointResult, search_jointly
 from amc.search.joint_folder import NetworkFolder
 from amc.search.run import search
-from amc.task.task import Task
+from amc.task.task import Task, as_images
 from amc.tracking import read_episodes
 from amc.tracking.plans import best_episode
 from amc.transfer.run import transfer
@@ -91,7 +91,7 @@ def test_the_reward_is_the_share_of_the_uncut_accuracy(result: JointResult) -> N
 
 
 def test_finals_are_held_on_every_network(tmp_path: Path) -> None:
-    more = [replace(task, val=images(48, 5)) for task in tasks()]
+    more = [replace(task, val=as_images(images(48, 5))) for task in tasks()]
     for name, outcome in run(tmp_path, tasks=more).networks.items():
         found = outcome.result
         assert [e.metrics.images for e in found.episodes] == [32] * 4
@@ -248,4 +248,4 @@ def test_a_network_that_gets_nothing_right_has_no_share() -> None:
     (x, _), *_ = images(32, 2)
     never = DataLoader(TensorDataset(x, torch.ones(len(x), dtype=torch.long)), 16)
     with pytest.raises(AmcError, match="deaf: the dense network gets no validation image right"):
-        run(tasks=[Task("deaf", model, images(32, 1), never)])
+        run(tasks=[Task.make("deaf", model, images(32, 1), never)])
