@@ -17,7 +17,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,20 @@ from amc.data.examples import ExampleSet
 from amc.data.readers import load_examples
 from amc.evaluation.metrics import Metric
 from amc.pruning.budget import Budget
+from amc.recovery import make_recovery
 from amc.rewards import accuracy
 from amc.search.loop import play_episode
 from amc.task.kinds import Wanted
 from amc.task.method import Method
-from amc.task.problem import Problem, assemble, make_pruner
+from amc.task.problem import Problem, assemble
 from amc.task.settings import Settings
 from amc.task.task import Task
 from amc.tracking.run import Run
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 LENGTH, REPORTED, WINDOW = 512, 8192, 2048  # tokens
-CALIBRATION, SCORED = 32, 4  # sequences of LENGTH
-POSITIONS = 128  # in each of them, for least squares
+CALIBRATION, SCORED = 24, 4  # sequences of LENGTH
+POSITIONS = 256  # in each of them, for least squares
 AGENTS: Mapping[str, dict[str, Any]] = {
     "ddpg": {"warmup_episodes": 12, "start": "price"},
     "cma_es": {"start": "price", "sigma": 0.4},
@@ -94,9 +95,10 @@ def problem_for(folder: Path, text: Path) -> tuple[Problem, nn.Module, Tensor]:
     own = Metric("divergence", of_loss=lambda loss: loss, larger_is_better=False, low=0.0, high=math.inf)
     train, val = with_wanted(model, calibrated), with_wanted(model, scored)
     task = Task.make(
-        "smollm2", model, train, val, task=Wanted("custom", metric=own, loss=divergence)
+        "smollm2", model, train, val, task=Wanted("language_modelling", metric=own, loss=divergence)
     ).on(torch.device("cpu"))  # fmt: skip
-    settings = Settings(prune_residual=False, prune_depth=True, images=None, batch_size=2, prices=True, min_keep=0.2)
+    settings = Settings(prune_residual=False, prune_depth=True, images=None, batch_size=2, prices=True, min_keep=0.2,
+                        calibration_images=CALIBRATION)  # fmt: skip
     method = Method("reconstruction", "least_squares", 0, CALIBRATION, {"positions": POSITIONS, "damping": 0.01})
     return assemble(task, method, settings, None, Run(verbose=True)), task.model, reported.flatten()
 
@@ -150,15 +152,18 @@ def found_by(name: str, problem: Problem, model: nn.Module, episodes: int, seed:
     return best.plan, len(played)
 
 
-def report(
-    problem: Problem, plan: PruningPlan, reported: Tensor, recoveries: Mapping[str, Callable[..., Any]]
-) -> dict[str, Any]:
+def report(problem: Problem, plan: PruningPlan, reported: Tensor) -> dict[str, Any]:
     """Perplexity of a plan's network after each recovery, and what it costs."""
     pruner, found = problem.pruner, {}
-    for name, recover in recoveries.items():
+    for name in ("none", "least_squares", "sequential"):
         kept = pruner.kept(plan)
         small = pruner.surgeon.cut(kept).eval()
-        recover(small, kept)
+        if name == "least_squares":
+            pruner.recover(small, kept)
+        elif name == "sequential":  # made anew each time: it holds gigabytes
+            text = problem.task.train.normalised()
+            make_recovery(name, pruner.surgeon, problem.network.members, pruner.ranking, text, positions=POSITIONS,
+                          batch_size=4)(small, kept)  # fmt: skip
         found[name] = round(perplexity(small, reported), 2)
     cost, dense, head = problem.network.cost_model.cost(plan), problem.network.cost_model.cost(), head_macs(problem)
     ratios = {name: ratio for name, ratio in plan.keep_ratios().items() if ratio < 1}
@@ -182,14 +187,6 @@ def main() -> None:
     given = parser.parse_args()
     done = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     problem, model, reported = problem_for(given.model, given.text)
-    sequential = make_pruner(
-        problem.network, problem.task, Method("l1", "sequential", 0, CALIBRATION, {"positions": POSITIONS})
-    )
-    recoveries = {
-        "none": lambda small, kept: None,
-        "least_squares": problem.pruner.recover,
-        "sequential": sequential.recover,
-    }
     cost, head = problem.network.cost_model, head_macs(problem)
     for keep in given.keep:
         whole = cost.cost().macs
@@ -204,7 +201,7 @@ def main() -> None:
             score = problem.evaluator.in_full(plan)
             seconds = round(time.perf_counter() - began)
             row = {**key, "evaluated": evaluated, "seconds": seconds, "divergence": round(score.loss, 4)}
-            row |= report(problem, plan, reported, recoveries)
+            row |= report(problem, plan, reported)
             print(json.dumps({k: v for k, v in row.items() if k != "keep_ratios"}), flush=True)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
