@@ -108,7 +108,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped bit": (flip_a_bit, "is not the file that model.json was"),
     "a list": (lambda f: (f / "model.json").write_text("[1]"), "describes no pruned network"),
     "not text": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe"), "no valid JSON"),
-    "newer": (lambda f: edited(f, format=3), "has format 3, this amc reads 2"),
+    "newer": (lambda f: edited(f, format=4), "has format 4, this amc reads 3"),
     "no network": (lambda f: edited(f, network={"stem": "auto"}), "describes no pruned network"),
     "no size": (lambda f: edited(f, image_shape=[3, 8]), "describes no pruned network"),
     "impossible size": (lambda f: edited(f, image_shape=[3, 8, -8]), "describes no pruned network"),

@@ -90,5 +90,8 @@ def test_the_loss_is_its_own(searched: tuple[Path, SearchResult]) -> None:
 
 def test_taylor_follows_the_loss() -> None:
     network, train = trace_network(equal_layers(3), torch.randn(1, 3, 8, 8)), as_images(images(32, 1))
-    own, by_classes = (score_channels("taylor", network, train, loss=f) for f in (F.multi_margin_loss, F.cross_entropy))
+    own, by_classes = (
+        score_channels("taylor", network, train, total=Criterion(loss=f).total)
+        for f in (F.multi_margin_loss, F.cross_entropy)
+    )
     assert any((own[name] != by_classes[name]).any() for name in own)
