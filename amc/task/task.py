@@ -91,13 +91,13 @@ class Task:
         return cls(name, model, sets["train"], sets["val"], sets.get("test"), wanted=wanted, **more)
 
     def on(self, device: torch.device) -> Task:
-        """The same on ``device``, with a copy of the network; see :func:`amc.task.checks.checked`.
+        """The same on ``device``, loaders read, with a copy of the network; see :func:`amc.task.checks.checked`.
 
         Raises:
             AmcError: network, inputs and targets don't fit together; says what came, what is needed and what to do.
         """
         given = {"train": self.train, "val": self.val, **({} if self.test is None else {"test": self.test})}
-        sets = {name: split.own().to(device) for name, split in given.items()}
+        sets = {name: as_examples(split, name).to(device) for name, split in given.items()}
         model, fitting, criterion = checked(self.model, sets, self.wanted or self.criterion, device)
         return replace(
             self, model=model, train=fitting["train"], val=fitting["val"], test=fitting.get("test"), criterion=criterion
