@@ -83,9 +83,10 @@ class PrunedInfo:
     def to_json(self) -> dict[str, Any]:
         """Plain data; read back with :meth:`from_json`."""
         content: dict[str, Any] = plain({"format": FORMAT, **asdict(self)})
-        if self.inputs is None:  # earlier versions can read it
-            content["format"] = IMAGES
+        if self.inputs is None:
             del content["inputs"]
+            if not self.skipped:  # earlier versions can read it
+                content["format"] = IMAGES
         return content
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_small_budgets_drop_branches_and_load_again(recovery: str, tmp_path: Pat
                       settings=replace(DEPTH, constraints={"layer1.1:branch": {"max_keep": 0.5}}))  # fmt: skip
     assert result.plan["layer1.1:branch"] == 0
     x = torch.randn(2, 3, 8, 8)
+    assert json.loads((tmp_path / "pruned" / "model.json").read_text())["format"] == 3  # earlier versions refuse it
     again = amc.load(tmp_path / "pruned")
     assert set(skipped_modules(again)) == {f"layer1.1.{name}" for name in ("conv1", "bn1", "conv2", "bn2")}
     assert torch.equal(again(x), result.model(x))
