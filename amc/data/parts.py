@@ -175,6 +175,34 @@ def listing(folder: Path) -> list[Path]:
         raise AmcError(f"{folder}: can't be read ({error.strerror}); give a folder that can") from error
 
 
+def files_by_role(given: Path, files: Sequence[Path], kind: str, layout: str) -> dict[str, Path]:
+    """Role → its file, by a word of the file's name; a sole file is ``train``.
+
+    Args:
+        given: folder that they lie in.
+        files: to choose from.
+        kind: what they are, for errors.
+        layout: what the folder needs, for errors.
+
+    Raises:
+        AmcError: two files for one role, or several and none for any.
+    """
+    found: dict[str, Path] = {}
+    for file in files:
+        words = file.name.lower().replace("_", ".").replace("-", ".").split(".")
+        roles = {role for word in words if (role := role_of(word))}
+        if len(roles) == 1:
+            (role,) = roles
+            if role in found:
+                raise AmcError(f"dataset.path={given}: both {found[role].name} and {file.name} are for {role}")
+            found[role] = file
+    if len(files) == 1:
+        return {"train": files[0]}
+    if not found:
+        raise AmcError(f"dataset.path={given}: {len(files)} {kind} files, none of them for a part. {layout}")
+    return found
+
+
 def given_folder(path: str | Path | None, name: str, layout: str, file: bool = False) -> Path:
     """``dataset.path`` as a folder (or, if ``file``, a file) that is there.
 

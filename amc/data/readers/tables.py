@@ -21,7 +21,7 @@ from amc.core.files import read_bytes
 from amc.core.memory import require_memory
 from amc.core.values import Flag, Kind, Many, OneOf, Text, check_all
 from amc.data.examples import ExampleSet
-from amc.data.parts import ROLES, Rule, divide, given_folder, listing, role_of
+from amc.data.parts import ROLES, Rule, divide, files_by_role, given_folder, listing
 from amc.data.readers.common import ExampleSplits, splits_of
 from amc.data.readers.numbers import standardised
 
@@ -114,19 +114,7 @@ def _files(given: Path) -> Mapping[str, Path]:
     if given.is_file():
         return {"train": given}
     files = [path for path in listing(given) if path.suffix.lower() in (".csv", ".tsv") and path.is_file()]
-    found: dict[str, Path] = {}
-    for file in files:
-        words = file.stem.lower().replace("_", ".").replace("-", ".").split(".")
-        roles = {role for word in words if (role := role_of(word))}
-        if len(roles) == 1:
-            (role,) = roles
-            if role in found:
-                raise AmcError(f"dataset.path={given}: both {found[role].name} and {file.name} are for {role}")
-            found[role] = file
-    if len(files) == 1:
-        return {"train": files[0]}
-    if not found:
-        raise AmcError(f"dataset.path={given}: {len(files)} CSV files, none of them for a part. {LAYOUT}")
+    found = files_by_role(given, files, "CSV", LAYOUT)
     return {role: found[role] for role in ROLES if role in found}
 
 

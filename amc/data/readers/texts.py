@@ -13,7 +13,7 @@ from amc.core.errors import AmcError
 from amc.core.memory import require_memory
 from amc.core.values import Kind, OneOf, Text, Whole, check_all
 from amc.data.examples import ExampleSet
-from amc.data.parts import ROLES, Division, Rule, given_folder, listing, order_of, role_of
+from amc.data.parts import ROLES, Division, Rule, files_by_role, given_folder, listing, order_of
 from amc.data.readers.common import ExampleSplits, splits_of
 from amc.data.readers.tokens import BOUNDARIES, Ids, Stream, load_tokenizer, text_of, tokenise
 
@@ -121,17 +121,4 @@ def _files(given: Path) -> Mapping[str, Path]:
         return {"train": given}
     files = [path for path in listing(given) if path.suffix.lower() in SUFFIXES and path.is_file()]
     files = [path for path in files if path.stem.lower() not in ("readme", "license")]
-    found: dict[str, Path] = {}
-    for file in files:
-        words = file.name.lower().replace("_", ".").replace("-", ".").split(".")
-        roles = {role for word in words if (role := role_of(word))}
-        if len(roles) == 1:
-            (role,) = roles
-            if role in found:
-                raise AmcError(f"dataset.path={given}: both {found[role].name} and {file.name} are for {role}")
-            found[role] = file
-    if len(files) == 1:
-        return {"train": files[0]}
-    if not found:
-        raise AmcError(f"dataset.path={given}: {len(files)} text files, none of them for a part. {LAYOUT}")
-    return found
+    return files_by_role(given, files, "text", LAYOUT)
