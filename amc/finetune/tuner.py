@@ -19,7 +19,7 @@ from amc.finetune.settings import FineTuneSettings
 from amc.finetune.stages import doomed_channels
 from amc.importance import rank_groups
 from amc.pruning.network import Network, trace_network
-from amc.pruning.pruner import Pruner
+from amc.pruning.pruner import Pruner, member_counts
 from amc.pruning.skipped import skipped_in
 from amc.pruning.surgery import resized
 from amc.task.problem import Problem, make_pruner
@@ -176,7 +176,7 @@ class FineTuner:
 
     def _rebuilt(self, phase: Phase, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
         """The phase's network from its state dict."""
-        kept = {m.name: range(phase.plan[g.name]) for g in self._network.groups for m in g.members}
+        kept = {name: range(count) for name, count in member_counts(phase.plan, self._network.groups).items()}
         return resized(self._network.model, tensors, skipped_in(self._network.members, kept))
 
     def score(self, model: nn.Module) -> Metrics:
@@ -218,8 +218,7 @@ class FineTuner:
             total=self._problem.task.criterion.total,
         )
         following = self._left_of(phase.following, network.groups)
-        counts = {member.name: following[group.name] for group in network.groups for member in group.members}
-        doomed = doomed_channels(counts, ranking)
+        doomed = doomed_channels(member_counts(following, network.groups), ranking)
         return make_penalty(settings.regulariser, settings.regulariser_strength, small, network.members, doomed)
 
 

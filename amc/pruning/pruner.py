@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import nn
 
 from amc.core.types import LayerGroup, PruningPlan
 from amc.pruning.surgery import Kept, Ranking, Recover, Surgeon, select_channels
+
+
+def member_counts(plan: PruningPlan, groups: Iterable[LayerGroup]) -> dict[str, int]:
+    """Name of each group that is cut → kept channels; tied groups give theirs to every member."""
+    return {member.name: plan[group.name] for group in groups for member in group.members}
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,7 @@ class Pruner:
 
     def kept(self, plan: PruningPlan) -> Kept:
         """The channels that each group keeps, of tied groups each member for itself."""
-        counts = {member.name: plan[group.name] for group in self.groups for member in group.members}
-        return select_channels(counts, self.ranking)
+        return select_channels(member_counts(plan, self.groups), self.ranking)
 
     def cut(self, plan: PruningPlan) -> nn.Module:
         """The cut and recovered network, in float32; shares no tensor with the original."""
