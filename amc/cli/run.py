@@ -24,8 +24,7 @@ from amc.cli.trust import search_current_folder
 from amc.core.conf import config_folder
 from amc.core.errors import AmcError, first_line
 from amc.core.shell import shell
-
-LEFT_BY_A_REFUSAL = ".lock"
+from amc.tracking.lock import remove_unused
 
 
 def run(config_name: str, main: Main | Entry, argv: Sequence[str] | None = None) -> None:
@@ -82,8 +81,7 @@ def _checked(name: str, main: Main | Entry, given: Arguments, overrides: Sequenc
 def _remove_empty(folder: Path, among: set[Path]) -> None:
     """Removes a run folder with nothing in it, and the folders around it that are empty then, if they are ``among``."""
     with suppress(OSError):
-        if [entry.name for entry in folder.iterdir()] == [LEFT_BY_A_REFUSAL]:
-            (folder / LEFT_BY_A_REFUSAL).unlink()
+        remove_unused(folder)
         for empty in (folder, *folder.parents):
             if Path.cwd().is_relative_to(empty) or empty not in among:
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 from collections.abc import Collection, Iterator, Mapping
@@ -15,10 +14,9 @@ from amc.core.errors import AmcError
 from amc.core.files import parse_torch, read_bytes, replacing, torch_bytes, write_error, write_json
 from amc.core.types import PruningPlan
 from amc.tracking.claim import CONFIG, EPISODES, TRACES, claim, clean, difference, read_config
+from amc.tracking.lock import holds, lock
 from amc.tracking.seal import CHECKPOINT, LAST, PREVIOUS, check_sealed, digest_of, sealed
 from amc.tracking.seal import opened as opened_seal
-
-LOCK = ".lock"
 
 __all__ = ["CONFIG", "EPISODES", "FREE_ON_RESUME", "RunDir", "opened", "run_folder"]
 
@@ -31,8 +29,6 @@ FREE_ON_RESUME = (
 
 class RunDir:
     """Make one with :meth:`create` or :meth:`open`; both lock the folder until :meth:`close` or the process's end.
-
-    The lock is the kernel's (``flock``), so a killed process leaves none behind.
 
     Attributes:
         path: of the folder.
@@ -62,11 +58,7 @@ class RunDir:
             AmcError: the folder holds a run already, another process works in it, or it can't be written.
         """
         path = Path(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(path, error) from error
-        run = cls(path, _lock(path))
+        run = cls(path, lock(path))
         run._results = tuple(results)
         try:
             run.continued = claim(path, results, same)
@@ -85,7 +77,7 @@ class RunDir:
         path = Path(path)
         if not (path / CONFIG).is_file():
             raise AmcError(f"resume={path}: this folder holds no run (no {CONFIG}); give the folder of an earlier run")
-        run = cls(path, _lock(path))
+        run = cls(path, lock(path))
         clean(path)
         return run
 
@@ -132,12 +124,7 @@ class RunDir:
             )
 
     def _is_here(self) -> bool:
-        if self._lock is None:
-            return True
-        try:
-            return os.path.samestat(os.fstat(self._lock), (self.path / LOCK).stat())
-        except OSError:
-            return False
+        return self._lock is None or holds(self._lock, self.path)
 
     def kept_file(self, name: str) -> Path:
         """File of a measurement made once, before the first episode, and kept for a resume.
@@ -294,20 +281,3 @@ def opened(
     if path is None or isinstance(path, RunDir):
         return nullcontext(path)
     return run_folder(path, resume, config)
-
-
-def _lock(path: Path) -> int:
-    try:
-        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise write_error(path / LOCK, error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        if isinstance(error, BlockingIOError):
-            raise AmcError(
-                f"{path}: another process works in this folder; wait for it or give another folder"
-            ) from None
-        raise AmcError(f"{path}: can't be locked ({error.strerror}); give a folder on a local disk") from error
-    return handle
