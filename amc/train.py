@@ -16,11 +16,13 @@ from torch import nn
 from amc.cli.command import checked, plain_of
 from amc.cli.run import run
 from amc.cli.schema import COMMON, check_config
+from amc.core.errors import AmcError
 from amc.core.files import write_json, write_safetensors
 from amc.core.progress import Progress, duration
 from amc.core.scores import Scale
 from amc.core.values import Section
 from amc.data import Splits
+from amc.evaluation.catalogue import DIVERGENCE
 from amc.evaluation.metrics import CLASSIFICATION, Criterion
 from amc.evaluation.outputs import check_trainable
 from amc.reporting.console import show
@@ -103,6 +105,8 @@ SCHEMA = Section(COMMON)
 def check(plain: Mapping[str, Any]) -> None:
     """Raises ``AmcError`` for anything wrong in the configuration alone."""
     check_config(SCHEMA, plain)
+    if plain["task"]["metric"] == DIVERGENCE:
+        raise AmcError(f"task.metric={DIVERGENCE}: is measured from a trained network; leave it out for training")
     load_recipe(plain)
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from amc.analysis.readout import Readout
 from amc.core.errors import AmcError
 from amc.core.progress import Progress
 from amc.core.types import PruningPlan
 from amc.data import Examples
 from amc.evaluation.evaluator import Evaluator
 from amc.evaluation.prefix_cache import PrefixCache
+from amc.evaluation.readout import Readout
 from amc.evaluation.scoring import fitting
 from amc.task.problem import Problem
 
@@ -82,7 +82,7 @@ class CutOneByOne:
 
         Args:
             fewer: group name → kept channels.
-            of: what is read off a network, see :class:`amc.analysis.readout.Readout` → one number.
+            of: what is read off a network, see :class:`amc.evaluation.readout.Readout` → one number.
             what: name of the measurement, for the progress.
             verbose: show the progress.
 

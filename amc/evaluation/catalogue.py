@@ -31,6 +31,7 @@ from amc.evaluation.streams import (
 
 CLASSES, SEVERAL, NUMBERS, MAPS, BOXES = "classification", "multilabel", "regression", "segmentation", "detection"
 CUSTOM = "custom"
+DIVERGENCE = "divergence"  # from the dense network, see :mod:`amc.evaluation.from_dense`
 TORCHMETRICS = ("audio", "classification", "detection", "image", "multimodal", "regression", "segmentation", "text")
 
 
@@ -94,7 +95,7 @@ SHORT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "map": ("detection.MeanAveragePrecision", {}),
     "map50": ("detection.MeanAveragePrecision", {"iou_thresholds": [0.5]}),
 }
-ADVICE = f"give one of {', '.join((*OWN, *SHORT))}, a class of torchmetrics (CohenKappa), or a dotted path"
+ADVICE = f"give one of {', '.join((*OWN, *SHORT, DIVERGENCE))}, a class of torchmetrics (CohenKappa), or a dotted path"
 # Task → its metric where none is given.
 USUAL = {CLASSES: "top1", SEVERAL: "micro_f1", NUMBERS: "r2", MAPS: "miou", BOXES: "map50", LANGUAGE: "perplexity"}
 
@@ -129,7 +130,7 @@ def metric_of(wanted: str | Metric | Callable[[Any, Any], Any], facts: Facts) ->
 
 def check_metric(wanted: Any) -> None:
     """Raises ``AmcError`` if a name or dotted path can't be a metric, as far as that is known without a network."""
-    if not isinstance(wanted, str) or wanted in OWN or wanted in SHORT or _of_torchmetrics(wanted):
+    if not isinstance(wanted, str) or wanted in (*OWN, *SHORT, DIVERGENCE) or _of_torchmetrics(wanted):
         return
     find_callable("task.metric", wanted, ADVICE)
 

@@ -15,7 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from amc.core.scores import FRACTION, Scale
 from amc.core.types import Loss, Metrics
-from amc.data.examples import Inputs, Targets
+from amc.data.examples import Examples, Inputs, Targets
 from amc.evaluation.judged import Output, picked
 from amc.evaluation.losses import Share, examples_in, has_each, mean_loss, no_loss
 from amc.pruning.inputs import run
@@ -33,7 +33,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of predictions, of one of four kinds.
+    """A metric of predictions, of one of five kinds.
 
     Attributes:
         name: for people and files.
@@ -45,6 +45,8 @@ class Metric:
             it has seen all of them (racing).
         stream: makes what adds up batches, instead of ``of``: nothing is held but what it keeps.
         of_loss: mean loss → value, instead of both.
+        of_model: network, examples, batch size and precision → value, instead of all three: what needs more than
+            outputs and targets. The value stands in the loss's place, too.
         unit: of a range without end to the worse: how far from the best end the score is ½.
 
     Raises:
@@ -59,6 +61,7 @@ class Metric:
     per_example: bool = True
     stream: Callable[[], Stream] | None = None
     of_loss: Callable[[float], float] | None = None
+    of_model: Callable[[nn.Module, Examples, int, torch.dtype], float] | None = None
     unit: float = 1.0
 
     def __post_init__(self) -> None:
@@ -66,8 +69,8 @@ class Metric:
             raise ValueError(f"metric {self.name}: no range from {self.low} to {self.high}")
         if not math.isfinite(self.high if self.larger_is_better else self.low):
             raise ValueError(f"metric {self.name}: its best value is infinite; give one that has an end")
-        if (self.of is None) + (self.stream is None) + (self.of_loss is None) != 2:
-            raise ValueError(f"metric {self.name}: give either of, stream or of_loss")
+        if sum(given is not None for given in (self.of, self.stream, self.of_loss, self.of_model)) != 1:
+            raise ValueError(f"metric {self.name}: give either of, stream, of_loss or of_model")
         if self.of is None and self.per_example:
             object.__setattr__(self, "per_example", False)
 
@@ -103,11 +106,11 @@ class Metric:
         """What adds up batches; a per-example metric gives the examples' worth, bool ``[n]``."""
         if self.stream is not None:
             return self.stream()
-        return _OfLoss() if self.of is None else _Held(self.of, self.per_example)
+        return _Nothing() if self.of is None else _Held(self.of, self.per_example)
 
 
-class _OfLoss:
-    """A metric of the loss alone looks at nothing else."""
+class _Nothing:
+    """Of a metric that looks at the loss alone, or at the network itself."""
 
     def update(self, outputs: Any, targets: Any) -> None:
         """Nothing to keep."""

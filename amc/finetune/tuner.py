@@ -209,14 +209,9 @@ class FineTuner:
         network = self._traced(small)
         method = self._method
         images = self._train.take(method.calibration_images)
-        ranking = rank_groups(
-            network,
-            images,
-            method.importance,
-            seed=method.seed,
-            batch_size=fitting(BATCH, images, self._problem.task.criterion),
-            total=self._problem.task.criterion.total,
-        )
+        criterion = self._problem.task.criterion
+        calibration = method.ranking_calibration(fitting(BATCH, images, criterion))
+        ranking = rank_groups(network, images, method.importance, calibration=calibration, total=criterion.total)
         following = self._left_of(phase.following, network.groups)
         doomed = doomed_channels(member_counts(following, network.groups), ranking)
         return make_penalty(settings.regulariser, settings.regulariser_strength, small, network.members, doomed)

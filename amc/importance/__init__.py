@@ -29,8 +29,7 @@ def score_channels(
     network: Network,
     images: Examples,
     *,
-    seed: int = 0,
-    batch_size: int = 128,
+    calibration: Calibration | None = None,
     total: Total = cross_entropy,
 ) -> Scores:
     """Group name → score of each channel ``[channels]``; higher is more important.
@@ -42,27 +41,27 @@ def score_channels(
         name: one of :data:`NAMES`.
         network: dense, in evaluation mode throughout; left as it is.
         images: calibration examples, used by ``taylor``, ``activation`` and ``reconstruction``.
-        seed: of ``random`` and of the positions that ``reconstruction`` samples; no criterion looks at the global
-            random state.
-        batch_size: examples in one pass.
+        calibration: examples in one pass; seed of ``random``, and of the positions that ``reconstruction`` samples. No
+            criterion looks at the global random state.
         total: model, inputs and targets of a batch → its summed loss, for ``taylor``; by default of a classifier.
 
     Raises:
         AmcError: unknown name, or activations that are not finite (``reconstruction``).
     """
     one_of("importance", name, NAMES)
+    calibration = calibration or Calibration()
     prunable = [g for g in network.members if g.frozen is None and g.branch is None]
     if name == "random":
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(calibration.seed)
         return {g.name: rng.random(g.channels) for g in prunable}
     if name == "activation":
-        return _activity(network.model, prunable, images.normalised(), batch_size)
+        return _activity(network.model, prunable, images.normalised(), calibration.batch_size)
     if name == "fpgm":
         return {g.name: _distances(network.model, g) for g in prunable}
     if name == "reconstruction":
-        return _reconstruction(network, prunable, images, Calibration(batch_size=batch_size, seed=seed))
+        return _reconstruction(network, prunable, images, calibration)
     if name == "taylor":
-        return magnitude_scores(name, gradients(network.model, images, batch_size, total), prunable)
+        return magnitude_scores(name, gradients(network.model, images, calibration.batch_size, total), prunable)
     return magnitude_scores(name, network.model, prunable)
 
 
@@ -126,14 +125,13 @@ def rank_groups(
     images: Examples,
     importance: str,
     *,
-    seed: int = 0,
-    batch_size: int = 128,
+    calibration: Calibration | None = None,
     total: Total = cross_entropy,
 ) -> Ranking:
     """Group name → channels by falling importance, of every group that can be pruned; see :func:`score_channels`.
 
     A branch has a single one.
     """
-    scores = score_channels(importance, network, images, seed=seed, batch_size=batch_size, total=total)
+    scores = score_channels(importance, network, images, calibration=calibration, total=total)
     free = [g for g in network.members if g.frozen is None]
     return {g.name: rank_channels(g, scores.get(g.name, np.ones(1))) for g in free}

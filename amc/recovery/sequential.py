@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from amc.core.memory import require_memory
 from amc.pruning.inputs import Example, count, part, run, split
 from amc.pruning.layers import is_inside, watched
 from amc.pruning.surgery import Kept, Surgeon
@@ -20,6 +21,8 @@ from amc.recovery.lockstep import Arrive, in_lockstep
 from amc.recovery.norms import following_norms, norm_of
 from amc.recovery.refit import Goal, refit
 from amc.recovery.rows import flat_outputs, layer_of, pick_positions, sample_outputs, sample_rows
+
+FEWER = "give fewer recovery.positions or evaluate.calibration_images"
 
 
 class SequentialLeastSquares:
@@ -60,20 +63,28 @@ class SequentialLeastSquares:
     @torch.no_grad()
     def _observe(self, model: nn.Module, positions: int, generator: torch.Generator) -> None:
         """Fills in sampled positions and dense values where each layer's output ends, and calls in branches."""
-        goals: dict[str, list[torch.Tensor]] = {name: [] for name in self._ends}
         layer_at = {end.event: name for name, end in self._ends.items()}
-        images = 0
+        whole = count(self._images)
+        done = images = needed_bytes = 0
 
         def on_call(call: Call) -> None:
+            nonlocal needed_bytes
             name = layer_at.get(call.event)
-            if name is not None:
-                module = model.get_submodule(name)
-                if name not in self._picks:
-                    size = flat_outputs(module, call.result, images).shape[1]
-                    self._picks[name] = pick_positions(count(self._images), size, positions, generator)
-                done = sum(map(len, goals[name])) // self._picks[name].shape[1]
-                picks = self._picks[name][done : done + images]
-                goals[name].append(sample_outputs(module, call.result, picks).float())
+            if name is None:
+                return
+            module = model.get_submodule(name)
+            if name not in self._picks:
+                size = flat_outputs(module, call.result, images).shape[1]
+                self._picks[name] = pick_positions(whole, size, positions, generator)
+            picks = self._picks[name][done : done + images]
+            goals = sample_outputs(module, call.result, picks).float()
+            if name not in self._goals:
+                rows = self._picks[name].numel()
+                needed_bytes += rows * goals.shape[1] * goals.element_size()
+                require_memory(f"recovery=sequential: {positions} positions of {whole} examples", needed_bytes, FEWER)
+                self._goals[name] = goals.new_empty(rows, goals.shape[1])
+            start = done * picks.shape[1]
+            self._goals[name][start : start + len(goals)] = goals
 
         events = Events(on_call)
 
@@ -94,7 +105,7 @@ class SequentialLeastSquares:
                 events = Events(on_call)
                 with events:
                     run(model, batch)
-        self._goals = {name: torch.cat(parts) for name, parts in goals.items()}
+                done += images
 
     @torch.no_grad()
     def recover(self, small: nn.Module, kept: Kept) -> None:

@@ -73,7 +73,7 @@ def judging(model: nn.Module, splits: Mapping[str, Examples], wanted: Wanted) ->
     if kind != CLASSES and isinstance(train, ImageSet):
         splits = {name: _plain(split) for name, split in splits.items()}
     splits = {name: prepared(split, kind, outputs, name) for name, split in splits.items()}
-    return splits, wanted.criterion(kind, outputs, splits["val"])
+    return splits, wanted.criterion(kind, outputs, splits["val"], model)
 
 
 def _plain(split: Examples) -> Examples:

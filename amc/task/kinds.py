@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amc.core.callables import find_callable
@@ -16,7 +16,8 @@ from amc.core.types import Loss
 from amc.core.values import Kind, Text, Whole
 from amc.data import Examples, ExampleSet
 from amc.data.loader import class_indices, is_one_hot
-from amc.evaluation.catalogue import BOXES, CLASSES, CUSTOM, MAPS, NUMBERS, SEVERAL, USUAL, Facts, metric_of
+from amc.evaluation.catalogue import BOXES, CLASSES, CUSTOM, DIVERGENCE, MAPS, NUMBERS, SEVERAL, USUAL, Facts, metric_of
+from amc.evaluation.from_dense import divergence
 from amc.evaluation.judged import Output, structure
 from amc.evaluation.losses import Share, examples_in, no_loss, pixels_in, token_cross_entropy, tokens_in
 from amc.evaluation.metrics import LANGUAGE, Criterion, Metric
@@ -76,12 +77,13 @@ class Wanted:
         """The same with those of its attributes that are not ``None``."""
         return replace(self, **{key: value for key, value in given.items() if value is not None})
 
-    def criterion(self, kind: str, outputs: Any, val: Examples) -> Criterion:
+    def criterion(self, kind: str, outputs: Any, val: Examples, dense: nn.Module) -> Criterion:
         """What predictions of a task of this kind are judged by.
 
         Args:
             kind: one of :data:`NAMES`.
             outputs: the judged ones of a few examples.
+            dense: the network, from which ``divergence`` is measured.
             val: validation examples, prepared.
 
         Raises:
@@ -92,6 +94,9 @@ class Wanted:
             loss = _loss_of(self.loss)
         if loss is None:
             raise AmcError(f"task={kind}: needs a loss; give loss=, a function of (outputs, targets)")
+        if self.metric == DIVERGENCE:
+            judged = Criterion(loss=loss, kind=kind, output=self.output, share=share)
+            return replace(judged, metric=divergence(dense, judged))
         wanted = USUAL.get(kind, "loss") if self.metric is None else self.metric
         metric = metric_of(wanted, Facts(kind, outputs, val.answers, self.metric_arguments))
         return Criterion(metric, loss, kind, self.output, share)

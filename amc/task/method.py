@@ -10,6 +10,7 @@ from amc import importance as importances
 from amc import recovery as recoveries
 from amc.core.checks import one_of, refuse_unknown
 from amc.core.values import check_all
+from amc.recovery.calibration import Calibration
 from amc.task.settings import EVALUATE, SEED
 
 
@@ -41,6 +42,11 @@ class Method:
         EVALUATE["calibration_images"].check("evaluate.calibration_images", self.calibration_images)
         refuse_unknown("recovery", self.recovery_settings, recoveries.KINDS)
         check_all("recovery", self.recovery_settings, recoveries.KINDS)
+
+    def ranking_calibration(self, batch_size: int) -> Calibration:
+        """Of the importance: ``batch_size`` examples in one pass; more positions if recovery is told to see more."""
+        positions = max(Calibration.positions, self.recovery_settings.get("positions") or 0)
+        return Calibration(positions, batch_size=batch_size, seed=self.seed)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def make_pruner(network: Network, task: Task, method: Method) -> Pruner:
     images = task.train.take(method.calibration_images)
     size = fitting(Calibration.batch_size, images, task.criterion)
     ranking = rank_groups(
-        network, images, method.importance, seed=method.seed, batch_size=size, total=task.criterion.total
+        network, images, method.importance, calibration=method.ranking_calibration(size), total=task.criterion.total
     )
     recover = make_recovery(
         method.recovery, surgeon, network.members, ranking, images.normalised(),

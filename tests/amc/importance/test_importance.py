@@ -12,6 +12,7 @@ from amc.core.errors import AmcError
 from amc.data import ImageSet
 from amc.importance import NAMES, score_channels
 from amc.pruning.network import Network, trace_network
+from amc.recovery.calibration import Calibration
 from tests.support import nets
 
 IMAGES = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -84,14 +85,14 @@ def test_activation_is_the_share_of_positive_values() -> None:
 
 def test_activation_averages_images_not_batches() -> None:
     model = nets.enliven(nets.flat(), IMAGES)
-    whole, parts = (scores_of("activation", model, batch_size=size) for size in (8, 3))
+    whole, parts = (scores_of("activation", model, calibration=Calibration(batch_size=size)) for size in (8, 3))
     for name, expected in whole.items():
         np.testing.assert_allclose(parts[name], expected)
 
 
 def test_taylor_accumulates_batches() -> None:
     model = nets.enliven(nets.residual(), IMAGES)
-    whole, parts = (scores_of("taylor", model, batch_size=size) for size in (8, 3))
+    whole, parts = (scores_of("taylor", model, calibration=Calibration(batch_size=size)) for size in (8, 3))
     for name, expected in whole.items():
         np.testing.assert_allclose(parts[name], expected, rtol=1e-3)
 
@@ -105,7 +106,7 @@ def test_without_batch_norm_bn_scale_falls_back_to_l1() -> None:
 
 def test_random_scores_follow_their_seed() -> None:
     model = nets.chain()
-    first, same, other = (scores_of("random", model, seed=seed)[FIRST] for seed in (1, 1, 2))
+    first, same, other = (scores_of("random", model, calibration=Calibration(seed=seed))[FIRST] for seed in (1, 1, 2))
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
 

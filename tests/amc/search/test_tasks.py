@@ -134,6 +134,17 @@ def test_one_s_own_loss_and_metric() -> None:
         run("regression", loss=lambda outputs, targets: outputs @ outputs)
 
 
+@pytest.mark.parametrize("task", MADE)
+def test_divergence_is_measured_from_the_dense_network(task: str, tmp_path: Path) -> None:
+    result = run(task, metric="divergence", run_dir=tmp_path / "run")
+    assert result.baseline.val.value == pytest.approx(0, abs=1e-6)
+    for episode in result.episodes:
+        assert 0 < episode.metrics.loss == pytest.approx(episode.metrics.value)
+        assert episode.reward == pytest.approx(-episode.metrics.error * math.log(episode.cost.macs))
+    again = run(task, metric="divergence", run_dir=tmp_path / "run", resume=True, episodes=4)
+    assert [e.metrics for e in again.episodes[:3]] == [e.metrics for e in result.episodes]
+
+
 @pytest.mark.slow
 def test_a_detector(tmp_path: Path) -> None:
     pytest.importorskip("pycocotools", reason="the extra [metrics] is not installed")

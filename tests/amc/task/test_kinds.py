@@ -19,6 +19,7 @@ from amc.task.task import as_examples
 
 X, TOKENS = torch.zeros(6, 3, 4, 4), torch.arange(30).view(6, 5)
 BOXES = tuple({"boxes": torch.ones(1, 4), "labels": torch.ones(1).long()} for _ in range(6))
+DENSE = torch.nn.Identity()
 MANY = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]).repeat(3, 1)
 
 KINDS: dict[str, tuple[ExampleSet, Any]] = {
@@ -110,13 +111,15 @@ def test_loaders_become_the_set_that_fits() -> None:
 
 def test_loss_and_metric_by_name() -> None:
     outputs, val = torch.zeros(2, 1), ExampleSet(X, torch.randn(6, 1))
-    usual = Wanted("regression").criterion("regression", outputs, val)
+    usual = Wanted("regression").criterion("regression", outputs, val, DENSE)
     assert (usual.loss, usual.metric.name, usual.kind) == (F.mse_loss, "R2", "regression")
-    named = wanted_of("regression", metric="mae", loss="l1_loss", output="y").criterion("regression", outputs, val)
+    named = wanted_of("regression", metric="mae", loss="l1_loss", output="y").criterion(
+        "regression", outputs, val, DENSE
+    )
     assert (named.loss, named.metric.name, named.output) == (F.l1_loss, "MAE", "y")
-    tokens = Wanted().criterion("language_modelling", torch.zeros(2, 5, 30), ExampleSet(TOKENS, TOKENS))
+    tokens = Wanted().criterion("language_modelling", torch.zeros(2, 5, 30), ExampleSet(TOKENS, TOKENS), DENSE)
     assert (tokens.loss, tokens.metric.name) == (token_cross_entropy, "perplexity")
-    own = Wanted("custom", loss="math.dist").criterion("custom", outputs, val)
+    own = Wanted("custom", loss="math.dist").criterion("custom", outputs, val, DENSE)
     assert (own.loss.__name__, own.metric.endless) == ("dist", True)
 
 
@@ -130,4 +133,4 @@ def test_wrong_tasks_are_one_line() -> None:
     with pytest.raises(AmcError, match=r"task.output=1.5: give a key"):
         wanted_from({**section, "output": 1.5})
     with pytest.raises(AmcError, match=r"task\.loss=nope: unknown"):
-        Wanted("regression", loss="nope").criterion("regression", torch.zeros(2, 1), ExampleSet(X, X))
+        Wanted("regression", loss="nope").criterion("regression", torch.zeros(2, 1), ExampleSet(X, X), DENSE)

@@ -91,7 +91,7 @@ def test_a_strength_can_be_chosen_without_labels(tmp_path: Path, capsys: pytest.
 
 
 def test_outputs_that_are_no_numbers_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amc.analysis.readout.Readout.distance", lambda self, dense, now: float("nan"))
+    monkeypatch.setattr("amc.evaluation.readout.Readout.distance", lambda self, dense, now: float("nan"))
     with pytest.raises(AmcError, match="strength 1: the outputs are no numbers; try another recovery"):
         run(known_policy())
 

@@ -19,7 +19,7 @@ from amc.evaluation.scoring import fitting
 from amc.pruning.inputs import run, tensors
 
 MOST_ROWS = 1024  # distributions over a vocabulary or classes that are compared; memory is rows × classes
-MOST_TOKENS = 8192  # of a language model's training text
+MOST_TOKENS = 2048  # of a language model's training text
 MOST_NUMBERS = 4096  # of a detector's feature maps, for each image
 DETECTING = ("rpn.head", "head")  # of torchvision's detectors: what is judged at every place, whatever is found there
 
@@ -58,20 +58,26 @@ class Readout:
         """Log probabilities ``[rows, classes]`` in float64, or numbers ``[n, …]`` where there are no distributions."""
         size = fitting(self.batch_size, examples, self.criterion)
         each = -(-MOST_ROWS // len(examples))  # of an example
-        return torch.cat([self._of(model, x, y, each) for x, y in examples.batches(size)])
+        return torch.cat([self.of_batch(model, x, y, each) for x, y in examples.batches(size)])
 
-    def distance(self, dense: Tensor, now: Tensor) -> float:
-        """Mean Kullback-Leibler divergence from ``dense``, in nats; else squared error over the dense variance."""
+    def distance(self, dense: Tensor, now: Tensor, unit: float | None = None) -> float:
+        """Mean Kullback-Leibler divergence from ``dense``, in nats; else squared error over the dense variance.
+
+        Args:
+            dense, now: outputs, in float64.
+            unit: that variance, if ``dense`` are not all the outputs there are.
+        """
         if self.is_distribution:
             return float((dense.exp() * (dense - now)).sum(dim=1).mean())
-        return float((now - dense).square().mean() / _variance(dense))
+        return float((now - dense).square().mean() / (unit or variance(dense)))
 
     def change(self, dense: Tensor, now: Tensor) -> float:
         """Root mean square change of the log probabilities, in nats; else of the outputs, in standard deviations."""
         moved = (now - dense).square().mean()
-        return float((moved if self.is_distribution else moved / _variance(dense)).sqrt())
+        return float((moved if self.is_distribution else moved / variance(dense)).sqrt())
 
-    def _of(self, model: nn.Module, inputs: Inputs, targets: Any, each: int) -> Tensor:
+    def of_batch(self, model: nn.Module, inputs: Inputs, targets: Any, each: int) -> Tensor:
+        """The same of one batch, with at most ``each`` rows of an example."""
         kind = self.criterion.kind
         if kind == BOXES:
             return _maps(model, inputs)
@@ -98,7 +104,8 @@ def _spread(rows: int, most: int) -> Tensor:
     return torch.linspace(0, rows - 1, min(rows, most)).long()
 
 
-def _variance(dense: Tensor) -> float:
+def variance(dense: Tensor) -> float:
+    """Mean over the numbers of an output ``[n, …]`` of their variance; 1 where they never vary."""
     return float(dense.var(dim=0, correction=0).mean()) or 1.0
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from amc.analysis.readout import Readout
 from amc.core.errors import AmcError
 from amc.data import ExampleSet
 from amc.evaluation.metrics import Criterion
+from amc.evaluation.readout import Readout
 from amc.task.checks import judging
 from amc.task.kinds import Wanted
 from tests.support.tasks import MADE, made
