@@ -26,3 +26,12 @@ published() {
     resnet56) echo "$CHECKPOINTS/resnet56-4bfd9763.th" ;;
   esac
 }
+
+# trained FOLDER OVERRIDES...: a training, which can't go on where it was: it starts again.
+trained() {
+  local folder=$1
+  shift
+  if [ -f "$folder/train.json" ]; then return; fi
+  rm -rf "$folder"
+  "$python" -m amc.train "$@" hydra.run.dir="$folder"
+}

@@ -58,7 +58,7 @@ def stage(entering: int, width: int, blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(entering, width, stride, project), *rest)
 
 
-class Flips(GeneralizedRCNNTransform):
+class Flips(GeneralizedRCNNTransform):  # type: ignore[misc]
     """Mirrors images with their boxes in training, half of the time along each axis: a training shifts none itself."""
 
     def forward(

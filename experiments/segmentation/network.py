@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDTHS = (16, 32, 64, 96)  # channels at full resolution, a half, a quarter, an eighth
+WIDTHS = (12, 24, 48, 64)  # channels at full resolution, a half, a quarter, an eighth
 
 
 def convolution(entering: int, width: int) -> nn.Sequential:
@@ -19,7 +21,7 @@ class UNet(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        pairs = list(zip(WIDTHS, WIDTHS[1:], strict=False))
+        pairs = list(pairwise(WIDTHS))
         self.first = nn.Sequential(convolution(3, WIDTHS[0]), convolution(WIDTHS[0], WIDTHS[0]))
         self.down = nn.ModuleList(nn.Sequential(convolution(low, high), convolution(high, high)) for low, high in pairs)
         self.up = nn.ModuleList(

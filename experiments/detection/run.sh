@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# A detector on BCCD: trained, searched to half its MACs, fine-tuned; and the dense one trained for as long again.
+#   DATA=/folder/of/BCCD/with/JPEGImages experiments/detection/run.sh
+# SEEDS (of fine-tuning) chooses what runs. Killed runs go on where they were; finished ones are left alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. experiments/common/once.sh
+runs=${RUNS:-runs}/detection
+network=experiments.detection.network.small_retinanet
+common="model=$network dataset=voc dataset.path=$DATA dataset.image_size=[240,320] task=detection"
+common="$common training.epochs=30 training.batch_size=8 training.lr=0.007"
+weights=$runs/dense/model.safetensors
+
+trained "$runs/dense" $common
+for agent in uniform price ddpg; do
+  case $agent in
+    ddpg) more="prices=true episodes=40" ;;
+    *) more="" ;;
+  esac
+  once "$runs/searched-$agent-seed0" amc.search $common model.checkpoint="$weights" agent=$agent $more
+done
+for seed in ${SEEDS:-0}; do
+  tuning="seed=$seed epochs=12 lr_scale=0.5 distill.weight=0 recovery=least_squares trust=$network"
+  for agent in uniform ddpg; do
+    once "$runs/finetuned-$agent-seed$seed" amc.finetune plan="$runs/searched-$agent-seed0" $tuning
+  done
+  once "$runs/finetuned-nothing-cut-seed$seed" amc.finetune plan=experiments/common/nothing_cut.json \
+    $common model.checkpoint="$weights" $tuning
+done
+"$python" -m experiments.common.tasks experiments/detection "$runs"
+"$python" -m experiments.detection.boxes --data "$DATA" --runs "$runs"

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# A small U-Net on ellipses made of BCCD's boxes: trained, searched to half its MACs, fine-tuned.
+#   DATA=/folder/of/BCCD/with/JPEGImages experiments/segmentation/run.sh
+# Killed runs go on where they were; finished ones are left alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. experiments/common/once.sh
+runs=${RUNS:-runs}/segmentation
+masks=${MASKS:-$runs/masks}
+common="model=experiments.segmentation.network.small_unet dataset=segmentation_folder dataset.path=$masks"
+common="$common dataset.image_size=[120,160] task=segmentation training.epochs=20 training.batch_size=8"
+weights=$runs/dense/model.safetensors
+
+[ -d "$masks" ] || "$python" -m experiments.segmentation.make_masks --boxes "$DATA" --out "$masks"
+trained "$runs/dense" $common
+for agent in uniform price ddpg; do
+  case $agent in
+    ddpg) more="prices=true episodes=60" ;;
+    *) more="" ;;
+  esac
+  once "$runs/searched-$agent-seed0" amc.search $common model.checkpoint="$weights" agent=$agent $more
+done
+tuning="seed=0 epochs=6 lr_scale=0.5 recovery=least_squares trust=experiments.segmentation.network.small_unet"
+once "$runs/finetuned-ddpg-seed0" amc.finetune plan="$runs/searched-ddpg-seed0" $tuning
+once "$runs/finetuned-nothing-cut-seed0" amc.finetune plan=experiments/common/nothing_cut.json \
+  $common model.checkpoint="$weights" $tuning
+"$python" -m experiments.common.tasks experiments/segmentation "$runs"
+"$python" -m experiments.segmentation.masks --masks "$masks" --runs "$runs"
