@@ -27,11 +27,10 @@ published() {
   esac
 }
 
-# trained FOLDER OVERRIDES...: a training, which can't go on where it was: it starts again.
+# trained FOLDER OVERRIDES...: a training is started, in the place of a killed one; a finished one is left alone.
 trained() {
   local folder=$1
   shift
   if [ -f "$folder/train.json" ]; then return; fi
-  rm -rf "$folder"
   "$python" -m amc.train "$@" hydra.run.dir="$folder"
 }

@@ -39,11 +39,8 @@ def test_afresh_starts_again_unless_finished(started, tmp_path: Path) -> None:
     assert started("afresh run amc.transfer").stdout == ""
 
 
-def test_trained_starts_again_unless_finished(started, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/config.json").touch()
+def test_trained_starts_unless_finished(started, tmp_path: Path) -> None:
     assert started("trained run seed=1").stdout == "-m amc.train seed=1 hydra.run.dir=run\n"
-    assert not (tmp_path / "run").exists()
     (tmp_path / "run").mkdir()
     (tmp_path / "run/train.json").touch()
     assert started("trained run seed=1").stdout == ""
