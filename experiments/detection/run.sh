@@ -20,12 +20,11 @@ for agent in uniform price ddpg; do
   once "$runs/searched-$agent-seed0" amc.search $common model.checkpoint="$weights" agent=$agent $more
 done
 for seed in ${SEEDS:-0}; do
-  tuning="seed=$seed epochs=12 lr_scale=0.5 distill.weight=0 recovery=least_squares trust=$network"
-  for agent in uniform ddpg; do
-    once "$runs/finetuned-$agent-seed$seed" amc.finetune plan="$runs/searched-$agent-seed0" $tuning
-  done
+  tuning="seed=$seed epochs=10 lr_scale=0.5 distill.weight=0 recovery=least_squares trust=$network"
+  once "$runs/finetuned-ddpg-seed$seed" amc.finetune plan="$runs/searched-ddpg-seed0" $tuning
   once "$runs/finetuned-nothing-cut-seed$seed" amc.finetune plan=experiments/common/nothing_cut.json \
     $common model.checkpoint="$weights" $tuning
+  once "$runs/finetuned-uniform-seed$seed" amc.finetune plan="$runs/searched-uniform-seed0" $tuning
 done
 "$python" -m experiments.common.tasks experiments/detection "$runs"
 "$python" -m experiments.detection.boxes --data "$DATA" --runs "$runs"

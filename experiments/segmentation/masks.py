@@ -28,7 +28,7 @@ from experiments.segmentation.make_masks import COLOURS
 from experiments.segmentation.network import small_unet
 
 HERE = Path(__file__).parent
-SIZE = (120, 160)
+SIZE = (96, 128)
 PALETTE = np.array(COLOURS, dtype=np.uint8).reshape(-1, 3)
 
 

@@ -8,19 +8,19 @@ cd "$(dirname "$0")/../.."
 runs=${RUNS:-runs}/segmentation
 masks=${MASKS:-$runs/masks}
 common="model=experiments.segmentation.network.small_unet dataset=segmentation_folder dataset.path=$masks"
-common="$common dataset.image_size=[120,160] task=segmentation training.epochs=20 training.batch_size=8"
+common="$common dataset.image_size=[96,128] task=segmentation training.epochs=12 training.batch_size=8 training.lr=0.05"
 weights=$runs/dense/model.safetensors
 
 [ -d "$masks" ] || "$python" -m experiments.segmentation.make_masks --boxes "$DATA" --out "$masks"
 trained "$runs/dense" $common
 for agent in uniform price ddpg; do
   case $agent in
-    ddpg) more="prices=true episodes=60" ;;
+    ddpg) more="prices=true episodes=40" ;;
     *) more="" ;;
   esac
   once "$runs/searched-$agent-seed0" amc.search $common model.checkpoint="$weights" agent=$agent $more
 done
-tuning="seed=0 epochs=6 lr_scale=0.5 recovery=least_squares trust=experiments.segmentation.network.small_unet"
+tuning="seed=0 epochs=5 lr_scale=0.5 recovery=least_squares trust=experiments.segmentation.network.small_unet"
 once "$runs/finetuned-ddpg-seed0" amc.finetune plan="$runs/searched-ddpg-seed0" $tuning
 once "$runs/finetuned-nothing-cut-seed0" amc.finetune plan=experiments/common/nothing_cut.json \
   $common model.checkpoint="$weights" $tuning
