@@ -14,17 +14,18 @@ weights=$runs/dense/model.safetensors
 trained "$runs/dense" $common
 for agent in uniform price ddpg; do
   case $agent in
-    ddpg) more="prices=true episodes=40" ;;
+    ddpg) more="prices=true episodes=40" ;; # its warm-up plays the plan of price, too
     *) more="" ;;
   esac
   once "$runs/searched-$agent-seed0" amc.search $common model.checkpoint="$weights" agent=$agent $more
 done
 for seed in ${SEEDS:-0}; do
-  tuning="seed=$seed epochs=10 lr_scale=0.5 distill.weight=0 recovery=least_squares trust=$network"
-  once "$runs/finetuned-ddpg-seed$seed" amc.finetune plan="$runs/searched-ddpg-seed0" $tuning
+  tuning="seed=$seed distill.weight=0 recovery=least_squares trust=$network"
+  once "$runs/finetuned-ddpg-gently-seed$seed" amc.finetune plan="$runs/searched-ddpg-seed0" $tuning \
+    epochs=10 lr_scale=0.5
+  once "$runs/finetuned-ddpg-seed$seed" amc.finetune plan="$runs/searched-ddpg-seed0" $tuning epochs=16 lr_scale=1
   once "$runs/finetuned-nothing-cut-seed$seed" amc.finetune plan=experiments/common/nothing_cut.json \
-    $common model.checkpoint="$weights" $tuning
-  once "$runs/finetuned-uniform-seed$seed" amc.finetune plan="$runs/searched-uniform-seed0" $tuning
+    $common model.checkpoint="$weights" $tuning epochs=16 lr_scale=1
 done
 "$python" -m experiments.common.tasks experiments/detection "$runs"
 "$python" -m experiments.detection.boxes --data "$DATA" --runs "$runs"

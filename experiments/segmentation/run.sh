@@ -14,15 +14,9 @@ weights=$runs/dense/model.safetensors
 [ -d "$masks" ] || "$python" -m experiments.segmentation.make_masks --boxes "$DATA" --out "$masks"
 trained "$runs/dense" $common
 for agent in uniform price ddpg; do
-  case $agent in
-    ddpg) more="prices=true episodes=40" ;;
-    *) more="" ;;
-  esac
-  once "$runs/searched-$agent-seed0" amc.search $common model.checkpoint="$weights" agent=$agent $more
+  once "$runs/searched-$agent-seed0" amc.search $common model.checkpoint="$weights" agent=$agent episodes=40
 done
-tuning="seed=0 epochs=5 lr_scale=0.5 recovery=least_squares trust=experiments.segmentation.network.small_unet"
-once "$runs/finetuned-ddpg-seed0" amc.finetune plan="$runs/searched-ddpg-seed0" $tuning
-once "$runs/finetuned-nothing-cut-seed0" amc.finetune plan=experiments/common/nothing_cut.json \
-  $common model.checkpoint="$weights" $tuning
+once "$runs/finetuned-ddpg-seed0" amc.finetune plan="$runs/searched-ddpg-seed0" seed=0 epochs=5 lr_scale=0.5 \
+  recovery=least_squares trust=experiments.segmentation.network.small_unet
 "$python" -m experiments.common.tasks experiments/segmentation "$runs"
 "$python" -m experiments.segmentation.masks --masks "$masks" --runs "$runs"
