@@ -2,9 +2,9 @@
 
     python -m experiments.common.tasks experiments/detection runs/detection
 
-Reads ``<runs>/dense``, ``<runs>/searched-<agent>-seed<n>`` and ``<runs>/finetuned-<plan>-seed<n>``; writes
-``results.csv`` and ``results.md``. A plan that cuts nothing is the dense network, trained for as many epochs more.
-Runs that are not finished are left out.
+Reads ``<runs>/dense``, ``<runs>/searched-<agent>-seed<n>``, ``<runs>/finetuned-<plan>-seed<n>`` and
+``<runs>/longer-seed<n>``, the dense network trained on; writes ``results.csv`` and ``results.md``. Runs that are not
+finished are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from experiments.common.lines import Line, grouped, write_lines
 from experiments.common.runs import finished, name_and_seed, summary_of
 from experiments.common.stats import publish, spread, table
 
-SEARCHED, TUNED = "searched-", "finetuned-"
+SEARCHED, TUNED, LONGER = "searched-", "finetuned-", "longer-seed"
 
 
 def line_of(
@@ -39,24 +39,35 @@ def line_of(
 
 
 def lines_of(runs: Path) -> tuple[list[Line], str]:
-    """A line for every network that came out of the runs, and the metric's name."""
+    """A line for every network that came out of the runs, and the metric's name; none before a search is finished."""
     trained = read_json(runs / "dense" / "train.json")
     metric: str = trained["metric"]
-    lines: list[Line] = []
-    for folder in finished(runs, f"{SEARCHED}*"):
-        found, (agent, seed) = summary_of(folder), name_and_seed(folder)
-        dense, more = found["baseline"], {"evaluations": found["episodes"], "seconds": found["wall_seconds"]}
-        if not lines:
-            epochs, seconds = trained["recipe"]["epochs"], trained["wall_seconds"]
-            lines.append(line_of("dense", trained["seed"], dense, dense, metric, epochs=epochs, seconds=seconds))
+    searches = {folder: summary_of(folder) for folder in finished(runs, f"{SEARCHED}*")}
+    if not searches:
+        return [], metric
+    dense = next(iter(searches.values()))["baseline"]
+    lines = [line_of("dense", trained["seed"], dense, dense, metric, **training_of(trained))]
+    for file in sorted(runs.glob(f"{LONGER}*/train.json")):
+        longer = read_json(file)
+        lines.append(
+            line_of("dense, longer", longer["seed"], {**dense, **longer}, dense, metric, **training_of(longer))
+        )
+    for folder, found in searches.items():
+        agent, seed = name_and_seed(folder)
+        more = {"evaluations": found["episodes"], "seconds": found["wall_seconds"]}
         name = f"{agent.removeprefix(SEARCHED)}, nothing trained"
-        lines.append(line_of(name, seed, found["best"], dense, metric, **more))
+        lines.append(line_of(name, seed, found["best"], found["baseline"], metric, **more))
     for folder in finished(runs, f"{TUNED}*"):
         found, (plan, seed) = summary_of(folder), name_and_seed(folder)
         more = {"epochs": found["settings"]["epochs"], "seconds": found["wall_seconds"]}
         name = f"{plan.removeprefix(TUNED)}, fine-tuned"
         lines.append(line_of(name, seed, found["tuned"], found["baseline"], metric, **more))
     return lines, metric
+
+
+def training_of(trained: Mapping[str, Any]) -> Line:
+    """What ``train.json`` says of the time."""
+    return {"epochs": trained["recipe"]["epochs"], "seconds": trained["wall_seconds"]}
 
 
 def table_of(lines: list[Line], metric: str) -> str:

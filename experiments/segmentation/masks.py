@@ -2,8 +2,8 @@
 
     python -m experiments.segmentation.masks --masks bccd_masks --runs runs/segmentation
 
-Reads ``dense/`` and ``finetuned-ddpg-seed0/`` of the runs; writes ``masks.png`` and prints each class's overlap with the
-true masks. The images are evenly spaced in the test's list: chosen by no one.
+Reads ``dense/`` and ``finetuned-ddpg-seed0/`` of the runs; writes ``masks.png`` and prints each class's overlap with
+the true masks. The images are evenly spaced in the test's list: chosen by no one.
 """
 
 from __future__ import annotations
