@@ -22,6 +22,7 @@ from amc.data.custom import load_custom
 from amc.data.load import NAMES as DATASETS
 from amc.data.readers import NAMES as READERS
 from amc.data.readers import load_examples
+from amc.data.readers.huggingface import IMAGES as IMAGES_OF_CLASSES
 from amc.evaluation.catalogue import MAPS
 from amc.evaluation.metrics import LANGUAGE, Criterion
 from amc.models import build
@@ -168,20 +169,31 @@ def load_untrained(config: Mapping[str, Any]) -> Loaded:
 
 
 def load_recipe(config: Mapping[str, Any]) -> Recipe:
-    """The training recipe: ``training``, completed by the data set's own recipe in ``conf/training``.
+    """The training recipe: ``training``, completed by that of :func:`recipe_for` the data set.
 
     Raises:
         AmcError: a setting that doesn't exist or is out of range.
     """
     given = {key: value for key, value in config["training"].items() if key != "name" and value is not None}
     name = config["dataset"]["name"]
-    file = config_folder() / "training" / f"{name if name in (*DATASETS, OWN_DATA) else 'imagefolder'}.yaml"
+    file = config_folder() / "training" / f"{recipe_for(name)}.yaml"
     own: Any = OmegaConf.to_container(OmegaConf.load(file))
     settings = {key: value for key, value in {**own, **given}.items() if key != "name"}
     unknown = set(settings) - {field.name for field in fields(Recipe)}
     if unknown:
         raise AmcError(f"training.{min(unknown)}: unknown; see conf/training for what can be set")
     return Recipe(**settings)
+
+
+def recipe_for(dataset: str) -> str:
+    """The recipe in ``conf/training`` for a data set: labels to smooth and images to mirror have only those of classes.
+
+    Args:
+        dataset: its name.
+    """
+    if dataset in DATASETS:
+        return dataset
+    return "imagefolder" if dataset == IMAGES_OF_CLASSES else OWN_DATA
 
 
 def _pretrained(wanted: Mapping[str, Any], target: str, dataset: str) -> bool | str:

@@ -26,3 +26,11 @@ published() {
     resnet56) echo "$CHECKPOINTS/resnet56-4bfd9763.th" ;;
   esac
 }
+
+# trained FOLDER OVERRIDES...: a training is started, in the place of a killed one; a finished one is left alone.
+trained() {
+  local folder=$1
+  shift
+  if [ -f "$folder/train.json" ]; then return; fi
+  "$python" -m amc.train "$@" hydra.run.dir="$folder"
+}

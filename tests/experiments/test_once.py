@@ -39,6 +39,13 @@ def test_afresh_starts_again_unless_finished(started, tmp_path: Path) -> None:
     assert started("afresh run amc.transfer").stdout == ""
 
 
+def test_trained_starts_unless_finished(started, tmp_path: Path) -> None:
+    assert started("trained run seed=1").stdout == "-m amc.train seed=1 hydra.run.dir=run\n"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/train.json").touch()
+    assert started("trained run seed=1").stdout == ""
+
+
 def test_published_weights_need_their_folder(started) -> None:
     assert started("published resnet20", CHECKPOINTS="/weights").stdout == "/weights/resnet20-12fca82f.th\n"
     missing = started("file=$(published resnet20); echo never")

@@ -85,6 +85,13 @@ def test_recipe_of_the_data_set_with_what_is_set_before_it(tmp_path: Path) -> No
     assert (recipe.lr, recipe.weight_decay, recipe.augment) == (own.lr, own.weight_decay, own.augment)
 
 
+@pytest.mark.parametrize("name", ["voc", "coco", "csv", "npz", "text", "segmentation_folder", "hf_text"])
+def test_what_is_no_image_of_a_class_has_no_labels_to_smooth(tmp_path: Path, name: str) -> None:
+    recipe = load_recipe(configure(tmp_path, dataset__name=name))
+    assert (recipe.label_smoothing, recipe.augment) == (0.0, "none")
+    assert load_recipe(configure(tmp_path, dataset__name="hf_images")).augment == "flip_shift"
+
+
 @pytest.mark.parametrize("name", ["digits", "cifar10", "imagenet", "imagefolder"])
 def test_ready_recipes_are_complete(name: str) -> None:
     settings = OmegaConf.to_container(OmegaConf.load(CONF / "training" / f"{name}.yaml"))
