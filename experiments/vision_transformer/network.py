@@ -66,7 +66,5 @@ class VisionTransformer(nn.Module):
         return logits
 
 
-def vit(
-    num_classes: int = 10, width: int = 64, depth: int = 6, heads: int = 4, hidden: int = 256
-) -> VisionTransformer:
+def vit(num_classes: int = 10, width: int = 64, depth: int = 6, heads: int = 4, hidden: int = 256) -> VisionTransformer:
     return VisionTransformer(num_classes, width, depth, heads, hidden)
