@@ -2,8 +2,8 @@
 # Half the MACs of a small vision transformer on CIFAR-10: rules, rankings, searches and a policy of ResNet-20; three of
 # the plans fine-tuned.
 #   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/resnet20's/.th/file experiments/vision_transformer/run.sh
-# AGENTS, TUNED, EPISODES, EPOCHS and SEED choose what runs. Killed runs go on where they were (the training of the
-# uncut network and the transfers begin again); finished ones are left alone.
+# AGENTS, TUNED, EPISODES, EPOCHS, IMAGES (of a fine-tuning's epoch) and SEED choose what runs. Killed runs go
+# on where they were (the training of the uncut network and the transfers begin again); finished ones are left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . experiments/common/once.sh
@@ -42,7 +42,8 @@ afresh "$runs/plans/policy" amc.transfer policy="$runs/resnet20" $vit budget.kee
 
 "$python" -m experiments.vision_transformer.sequential "$DATA" "$weights" "$runs/plans"
 for plan in ${TUNED:-uniform isomorphic ddpg}; do
-  once "$runs/finetuned/$plan" amc.finetune plan="$runs/plans/$plan" trust=$target epochs="${EPOCHS:-1}" lr_scale=0.4 \
-    seed="$seed" training.lr=0.05 training.batch_size=32 training.weight_decay=1e-4 training.augment=none
+  once "$runs/finetuned/$plan" amc.finetune plan="$runs/plans/$plan" trust=$target epochs="${EPOCHS:-2}" lr_scale=0.4 \
+    seed="$seed" dataset.val_from=train dataset.train_images="${IMAGES:-15000}" training.lr=0.05 training.batch_size=32 \
+    training.weight_decay=1e-4 training.augment=none
 done
 "$python" -m experiments.vision_transformer.results "$runs"
