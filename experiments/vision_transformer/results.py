@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 # Folder → the row's name, in the table's order.
 ROWS = {
     "uniform": "uniform",
+    "uniform-stream": "uniform, embedding whole",
     "global": "all channels ranked together (l1)",
     "isomorphic": "ranked by kind (Isomorphic, l1)",
     "price": "price heuristic",

@@ -26,6 +26,9 @@ for agent in ${AGENTS:-uniform price cma_es ddpg}; do
   once "$runs/plans/$agent" amc.search $vit $searched agent="$agent" episodes="$episodes"
 done
 
+# Uniform in heads and neurons alone: what is the stream worth?
+once "$runs/plans/uniform-stream" amc.search $vit $searched agent=uniform prune_residual=false
+
 # Rankings: each gives a plan, which is scored like the others.
 for way in isomorphic global; do
   [ -f "$runs/plans/$way/summary.json" ] || once "$runs/plans/$way" amc.search $vit $searched agent=uniform \
@@ -40,10 +43,10 @@ afresh "$runs/plans/policy" amc.transfer policy="$runs/resnet20" $vit budget.kee
 [ -f "$runs/plans/price-strength/summary.json" ] ||
   "$python" -m experiments.vision_transformer.price "$DATA" "$weights" "$runs/plans/price-strength"
 
-"$python" -m experiments.vision_transformer.sequential "$DATA" "$weights" "$runs/plans"
 for plan in ${TUNED:-uniform isomorphic ddpg}; do
   once "$runs/finetuned/$plan" amc.finetune plan="$runs/plans/$plan" trust=$target epochs="${EPOCHS:-2}" lr_scale=0.4 \
-    seed="$seed" dataset.val_from=train dataset.train_images="${IMAGES:-15000}" training.lr=0.05 training.batch_size=32 \
+    seed="$seed" dataset.val_from=train dataset.train_images="${IMAGES:-10000}" training.lr=0.05 training.batch_size=32 \
     training.weight_decay=1e-4 training.augment=none
 done
+"$python" -m experiments.vision_transformer.sequential "$DATA" "$weights" "$runs/plans"
 "$python" -m experiments.vision_transformer.results "$runs"
