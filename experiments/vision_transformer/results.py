@@ -36,7 +36,7 @@ ROWS = {
     "ddpg": "searched: DDPG",
 }
 SHOWN = ("uniform", "isomorphic", "price", "cma_es", "ddpg")
-HEADS = ("plan", "evaluations", "MACs", "parameters", "val", "test", "test, sequential", "fine-tuned")
+HEADS = ("plan", "evaluations", "MACs", "parameters", "test", "test, sequential", "fine-tuned")
 KINDS = {"attn": "heads", "mlp": "feed-forward neurons"}
 
 
@@ -60,11 +60,10 @@ def line_of(folder: Path, tuned: Path) -> Line:
 
 
 def row_of(line: Line) -> tuple[object, ...]:
-    percent = {name: f"{100 * line[name]:.2f}" if name in line else "" for name in (
-        "val_accuracy", "test_accuracy", "sequential_test", "tuned_test",
-    )}  # fmt: skip
+    tests = ("test_accuracy", "sequential_test", "tuned_test")
+    percent = [f"{100 * line[name]:.2f}" if name in line else "" for name in tests]
     ratios = (f"× {line[f'{what}_ratio']:.3f}" for what in ("macs", "params"))
-    return ROWS[line["plan"]], line["evaluations"] or "", *ratios, *percent.values()
+    return ROWS[line["plan"]], line["evaluations"] or "", *ratios, *percent
 
 
 def keep_ratios(folder: Path) -> dict[str, float]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Half the MACs of a small vision transformer on CIFAR-10: rules, rankings, searches and a policy of ResNet-20; three of
+# Half the MACs of a small vision transformer on CIFAR-10: rules, rankings, searches and a policy of ResNet-20; four of
 # the plans fine-tuned.
 #   DATA=/folder/with/train/and/test CHECKPOINTS=/folder/with/resnet20's/.th/file experiments/vision_transformer/run.sh
 # AGENTS, TUNED, EPISODES, EPOCHS, IMAGES (of a fine-tuning's epoch) and SEED choose what runs. Killed runs go
@@ -43,8 +43,8 @@ afresh "$runs/plans/policy" amc.transfer policy="$runs/resnet20" $vit budget.kee
 [ -f "$runs/plans/price-strength/summary.json" ] ||
   "$python" -m experiments.vision_transformer.price "$DATA" "$weights" "$runs/plans/price-strength"
 
-for plan in ${TUNED:-uniform isomorphic ddpg}; do
-  once "$runs/finetuned/$plan" amc.finetune plan="$runs/plans/$plan" trust=$target epochs="${EPOCHS:-2}" lr_scale=0.4 \
+for plan in ${TUNED:-uniform isomorphic price ddpg}; do
+  once "$runs/finetuned/$plan" amc.finetune plan="$runs/plans/$plan" trust=$target epochs="${EPOCHS:-2}" lr_scale=0.1 \
     seed="$seed" dataset.val_from=train dataset.train_images="${IMAGES:-10000}" training.lr=0.05 training.batch_size=32 \
     training.weight_decay=1e-4 training.augment=none
 done
