@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,8 +21,8 @@ from amc.finetune.stages import doomed_channels
 from amc.importance import rank_groups
 from amc.pruning.network import Network, trace_network
 from amc.pruning.pruner import Pruner, member_counts
-from amc.pruning.skipped import skipped_in
-from amc.pruning.surgery import resized
+from amc.pruning.rebuild import unsaved_buffers
+from amc.pruning.surgery import Surgeon, rank_channels, resized, select_channels
 from amc.task.problem import Problem, make_pruner
 from amc.task.settings import scope_of
 from amc.training.distillation import Teacher
@@ -145,7 +146,7 @@ class FineTuner:
         def checkpoint(training: Mapping[str, Any] | None) -> None:
             save(
                 {
-                    "cut": cut.state_dict(), "cut_metrics": cut_metrics.to_json(),
+                    "cut": _copied(cut), "cut_metrics": cut_metrics.to_json(),
                     "best": best.state, "best_metrics": best.metrics.to_json(), "best_epoch": best.epoch,
                     "trainer": training,
                 }
@@ -175,9 +176,18 @@ class FineTuner:
         return Trainer(small, self._train, self._val, recipe, objective, self._method.seed)
 
     def _rebuilt(self, phase: Phase, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
-        """The phase's network from its state dict."""
-        kept = {name: range(count) for name, count in member_counts(phase.plan, self._network.groups).items()}
-        return resized(self._network.model, tensors, skipped_in(self._network.members, kept))
+        """The phase's network from its :func:`_copied` tensors."""
+        members = self._network.members
+        first = {g.name: rank_channels(g, np.ones(g.channels)) for g in members if g.frozen is None}
+        kept = select_channels(member_counts(phase.plan, self._network.groups), first)
+        small = Surgeon(self._network.model, members).cut(kept)  # any channels do: their number sets all sizes
+        buffers = unsaved_buffers(small)
+        small = resized(small, {name: tensor for name, tensor in tensors.items() if name not in buffers})
+        for name in buffers.keys() & tensors.keys():
+            module, _, own_name = name.rpartition(".")
+            value = tensors[name].detach().clone().to(buffers[name].device)
+            small.get_submodule(module).register_buffer(own_name, value, persistent=False)
+        return small
 
     def score(self, model: nn.Module) -> Metrics:
         """Metric and loss on the validation images, in float32."""
@@ -218,4 +228,6 @@ class FineTuner:
 
 
 def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    """The state dict, and the buffers that are not in it: some depend on which channels were kept."""
+    tensors = {**model.state_dict(), **unsaved_buffers(model)}
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

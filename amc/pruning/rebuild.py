@@ -200,7 +200,7 @@ def _shrunk(uncut: nn.Module, tensors: Mapping[str, torch.Tensor], info: PrunedI
             skip(uncut, info.skipped)
         except AttributeError as error:
             raise ValueError(f"it has no module that was left out ({first_line(error)})") from error
-    buffers = _unsaved_buffers(uncut)
+    buffers = unsaved_buffers(uncut)
     missing = buffers.keys() - tensors.keys()
     if missing:
         raise ValueError(f"tensor {min(missing)!r} is in only one of the two networks")
@@ -275,7 +275,7 @@ def _agree(actual: torch.Tensor, expected: torch.Tensor) -> bool:
     return torch.allclose(actual, expected, rtol=0, atol=SAME * float(expected.abs().max()), equal_nan=True)
 
 
-def _unsaved_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+def unsaved_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
     """Buffers that are not part of the state dict; their size may depend on channels all the same."""
     saved = model.state_dict().keys()
     return {name: tensor for name, tensor in model.named_buffers(remove_duplicate=False) if name not in saved}

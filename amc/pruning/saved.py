@@ -36,8 +36,8 @@ from amc.pruning.rebuild import (
     _described,
     _is_channels_last,
     _layers,
-    _unsaved_buffers,
     architecture,
+    unsaved_buffers,
 )
 from amc.pruning.skipped import skipped_modules
 
@@ -76,7 +76,7 @@ def save_pruned(
             nothing is written.
     """
     folder = Path(folder)
-    tensors = {**model.state_dict(), **_unsaved_buffers(model)}
+    tensors = {**model.state_dict(), **unsaved_buffers(model)}
     extra = [name for name, value in tensors.items() if not isinstance(value, torch.Tensor)]
     if extra:
         raise AmcError(f"{folder}: the network's state {extra[0]!r} is no tensor and can't be saved; make it one")

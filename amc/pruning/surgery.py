@@ -24,7 +24,7 @@ from amc.pruning.layers import (
     tensor_of,
 )
 from amc.pruning.numbers import follow_tensors, get_number, set_numbers
-from amc.pruning.skipped import Skipped, skip, skipped_in, tell_others
+from amc.pruning.skipped import Skipped, skipped_in, tell_others
 
 Kept = Mapping[str, npt.NDArray[np.int64]]
 Ranking = Mapping[str, npt.NDArray[np.int64]]
@@ -177,22 +177,18 @@ def _without(value: torch.Tensor, uses: Sequence[tuple[LayerGroup, TensorSlice]]
 
 
 @torch.no_grad()
-def resized(
-    model: nn.Module, tensors: Mapping[str, torch.Tensor], skipped: Mapping[str, Form] | None = None
-) -> nn.Module:
-    """``model``'s architecture with the tensors of a network that was cut out of it, and the sizes they imply.
+def resized(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    """``model``'s architecture with the tensors of a network that was cut out of it; layers get the sizes they imply.
+
+    Numbers that other modules keep (a layer norm's ``normalized_shape``, ``num_heads``) stay ``model``'s.
 
     Args:
         model: dense, or cut less; left as it is. Its weights are not looked at.
         tensors: a whole ``state_dict``; copied, onto the model's devices.
-        skipped: path → form of modules that the network was left without.
 
     Raises:
         ValueError: names or numbers of dimensions that are not the model's.
     """
-    if skipped:
-        model = copy.deepcopy(model)
-        skip(model, skipped)
     own = model.state_dict(keep_vars=True)
     if set(own) != set(tensors):
         odd = min(set(own) ^ set(tensors))

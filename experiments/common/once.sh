@@ -1,12 +1,13 @@
 # Sourced by the studies' run.sh, from the checkout's folder.
 python=${PYTHON:-.venv/bin/python}
 
-# once FOLDER MODULE OVERRIDES...: starts a run, or goes on with it; a finished one is left alone.
+# once FOLDER MODULE OVERRIDES...: starts a run, or goes on with it; a finished one is left alone. TRUST names a network
+# of the study's own: its code is run again only if that is said again.
 once() {
   local folder=$1 module=$2
   shift 2
   if [ -f "$folder/summary.json" ]; then return; fi
-  if [ -f "$folder/config.json" ]; then "$python" -m "$module" resume="$folder"
+  if [ -f "$folder/config.json" ]; then "$python" -m "$module" resume="$folder" ${TRUST:+trust="$TRUST"}
   else "$python" -m "$module" "$@" hydra.run.dir="$folder"; fi
 }
 

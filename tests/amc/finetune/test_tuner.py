@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from amc.core.errors import AmcError
 from amc.core.types import Metrics, PruningPlan
@@ -116,6 +117,37 @@ def test_interrupted_after_any_checkpoint_it_ends_the_same(
         expected.metrics, expected.epoch, expected.cut_metrics,
     )  # fmt: skip
     assert [e.number for e in again.epochs] == list(range(stop + 1, 4))
+
+
+def test_numbers_and_buffers_follow_a_cut_stream_and_heads(images: tuple[ImageSet, ImageSet]) -> None:
+    """Layer norms, attention and buffers that no state dict holds: straight and after an interruption."""
+
+    class Scaled(VisionTransformer):
+        def __init__(self) -> None:
+            super().__init__(8, 4, 2, 4, 32, 48, num_classes=10)
+            self.register_buffer("scale", torch.linspace(0.5, 1.5, 32), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            tokens = self._process_input(x) * self.scale
+            logits: torch.Tensor = self.heads(
+                self.encoder(torch.cat([self.class_token + 0 * tokens[:, :1], tokens], 1))[:, 0]
+            )
+            return logits
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformer = trace_network(Scaled(), images[0].take(1).normalised())
+    free = [g for g in transformer.groups if g.frozen is None]
+    assert {g.channels for g in free} == {32, 4, 48}  # the stream, heads, feed-forward neurons
+    half = PruningPlan.make(transformer.groups, {g.name: g.channels // 2 for g in free})
+    straight, again = Watcher(transformer, images), Watcher(transformer, images)
+    expected = straight.run(transformer.model, Phase("training", half, 2))
+    assert expected.model.encoder.ln.normalized_shape == (16,)  # type: ignore[union-attr]
+    assert evaluate(expected.model, images[1])[0] == expected.metrics.score
+    trained = again.run(transformer.model, Phase("training", half, 2), straight.states[1])
+    assert torch.equal(weights(trained.model), weights(expected.model))
+    assert torch.equal(trained.cut_model.scale, expected.cut_model.scale)  # type: ignore[arg-type]
+    assert evaluate(trained.cut_model, images[1])[0] == expected.cut_metrics.score
 
 
 def test_a_second_cut_starts_from_the_first_ones_result(network: Network, images: tuple[ImageSet, ImageSet]) -> None:
