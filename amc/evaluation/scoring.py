@@ -49,12 +49,12 @@ def score(
         dtype: of the model's weights, and so of the inputs that it is given.
         criterion: by default top-1 (which images are classified right, bool ``[n]``) and cross-entropy in nats.
     """
-    metric, tally = criterion.metric, criterion.metric.tally()
+    metric = criterion.metric
     if metric.of_model is not None:
         with frozen_eval(model):
             value = metric.of_model(model, images, batch_size, dtype)
         return Seen(value, value, len(images))
-    total, judged = 0.0, 0
+    tally, total, judged = metric.tally(), 0.0, 0
     with frozen_eval(model):
         for inputs, targets in images.batches(fitting(batch_size, images, criterion), dtype=dtype):
             outputs = criterion.judged(model, inputs)

@@ -63,9 +63,7 @@ def _open(folder: Path, tries: int = 3) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except FileNotFoundError as error:  # the folder, too, can have been removed in between
-        if tries > 1:
-            return _open(folder, tries - 1)
-        raise write_error(folder / LOCK, error) from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and tries > 1:  # the folder, too, can have been removed in between
+            return _open(folder, tries - 1)
         raise write_error(folder / LOCK, error) from error

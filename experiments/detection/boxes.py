@@ -18,11 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-import amc
-from amc.core.files import read_json
 from amc.data.readers import ExampleSplits, Look, read_voc
-from amc.models.checkpoint import load_checkpoint
 from amc.reporting.figures import save_figure
+from experiments.common.beside import dense_and_tuned, spaced
 from experiments.detection.network import HEIGHT, WIDTH, small_retinanet
 
 HERE = Path(__file__).parent
@@ -46,7 +44,7 @@ def draw_boxes(axes: Axes, image: Tensor, boxes: Boxes) -> None:
 
 def draw(splits: ExampleSplits, networks: dict[str, nn.Module], count: int = 4) -> Figure:
     """A row for each image: the true boxes, and those of each network."""
-    some = splits.test.select(torch.tensor([place * len(splits.test) // count for place in range(count)]))
+    some = spaced(splits.test, count)
     images: Any = some.normalised()
     truths: Any = some.answers
     figure = Figure(figsize=(9.6, 2.5 * count), dpi=100, layout="constrained")
@@ -68,13 +66,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder with JPEGImages/, Annotations/ and ImageSets/")
     parser.add_argument("--runs", required=True, type=Path, help="folder with dense/ and finetuned-ddpg-seed0/")
     given = parser.parse_args()
-    dense, tuned = small_retinanet().eval(), given.runs / "finetuned-ddpg-seed0"
-    load_checkpoint(dense, given.runs / "dense" / "model.safetensors")
-    small = amc.load(tuned / "pruned", model=small_retinanet())
-    run = read_json(tuned / "summary.json")
-    title = "{:.0f} M MACs, mAP50 {:.1f} %"
-    titles = [title.format(run[of]["macs"] / 1e6, 100 * run[of]["test"]["mAP50"]) for of in ("baseline", "tuned")]
-    networks = {f"dense, {titles[0]}": dense, f"pruned, {titles[1]}": small}
+    networks = dense_and_tuned(given.runs, small_retinanet, "mAP50")
     save_figure(HERE / "boxes.png", draw(read_voc(given.data, look=Look(image_size=(HEIGHT, WIDTH))), networks))
 
 

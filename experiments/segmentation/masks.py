@@ -18,12 +18,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-import amc
-from amc.core.files import read_json
 from amc.data import Examples
 from amc.data.readers import Look, read_segmentation
-from amc.models.checkpoint import load_checkpoint
 from amc.reporting.figures import save_figure
+from experiments.common.beside import dense_and_tuned, spaced
 from experiments.segmentation.make_masks import COLOURS
 from experiments.segmentation.network import small_unet
 
@@ -40,8 +38,7 @@ def coloured(mask: Tensor) -> npt.NDArray[np.uint8]:
 
 def draw(test: Examples, networks: dict[str, nn.Module], count: int = 4) -> Figure:
     """A row for each image: the image, the true mask, and that of each network."""
-    places = torch.tensor([place * len(test) // count for place in range(count)])
-    some: Any = test.select(places)
+    some: Any = spaced(test, count)
     columns: dict[str, Any] = {
         "image": some.inputs.permute(0, 2, 3, 1).numpy(),
         "true (white: ignored)": map(coloured, some.answers),
@@ -74,14 +71,8 @@ def main() -> None:
     parser.add_argument("--masks", required=True, help="folder that make_masks wrote")
     parser.add_argument("--runs", required=True, type=Path, help="folder with dense/ and finetuned-ddpg-seed0/")
     given = parser.parse_args()
-    dense, tuned = small_unet().eval(), given.runs / "finetuned-ddpg-seed0"
-    load_checkpoint(dense, given.runs / "dense" / "model.safetensors")
-    small = amc.load(tuned / "pruned", model=small_unet())
-    run = read_json(tuned / "summary.json")
-    title = "{:.0f} M MACs, mIoU {:.1f} %"
-    titles = [title.format(run[of]["macs"] / 1e6, 100 * run[of]["test"]["mIoU"]) for of in ("baseline", "tuned")]
     test = read_segmentation(given.masks, look=Look(image_size=SIZE)).test
-    networks = {f"dense, {titles[0]}": dense, f"pruned, {titles[1]}": small}
+    networks = dense_and_tuned(given.runs, small_unet, "mIoU")
     for name, network in networks.items():
         print(f"{name}; IoU of {', '.join(f'{value:.3f}' for value in overlaps(test, network))}")
     save_figure(HERE / "masks.png", draw(test, networks))

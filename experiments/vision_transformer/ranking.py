@@ -26,8 +26,9 @@ from amc.pruning.bisect import last_real
 from amc.pruning.network import Network, trace_network
 from amc.pruning.tied import tied
 from experiments.common.networks import macs_ratio
+from experiments.vision_transformer.network_task import TARGET
 
-TARGET, CLASSES, SHAPE = "experiments.vision_transformer.network.vit", 10, (3, 32, 32)
+CLASSES, SHAPE = 10, (3, 32, 32)
 LEAST = 0.1  # of each group, as budget.min_keep
 Scores = Mapping[str, npt.NDArray[np.float64]]
 

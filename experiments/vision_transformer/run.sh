@@ -18,8 +18,8 @@ vit="model=$target model.checkpoint=$weights $data"
 searched="budget.keep=0.5 seed=$seed importance=l1 recovery=least_squares evaluate.images=1000"
 
 # The uncut network.
-[ -f "$weights" ] || "$python" -m amc.train model=$target $data training.epochs="${TRAINING_EPOCHS:-4}" training.lr=0.05 \
-  training.batch_size=32 training.weight_decay=1e-4 training.augment=none hydra.run.dir="$runs/dense"
+trained "$runs/dense" model=$target $data training.epochs="${TRAINING_EPOCHS:-4}" training.lr=0.05 \
+  training.batch_size=32 training.weight_decay=1e-4 training.augment=none
 
 # Rules and searches.
 for agent in ${AGENTS:-uniform price cma_es ddpg}; do
