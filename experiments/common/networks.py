@@ -83,7 +83,8 @@ def pruner_of(
     seed: int = 0,
 ) -> Pruner:
     """Cuts the network by plans, each time from the dense one."""
-    return make_pruner(network, splits.train, Method(importance, recovery, seed, calibration_images))
+    task = Task(splits.name, network.model, splits.train, splits.val, splits.test)
+    return make_pruner(network, task, Method(importance, recovery, seed, calibration_images))
 
 
 def judges(network: Network, splits: Splits, seed: int = 0) -> tuple[Evaluator, Evaluator]:
